@@ -1,1 +1,24 @@
-//! In the making.
+//! The words that edge and core share: ids, positions, changes, tags, record addresses and messages.
+//!
+//! Pure: no clock, no socket, no file, no task. Every type that arrives from outside is entered through `FromStr`,
+//! `TryFrom` or [`codec::decode`], which refuse what is beyond the documented limits.
+
+pub mod address;
+pub mod change;
+pub mod codec;
+pub mod control;
+pub mod deployment;
+pub mod digest;
+pub mod error;
+pub mod ids;
+pub mod link;
+pub mod position;
+pub mod problem;
+pub mod purge;
+pub mod record;
+pub mod tag;
+
+pub use digest::Digest;
+pub use error::Error;
+pub use ids::{ModuleName, NodeName, OriginId, PopName, TenantName};
+pub use position::Position;

@@ -1,0 +1,279 @@
+//! JSON bodies of the control API: operators, developers and the `brink` command.
+
+use crate::{
+    Digest, ModuleName, PopName, Position, TenantName,
+    deployment::{Grants, Limits, Route, World},
+    purge::Selector,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Header that carries the position of a write.
+pub const POSITION_HEADER: &str = "brink-position";
+/// Largest component, in bytes.
+pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
+
+/// What a token may do; each role may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Look at modules, deployments, routes, PoPs and logs.
+    Reader,
+    /// Publish, deploy, roll back, set routes.
+    Publisher,
+    /// Purge, read and import records.
+    Operator,
+    /// Tokens and the audit log.
+    Admin,
+}
+
+/// Makes a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// What it is for, for people. 1 to 100 characters.
+    pub label: String,
+    /// What it may do.
+    pub role: Role,
+    /// Whose modules and records; the default tenant if it is left out.
+    #[serde(default = "crate::deployment::default_tenant")]
+    pub tenant: TenantName,
+    /// When it ends, in seconds from now; never if it is left out.
+    #[serde(default)]
+    pub lifetime_s: Option<u64>,
+}
+
+/// A token as it is listed: without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id.
+    pub id: String,
+    /// What it is for.
+    pub label: String,
+    /// What it may do.
+    pub role: Role,
+    /// Whose modules and records.
+    pub tenant: TenantName,
+    /// Milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// Milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+    /// The secret; only in the answer that makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// A published version of a module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The module.
+    pub module: ModuleName,
+    /// Counts from 1.
+    pub version: u64,
+    /// Its content address.
+    pub digest: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What it exports.
+    pub world: World,
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// Milliseconds since 1970.
+    pub published_at_ms: u64,
+    /// The id of the token that published it.
+    pub published_by: String,
+}
+
+/// Deploys a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// The module.
+    pub module: ModuleName,
+    /// Which version; the newest if it is left out.
+    #[serde(default)]
+    pub version: Option<u64>,
+    /// Values for `brink:platform/config`; those of the present deployment if it is left out.
+    #[serde(default)]
+    pub config: Option<BTreeMap<String, String>>,
+    /// Bounds; those of the present deployment if it is left out.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+    /// Grants; those of the present deployment if it is left out.
+    #[serde(default)]
+    pub grants: Option<Grants>,
+    /// Routes to set along with it. A module without any route answers at `/NAME` on every host.
+    #[serde(default)]
+    pub routes: Vec<NewRoute>,
+}
+
+/// A route of the deployed module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRoute {
+    /// See [`Route::host`].
+    #[serde(default)]
+    pub host: Option<String>,
+    /// See [`Route::path`].
+    pub path: String,
+    /// See [`Route::plugins`].
+    #[serde(default)]
+    pub plugins: Vec<ModuleName>,
+    /// See [`Route::when_disconnected`].
+    #[serde(default)]
+    pub when_disconnected: crate::deployment::WhenDisconnected,
+}
+
+/// What is deployed after a deploy or a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployed {
+    /// What runs now.
+    #[serde(flatten)]
+    pub deployment: crate::deployment::Deployment,
+    /// The version that ran before.
+    pub previous_version: Option<u64>,
+    /// Routes that lead to it.
+    pub routes: Vec<Route>,
+    /// The position of the change.
+    pub position: Position,
+}
+
+/// Goes back to an earlier version.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// To which; the one deployed before the present one if it is left out.
+    #[serde(default)]
+    pub to: Option<u64>,
+}
+
+/// Asks for a purge. At least one list is not empty, or `everything` is true.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NewPurge {
+    /// Names given by `cache.tag`, `Surrogate-Key` or `Cache-Tag`.
+    pub keys: Vec<String>,
+    /// URLs, with or without scheme.
+    pub urls: Vec<String>,
+    /// `host/path` prefixes.
+    pub prefixes: Vec<String>,
+    /// Hosts.
+    pub hosts: Vec<String>,
+    /// All of the tenant.
+    pub everything: bool,
+    /// See [`crate::purge::Purge::soft`].
+    pub soft: bool,
+}
+
+/// A purge and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeStatus {
+    /// Its id.
+    pub id: String,
+    /// What it matches.
+    pub selectors: Vec<Selector>,
+    /// See [`crate::purge::Purge::soft`].
+    pub soft: bool,
+    /// When it was accepted, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The id of the token, or `module:NAME`, that asked for it.
+    pub by: String,
+    /// The position of the change.
+    pub position: Position,
+    /// PoPs that have applied it.
+    pub applied: Vec<PurgeAtPop>,
+    /// PoPs that have not answered yet.
+    pub waiting: Vec<PopName>,
+}
+
+/// A purge at one PoP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeAtPop {
+    /// The PoP.
+    pub pop: PopName,
+    /// When it was applied, by the PoP's clock, in milliseconds since 1970.
+    pub applied_at_ms: u64,
+    /// Entries of the memory tier that it ended.
+    pub objects: u64,
+}
+
+/// A PoP as the core sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pop {
+    /// Its name.
+    pub name: PopName,
+    /// It follows the feed now.
+    pub connected: bool,
+    /// What it has applied.
+    pub position: Position,
+    /// Changes that it has not applied yet.
+    pub lag_changes: u64,
+    /// The revision of the deployment table that it runs.
+    pub revision: u64,
+    /// When it last reported, in milliseconds since 1970.
+    pub seen_at_ms: u64,
+    /// Its figures.
+    pub figures: crate::link::PopFigures,
+}
+
+/// The state of the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The core's software version.
+    pub version: String,
+    /// The core node's name.
+    pub node: String,
+    /// Its region.
+    pub region: String,
+    /// The head of the log.
+    pub position: Position,
+    /// The revision of the deployment table.
+    pub revision: u64,
+    /// Deployed modules.
+    pub deployments: u64,
+    /// Routes.
+    pub routes: u64,
+    /// PoPs that were seen.
+    pub pops: Vec<Pop>,
+}
+
+/// One line of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Counts from 1.
+    pub number: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// The id of the token.
+    pub by: String,
+    /// Whose.
+    pub tenant: TenantName,
+    /// What was done: `deploy`, `purge`, `token.create`, ...
+    pub action: String,
+    /// To what.
+    pub subject: String,
+}
+
+/// One line of an import: a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportLine {
+    /// See [`crate::record::Key`].
+    pub collection: String,
+    /// See [`crate::record::Key`].
+    pub partition: String,
+    /// See [`crate::record::Key`].
+    pub sort: String,
+    /// Stored as its JSON text.
+    pub value: serde_json::Value,
+    /// See [`crate::record::LIFETIME_MS_MAX`]; for good if it is left out.
+    #[serde(default)]
+    pub lifetime_ms: Option<u64>,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Records written.
+    pub imported: u64,
+}

@@ -1,0 +1,292 @@
+//! Messages of the core link: edge to core, over mutually authenticated QUIC (HTTP/3) or TLS (HTTP/2).
+//!
+//! | path | request | answer |
+//! |---|---|---|
+//! | `POST /link/v1/records` | [`RecordsRequest`] | [`RecordsAnswer`] |
+//! | `POST /link/v1/commands` | [`CommandRequest`] | [`CommandAnswer`] |
+//! | `POST /link/v1/purges` | [`PurgeRequest`] | [`PurgeAnswer`] |
+//! | `GET /link/v1/components/{digest}` | | the component |
+//! | `GET /link/v1/deployments` | | [`crate::deployment::DeploymentTable`] |
+//! | `POST /link/v1/feed` | [`FeedRequest`] | frames of [`FeedMessage`], without end |
+//! | `POST /link/v1/reports` | [`Report`] | [`ReportAnswer`] |
+
+use crate::{
+    ModuleName, PopName, Position, TenantName,
+    change::Change,
+    purge::Selector,
+    record::{Entry, Key, Page, Range, RecordError, Version},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Paths of the link.
+pub mod path {
+    /// Record operations.
+    pub const RECORDS: &str = "/link/v1/records";
+    /// Commands.
+    pub const COMMANDS: &str = "/link/v1/commands";
+    /// Purges by modules.
+    pub const PURGES: &str = "/link/v1/purges";
+    /// Components, followed by `/` and the digest.
+    pub const COMPONENTS: &str = "/link/v1/components";
+    /// The deployment table.
+    pub const DEPLOYMENTS: &str = "/link/v1/deployments";
+    /// The feed.
+    pub const FEED: &str = "/link/v1/feed";
+    /// Reports of PoPs.
+    pub const REPORTS: &str = "/link/v1/reports";
+}
+
+/// Name in the core's link certificate.
+pub const CORE_NAME: &str = "core.brink.internal";
+/// What a PoP's client certificate is named after its own name.
+pub const POP_SUFFIX: &str = ".pop.brink.internal";
+/// A feed without changes carries a heartbeat this often, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 500;
+/// Most log lines of one report.
+pub const REPORT_LOG_LINES_MAX: usize = 500;
+
+/// An operation on the records of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsRequest {
+    /// Whose records.
+    pub tenant: TenantName,
+    /// The module that asks, for the audit trail.
+    pub module: ModuleName,
+    /// The answer must be at least as new as this.
+    pub at_least: Position,
+    /// What to do.
+    pub operation: RecordOperation,
+}
+
+/// What to do with records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordOperation {
+    /// Up to [`crate::record::GET_MANY_MAX`] records.
+    Get(Vec<Key>),
+    /// A bounded part of a partition.
+    Scan(Range),
+    /// Write.
+    Put {
+        /// Where.
+        key: Key,
+        /// What.
+        value: Bytes,
+        /// For how long; none: for good.
+        lifetime_ms: Option<u64>,
+        /// Under which condition.
+        condition: Condition,
+    },
+    /// Delete.
+    Delete(Key),
+}
+
+/// Under which condition a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// Whatever is there.
+    Always,
+    /// Only if there is no record.
+    Absent,
+    /// Only if this is its version.
+    Version(Version),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsAnswer {
+    /// At which position it was read, or at which the write is in the log.
+    pub position: Position,
+    /// The outcome.
+    pub outcome: Result<RecordOutcome, RecordError>,
+}
+
+/// What a record operation gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordOutcome {
+    /// To `Get`, in the order asked.
+    Entries(Vec<Option<Entry>>),
+    /// To `Scan`.
+    Page(Page),
+    /// To `Put`: the record's new version.
+    Written(Version),
+    /// To `Delete`.
+    Deleted,
+}
+
+/// A call of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRequest {
+    /// Whose command.
+    pub tenant: TenantName,
+    /// The module that calls.
+    pub caller: ModuleName,
+    /// The authenticated subject on whose behalf.
+    pub subject: Option<String>,
+    /// Its deployed name.
+    pub command: ModuleName,
+    /// The partition of the transaction.
+    pub collection: String,
+    /// The partition of the transaction.
+    pub partition: String,
+    /// At most [`crate::record::VALUE_BYTES_MAX`].
+    pub input: Bytes,
+    /// 1 to 128 visible ASCII characters.
+    pub idempotency_key: Option<String>,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandAnswer {
+    /// The position at which its writes are in the log.
+    pub position: Position,
+    /// Its answer.
+    pub outcome: Result<Bytes, CommandError>,
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum CommandError {
+    /// Outside the limits; the text says which.
+    #[error("invalid: {0}")]
+    Invalid(String),
+    /// No such command, or not for this caller.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// The command refused; its own bytes. Nothing was written.
+    #[error("the command refused")]
+    Refused(Bytes),
+    /// It trapped or passed a limit. Nothing was written.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// Not reached in time; it may or may not have happened.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// A purge by a module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeRequest {
+    /// Whose entries.
+    pub tenant: TenantName,
+    /// The module that purges.
+    pub module: ModuleName,
+    /// What.
+    pub selectors: Vec<Selector>,
+    /// See [`crate::purge::Purge::soft`].
+    pub soft: bool,
+}
+
+/// What came of a purge by a module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeAnswer {
+    /// The position of the purge.
+    pub position: Position,
+    /// The purge's id.
+    pub id: String,
+}
+
+/// Asks for the feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedRequest {
+    /// Who asks; must be the client certificate's name.
+    pub pop: PopName,
+    /// What was applied; none: nothing is held, begin at the head.
+    pub position: Option<Position>,
+}
+
+/// What the feed carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FeedMessage {
+    /// The first message.
+    Start {
+        /// The changes that follow begin after this position.
+        position: Position,
+        /// The log reaches back to the position asked for. If not, the edge drops every coherent entry.
+        resumed: bool,
+        /// The present revision of the deployment table.
+        revision: u64,
+        /// The core's region.
+        region: String,
+        /// How long the edge may call coherent entries fresh without hearing from the feed, in milliseconds.
+        lease_ms: u64,
+    },
+    /// The next change of its origin.
+    Change(Change),
+    /// Nothing happened; the core's log ends here.
+    Heartbeat {
+        /// The head of the log.
+        head: Position,
+    },
+}
+
+/// What a PoP tells its core: once a second, and at once after it applied a purge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Who reports; must be the client certificate's name.
+    pub pop: PopName,
+    /// What it has applied.
+    pub position: Position,
+    /// The revision of the deployment table that it runs.
+    pub revision: u64,
+    /// Purges applied since the last report.
+    pub purges: Vec<AppliedPurge>,
+    /// Log lines of modules, at most [`REPORT_LOG_LINES_MAX`].
+    pub log_lines: Vec<LogLine>,
+    /// Log lines that were dropped since the last report.
+    pub log_lines_dropped: u64,
+    /// Its figures.
+    pub figures: PopFigures,
+}
+
+/// A purge that a PoP has applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedPurge {
+    /// The purge.
+    pub id: String,
+    /// When, by the PoP's clock, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Entries of the memory tier that it ended; entries of the disk tier are refused when they are next read.
+    pub objects: u64,
+}
+
+/// One line that a module logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Whose module.
+    pub tenant: TenantName,
+    /// The module.
+    pub module: ModuleName,
+    /// Where it ran: a PoP's or a core node's name.
+    pub place: String,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// What it said, at most 16 KiB.
+    pub message: String,
+    /// Its fields.
+    pub fields: Vec<(String, String)>,
+    /// The trace that it belongs to (W3C Trace Context), 32 hexadecimal digits.
+    pub trace_id: Option<String>,
+}
+
+/// Figures of a PoP since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PopFigures {
+    /// Requests answered.
+    pub requests: u64,
+    /// Of these, from the cache.
+    pub hits: u64,
+    /// Entries in the memory tier.
+    pub entries: u64,
+    /// Bytes in the memory tier.
+    pub bytes: u64,
+}
+
+/// The core's word to a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// The head of the core's log.
+    pub head: Position,
+}

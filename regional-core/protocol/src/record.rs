@@ -1,0 +1,274 @@
+//! Records as guests and stores see them: keys, values, versions, bounded scans.
+
+use crate::Error;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Longest collection name, in bytes.
+pub const COLLECTION_BYTES_MAX: usize = 64;
+/// Longest partition key, in bytes.
+pub const PARTITION_BYTES_MAX: usize = 512;
+/// Longest sort key, in bytes.
+pub const SORT_BYTES_MAX: usize = 512;
+/// Largest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+/// Most records of one scan.
+pub const SCAN_LIMIT_MAX: u32 = 1000;
+/// Most records of one `get-many`.
+pub const GET_MANY_MAX: usize = 100;
+/// Longest lifetime of a record, in milliseconds (ten years).
+pub const LIFETIME_MS_MAX: u64 = 10 * 366 * 24 * 3600 * 1000;
+
+/// Counts the writes of one record; the first is 1, and a deleted record's count goes on when it is written again.
+pub type Version = u64;
+
+/// The key of a record within a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// 1 to [`COLLECTION_BYTES_MAX`] of `a-z 0-9 _ -`.
+    pub collection: String,
+    /// 1 to [`PARTITION_BYTES_MAX`] bytes without control characters.
+    pub partition: String,
+    /// 0 to [`SORT_BYTES_MAX`] bytes without control characters.
+    pub sort: String,
+}
+
+impl Key {
+    /// Checks every part against its limit.
+    ///
+    /// # Errors
+    /// The part that is not allowed, and what would be.
+    pub fn check(&self) -> Result<(), Error> {
+        check_partition(&self.collection, &self.partition)?;
+        check_sort(&self.sort)
+    }
+}
+
+/// Checks a collection name and a partition key.
+///
+/// # Errors
+/// The part that is not allowed, and what would be.
+pub fn check_partition(collection: &str, partition: &str) -> Result<(), Error> {
+    let name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    if !(1..=COLLECTION_BYTES_MAX).contains(&collection.len()) || !collection.bytes().all(name) {
+        return Err(Error::name(
+            "collection",
+            collection,
+            "1 to 64 of a-z, 0-9, _ and -",
+        ));
+    }
+    if !(1..=PARTITION_BYTES_MAX).contains(&partition.len())
+        || partition.chars().any(char::is_control)
+    {
+        return Err(Error::name(
+            "partition key",
+            partition,
+            "1 to 512 bytes without control characters",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a sort key.
+///
+/// # Errors
+/// Says what would be allowed.
+pub fn check_sort(sort: &str) -> Result<(), Error> {
+    if sort.len() > SORT_BYTES_MAX || sort.chars().any(char::is_control) {
+        return Err(Error::name(
+            "sort key",
+            sort,
+            "0 to 512 bytes without control characters",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a value's size and a lifetime.
+///
+/// # Errors
+/// The one that is over its limit.
+pub fn check_value(value: &[u8], lifetime_ms: Option<u64>) -> Result<(), Error> {
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Error::Limit {
+            what: "bytes in a record's value",
+            actual: value.len() as u64,
+            limit: VALUE_BYTES_MAX as u64,
+        });
+    }
+    match lifetime_ms {
+        Some(actual) if actual > LIFETIME_MS_MAX => Err(Error::Limit {
+            what: "a record's lifetime in milliseconds",
+            actual,
+            limit: LIFETIME_MS_MAX,
+        }),
+        Some(0) => Err(Error::malformed(
+            "lifetime",
+            "it is at least 1 ms; to end a record now, delete it",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// One record of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its sort key.
+    pub sort: String,
+    /// Its value.
+    pub value: Bytes,
+    /// Its version.
+    pub version: Version,
+}
+
+/// One end of a range of sort keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Bound {
+    /// No bound at this end.
+    Unbounded,
+    /// The key itself belongs to the range.
+    Inclusive(String),
+    /// The key itself does not.
+    Exclusive(String),
+}
+
+/// A bounded part of one partition, in order of the sort key's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Range {
+    /// See [`Key::collection`].
+    pub collection: String,
+    /// See [`Key::partition`].
+    pub partition: String,
+    /// The lower end.
+    pub lower: Bound,
+    /// The upper end.
+    pub upper: Bound,
+    /// 1 to [`SCAN_LIMIT_MAX`].
+    pub limit: u32,
+    /// From the last key to the first.
+    pub descending: bool,
+}
+
+impl Range {
+    /// Checks every part against its limit.
+    ///
+    /// # Errors
+    /// The part that is not allowed, and what would be.
+    pub fn check(&self) -> Result<(), Error> {
+        check_partition(&self.collection, &self.partition)?;
+        for bound in [&self.lower, &self.upper] {
+            if let Bound::Inclusive(sort) | Bound::Exclusive(sort) = bound {
+                check_sort(sort)?;
+            }
+        }
+        if !(1..=SCAN_LIMIT_MAX).contains(&self.limit) {
+            return Err(Error::Limit {
+                what: "records of one scan (at least 1)",
+                actual: self.limit.into(),
+                limit: SCAN_LIMIT_MAX.into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether `sort` lies between the bounds.
+    #[must_use]
+    pub fn contains(&self, sort: &str) -> bool {
+        let above = match &self.lower {
+            Bound::Unbounded => true,
+            Bound::Inclusive(lower) => sort >= lower.as_str(),
+            Bound::Exclusive(lower) => sort > lower.as_str(),
+        };
+        let below = match &self.upper {
+            Bound::Unbounded => true,
+            Bound::Inclusive(upper) => sort <= upper.as_str(),
+            Bound::Exclusive(upper) => sort < upper.as_str(),
+        };
+        above && below
+    }
+}
+
+/// What a scan found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Page {
+    /// At most `limit` records, in the order asked.
+    pub entries: Vec<Entry>,
+    /// The range has more: go on with the last sort key as an exclusive bound.
+    pub more: bool,
+}
+
+/// Why a record operation was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RecordError {
+    /// Outside the limits; the text says which.
+    #[error("invalid: {0}")]
+    Invalid(String),
+    /// Not allowed to this caller.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// The version was not the expected one.
+    #[error("conflict: the present version is {0:?}")]
+    Conflict(Option<Version>),
+    /// Not reached in time; a write may or may not have happened.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl From<Error> for RecordError {
+    fn from(error: Error) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn key(collection: &str, partition: &str, sort: &str) -> Key {
+        Key {
+            collection: collection.into(),
+            partition: partition.into(),
+            sort: sort.into(),
+        }
+    }
+
+    #[test]
+    fn keys() {
+        let long = "x".repeat(513);
+        for (key, valid) in [
+            (key("stock", "ams-1", "sku/1"), true),
+            (key("stock", "ams-1", ""), true),
+            (key("stock", "Zürich / 1", "é"), true),
+            (key("", "p", "s"), false),
+            (key("Stock", "p", "s"), false),
+            (key("stock", "", "s"), false),
+            (key("stock", "a\nb", "s"), false),
+            (key("stock", &long, "s"), false),
+            (key("stock", "p", &long), false),
+            (key("stock", "p", "\0"), false),
+        ] {
+            assert_eq!(key.check().is_ok(), valid, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_contain() {
+        let mut range = Range {
+            collection: "c".into(),
+            partition: "p".into(),
+            lower: Bound::Inclusive("b".into()),
+            upper: Bound::Exclusive("d".into()),
+            limit: 1,
+            descending: false,
+        };
+        for (sort, inside) in [("a", false), ("b", true), ("c", true), ("d", false)] {
+            assert_eq!(range.contains(sort), inside, "{sort}");
+        }
+        assert!(range.check().is_ok());
+        range.limit = 0;
+        assert!(range.check().is_err());
+        range.limit = 1001;
+        assert!(range.check().is_err());
+    }
+}

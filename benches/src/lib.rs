@@ -1,1 +1,10 @@
-//! In the making.
+//! Load runs: Brink beside bare servers and peers, in one run on one machine.
+//!
+//! Figures that count are ratios and server CPU per request, read from `/proc/PID/stat`: requests a second depend on
+//! what else the machine does and on the load generator that shares its cores.
+
+pub mod bare;
+pub mod cpu;
+pub mod load;
+pub mod server;
+pub mod table;

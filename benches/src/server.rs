@@ -1,0 +1,76 @@
+//! Servers under load: child processes that are stopped when they are dropped.
+
+use anyhow::{Context as _, Result, bail};
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A server's process.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+}
+
+impl Server {
+    /// Starts a bare server (a subcommand of this program) and reads its address from its first line.
+    ///
+    /// # Errors
+    /// It did not start.
+    pub fn bare(arguments: &[&str]) -> Result<(Self, SocketAddr)> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().context("its output")?;
+        let server = Self { child };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address = line.trim().parse().with_context(|| format!("bare server said {line:?}"))?;
+        Ok((server, address))
+    }
+
+    /// Starts a Brink program and waits for its ready file.
+    ///
+    /// # Errors
+    /// It ended, or was not ready within 30 s.
+    pub fn brink(program: &Path, arguments: &[&str], ready: &Path) -> Result<(Self, serde_json::Value)> {
+        let child = Command::new(program)
+            .args(arguments)
+            .arg("--ready-file")
+            .arg(ready)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| program.display().to_string())?;
+        let mut server = Self { child };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            if let Ok(text) = std::fs::read_to_string(ready) {
+                return Ok((server, serde_json::from_str(&text)?));
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{} ended: {status}", program.display());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("{} was not ready within 30 s", program.display())
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,74 @@
+//! The cache entry of the present answer, and purges.
+//!
+//! Records that are read need nothing of this: they are tags by themselves. An answer that reads no records is stored only
+//! with a lifetime.
+
+use crate::bindings::module::brink::platform::cache as wit;
+use crate::host;
+use crate::problem::Problem;
+
+/// Why the cache could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A name is outside what the interface allows.
+    #[error("a cache tag is not allowed: {0}")]
+    Invalid(String),
+    /// The deployment has no grant `purge`.
+    #[error("the deployment may not do this: {0}")]
+    Denied(String),
+    /// The core could not be reached in time.
+    #[error("the regional core could not be reached: {0}")]
+    Unavailable(String),
+}
+
+impl From<wit::Error> for Error {
+    fn from(error: wit::Error) -> Self {
+        match error {
+            wit::Error::Invalid(reason) => Self::Invalid(reason),
+            wit::Error::Denied(reason) => Self::Denied(reason),
+            wit::Error::Unavailable(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::Invalid(_) => Problem::bad_request(detail),
+            Error::Denied(_) => Problem::new(500, "Internal error").detail(detail),
+            Error::Unavailable(_) => Problem::new(503, "Service unavailable").detail(detail),
+        }
+    }
+}
+
+/// Adds names (surrogate keys) to the answer: a purge of one takes the answer out of every cache. Each 1 to 1024 visible
+/// ASCII characters, at most 128 an answer.
+///
+/// # Errors
+/// A name is not allowed, or there are too many.
+pub fn tag(names: &[&str]) -> Result<(), Error> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    Ok(host::cache::tag(&names)?)
+}
+
+/// Lets PoPs keep the answer for this many seconds at most, and never beyond a write to a record that was read. Says nothing
+/// to the client's own cache.
+pub fn lifetime(seconds: u32) {
+    host::cache::set_lifetime(seconds);
+}
+
+/// Keeps the answer out of every cache of the platform.
+pub fn no_store() {
+    host::cache::no_store();
+}
+
+/// Purges every answer of this tenant that carries one of the names, at every PoP. Answers with the purge's id. Needs the
+/// grant `purge`.
+///
+/// # Errors
+/// A name is not allowed, the grant is missing, or the core could not be reached.
+pub fn purge(names: &[&str]) -> Result<String, Error> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    Ok(host::cache::purge(&names)?)
+}

@@ -1,0 +1,25 @@
+//! Outbound HTTP. Needs the grant `outbound-http`; the deployment says which hosts may be asked.
+//!
+//! An answer of this module that depends on an outbound request is stored at PoPs only with a lifetime
+//! ([`crate::cache::lifetime`]): nobody can tell the platform when the other server's data change.
+//!
+//! ```
+//! use brink_sdk::{Problem, http, testing::Platform};
+//! # let platform = Platform::new();
+//! # platform.outbound(|_request| Ok(http::Answer { status: 200, headers: Vec::new(), body: b"1.08".to_vec() }));
+//! let answer = http::send(http::Request::get("https://rates.example/EUR/USD").timeout_ms(500))?;
+//! assert_eq!((answer.status, answer.body.as_slice()), (200, &b"1.08"[..]));
+//! # Ok::<(), Problem>(())
+//! ```
+
+use crate::host;
+
+pub use crate::message::{ANSWER_BYTES_MAX, Answer, Error, Request};
+
+/// Sends a request and waits for the whole answer.
+///
+/// # Errors
+/// The request is not possible, the server did not answer, or its answer is too long. A status of 400 and more is an answer.
+pub fn send(request: Request) -> Result<Answer, Error> {
+    host::outbound::send(request)
+}

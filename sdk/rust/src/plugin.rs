@@ -1,0 +1,202 @@
+//! The world `plugin`: sees the heads of requests before the cache, and of responses after it.
+
+use crate::bindings::plugin::brink::platform::plugin_types as wit;
+use crate::response::Response;
+
+/// Header fields in order. Names are compared without regard to case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, Vec<u8>)>);
+
+impl Headers {
+    /// The first value of that name, if it is text.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(present, _)| present.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// Sets a field, in the place of those with the same name.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.remove(name);
+        self.append(name, value);
+    }
+
+    /// Adds a field beside those with the same name.
+    pub fn append(&mut self, name: &str, value: &str) {
+        self.0.push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+    }
+
+    /// Takes every field of that name out; says whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        self.0.len() != before
+    }
+
+    /// Every field.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+}
+
+/// What is before a request's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestHead {
+    /// The method. A change has no effect.
+    pub method: String,
+    /// `http` or `https`. A change has no effect.
+    pub scheme: String,
+    /// `host[:port]`. A change has no effect.
+    pub authority: String,
+    /// The path and query; changing it changes the cache key and the route's rest, not the route.
+    pub path_and_query: String,
+    /// The header fields.
+    pub headers: Headers,
+    /// The client's address as the listener saw it. A change has no effect.
+    pub client_address: String,
+}
+
+impl RequestHead {
+    /// A head for tests: a method, and a path with an optional query.
+    #[must_use]
+    pub fn given(method: &str, path_and_query: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            scheme: "https".to_owned(),
+            authority: "localhost".to_owned(),
+            path_and_query: path_and_query.to_owned(),
+            headers: Headers::default(),
+            client_address: "127.0.0.1".to_owned(),
+        }
+    }
+}
+
+/// What is before a response's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// The status.
+    pub status: u16,
+    /// The header fields.
+    pub headers: Headers,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestAction {
+    /// It goes on as it is.
+    Pass,
+    /// It goes on with this head.
+    Change(RequestHead),
+    /// It is answered at once, with a body of at most 64 KiB; neither cache, module nor later plugins are asked.
+    Answer(Response),
+}
+
+/// What becomes of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResponseAction {
+    /// It goes on as it is.
+    Pass,
+    /// It goes on with this head.
+    Change(ResponseHead),
+    /// This one goes on in its place, with a body of at most 64 KiB.
+    Answer(Response),
+}
+
+/// A plugin. [`crate::plugin!`] makes a component of a type that implements it.
+pub trait Plugin {
+    /// Sees a request before the cache.
+    fn on_request(request: RequestHead) -> RequestAction {
+        let _ = request;
+        RequestAction::Pass
+    }
+
+    /// Sees a response on its way to the client, with the request as this plugin left it.
+    fn on_response(request: RequestHead, response: ResponseHead) -> ResponseAction {
+        let _ = (request, response);
+        ResponseAction::Pass
+    }
+}
+
+/// Calls a plugin with the host's types. [`crate::plugin!`] calls it.
+#[doc(hidden)]
+pub fn on_request<P: Plugin>(request: wit::RequestHead) -> wit::RequestAction {
+    match P::on_request(request_head(request)) {
+        RequestAction::Pass => wit::RequestAction::Pass,
+        RequestAction::Change(head) => wit::RequestAction::Change(wit::RequestHead {
+            method: head.method,
+            scheme: head.scheme,
+            authority: head.authority,
+            path_and_query: head.path_and_query,
+            headers: head.headers.0,
+            client_address: head.client_address,
+        }),
+        RequestAction::Answer(response) => wit::RequestAction::Answer(answer(&response)),
+    }
+}
+
+/// Calls a plugin with the host's types. [`crate::plugin!`] calls it.
+#[doc(hidden)]
+pub fn on_response<P: Plugin>(request: wit::RequestHead, response: wit::ResponseHead) -> wit::ResponseAction {
+    let response = ResponseHead { status: response.status, headers: Headers(response.headers) };
+    match P::on_response(request_head(request), response) {
+        ResponseAction::Pass => wit::ResponseAction::Pass,
+        ResponseAction::Change(head) => wit::ResponseAction::Change(wit::ResponseHead { status: head.status, headers: head.headers.0 }),
+        ResponseAction::Answer(response) => wit::ResponseAction::Answer(answer(&response)),
+    }
+}
+
+fn request_head(head: wit::RequestHead) -> RequestHead {
+    RequestHead {
+        method: head.method,
+        scheme: head.scheme,
+        authority: head.authority,
+        path_and_query: head.path_and_query,
+        headers: Headers(head.headers),
+        client_address: head.client_address,
+    }
+}
+
+fn answer(response: &Response) -> wit::Response {
+    let headers = response.headers().iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    wit::Response { status: response.status(), headers, body: response.body().to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Stamp;
+
+    impl Plugin for Stamp {
+        fn on_request(mut request: RequestHead) -> RequestAction {
+            match request.headers.get("x-deny") {
+                Some(_) => RequestAction::Answer(Response::problem(403, "Forbidden", "denied")),
+                None => {
+                    request.headers.set("X-Stamp", "1");
+                    RequestAction::Change(request)
+                }
+            }
+        }
+    }
+
+    fn head(headers: &[(&str, &str)]) -> wit::RequestHead {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        let text = str::to_owned;
+        wit::RequestHead { method: text("GET"), scheme: text("https"), authority: text("a"), path_and_query: text("/b"), headers, client_address: text("::1") }
+    }
+
+    #[test]
+    fn heads_cross_in_both_directions() {
+        let wit::RequestAction::Change(changed) = on_request::<Stamp>(head(&[("x-stamp", "0"), ("a", "b")])) else { panic!("not changed") };
+        assert_eq!(changed.headers, [("a".to_owned(), b"b".to_vec()), ("x-stamp".to_owned(), b"1".to_vec())]);
+        assert_eq!((changed.path_and_query.as_str(), changed.client_address.as_str()), ("/b", "::1"));
+        let wit::RequestAction::Answer(answer) = on_request::<Stamp>(head(&[("X-Deny", "")])) else { panic!("not answered") };
+        assert_eq!(answer.status, 403);
+    }
+
+    #[test]
+    fn by_default_everything_passes() {
+        let response = wit::ResponseHead { status: 200, headers: Vec::new() };
+        assert!(matches!(on_response::<Stamp>(head(&[]), response), wit::ResponseAction::Pass));
+    }
+}

@@ -1,1 +1,33 @@
-//! In the making.
+//! Runs WebAssembly components for Brink: one engine, instances from a pool, limits on everything, fair CPU time.
+//!
+//! - [`inspect`] says what a component is and whether it can run here, without compiling it.
+//! - [`Sandbox::load`] compiles it, or takes it from the cache of compiled components, and gives a [`Component`].
+//! - [`Component::handle`], [`Component::execute`], [`Component::on_request`] and [`Component::on_response`] run it.
+//!   What it may reach is in the [`Context`], how much it may use in the [`Limits`].
+//!
+//! A run happens in the caller's own task: there is no task per run and no queue. Dropping the future, or the body of
+//! an answer that is still being written, ends the run.
+
+mod bindings;
+mod config;
+mod context;
+pub mod denied;
+mod error;
+mod plugin;
+
+pub use brink_protocol::deployment::{Grants, Limits, World};
+pub use config::{Config, INSTANCES_MAX, MEMORY_BYTES_MAX};
+pub use context::{
+    CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, Identity,
+    Level, LogSink, Records, ResponseCache,
+};
+pub use error::{BoxError, Error, MissingImport, RunError};
+pub use plugin::{
+    PLUGIN_BODY_BYTES_MAX, RequestAction, RequestHead, ResponseAction, ResponseHead,
+};
+
+/// The body of requests to and answers from components.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BoxError>;
+
+/// Largest component that is accepted, in bytes.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;

@@ -1,0 +1,54 @@
+//! Bounds of the cache.
+
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// Bounds of the cache. Every key has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the disk tier and the journal live. None (the default): memory only, and nothing outlives a restart.
+    pub dir: Option<PathBuf>,
+    /// Stored answers in memory, in bytes, with their heads, keys and tags. Default 256 MiB.
+    pub memory_bytes_max: u64,
+    /// Size of the disk tier, in bytes; at least 64 MiB are used. Default 1 GiB.
+    pub disk_bytes_max: u64,
+    /// Largest body that is stored, in bytes; larger ones are passed. At most 64 MiB. Default 8 MiB.
+    pub object_bytes_max: u64,
+    /// Most variants (`Vary`) of one URI; a further one takes the place of the oldest. Default 64.
+    pub variants_max: usize,
+    /// Most requests that wait for one fill; further ones are forwarded by themselves. Default 10,000.
+    pub followers_max: usize,
+    /// How long a request waits for another's fill before it is forwarded by itself, in milliseconds. Default 5,000.
+    pub follower_wait_ms_max: u64,
+    /// How long a key whose answer could not be shared is not collapsed, in milliseconds. Default 10,000.
+    pub uncollapsed_ms: u64,
+    /// Most tags whose last change is remembered. Entries older than the oldest of them are not served. Default 262,144
+    /// (about 16 MiB when full).
+    pub changes_max: usize,
+    /// Longest time for which a stale answer is served because the core or the origin is away and the route or the
+    /// answer allows it, in seconds. Default 86,400.
+    pub stale_seconds_max: u64,
+    /// There is a feed to follow: entries count as fresh only while it is heard (see [`super::Cache::set_lease`]). Set
+    /// by the program, not by a file: false where there is no core.
+    #[serde(skip)]
+    pub follows_feed: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            memory_bytes_max: 256 << 20,
+            disk_bytes_max: 1 << 30,
+            object_bytes_max: 8 << 20,
+            variants_max: 64,
+            followers_max: 10_000,
+            follower_wait_ms_max: 5_000,
+            uncollapsed_ms: 10_000,
+            changes_max: 1 << 18,
+            stale_seconds_max: 86_400,
+            follows_feed: false,
+        }
+    }
+}

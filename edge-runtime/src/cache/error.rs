@@ -1,0 +1,37 @@
+//! Why a cache could not be opened.
+
+use std::{io, path::PathBuf};
+
+/// Why a cache could not be opened or closed. While it is open, failures of the disk are misses, logged and counted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value of the configuration is not usable.
+    #[error("cache: {key} = {value}: {rule}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// What is allowed.
+        rule: &'static str,
+    },
+    /// A file or directory could not be used.
+    #[error("cache: {action} {}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The two tiers could not be opened.
+    #[error("cache: the tiers could not be {action}: {reason}")]
+    Tiers {
+        /// `opened` or `closed`.
+        action: &'static str,
+        /// What foyer said.
+        reason: String,
+    },
+}

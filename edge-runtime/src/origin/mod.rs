@@ -1,0 +1,9 @@
+//! HTTP origins: pooled connections over HTTP/1.1, HTTP/2 and TLS, bounded in time and size.
+
+mod client;
+mod config;
+mod error;
+
+pub use client::Origins;
+pub use config::Config;
+pub use error::Error;

@@ -1,0 +1,284 @@
+//! Between a protocol and the service: one request in, one answer out, whatever happens.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{ALLOW, ALT_SVC, CONNECTION, CONTENT_TYPE, EXPECT, HOST};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
+
+use crate::body::Body;
+use crate::config::Limits;
+use crate::connection::{Connection, Protocol};
+use crate::error::BoxError;
+use crate::inbound::{Bounds, Inbound, Source};
+use crate::request::{self, Defaults, HeadLimits, Refusal};
+
+/// What answers requests.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request. A panic is answered 500 and does not touch other requests. When the client
+    /// goes away, the future is dropped.
+    fn call(
+        &self,
+        request: Request<Body>,
+        connection: Arc<Connection>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// What all connections of a listener share.
+pub(crate) struct Shared<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) limits: Limits,
+    bounds: Bounds,
+    head: HeadLimits,
+    alt_svc: Option<HeaderValue>,
+}
+
+impl<S> Shared<S> {
+    pub(crate) fn new(service: Arc<S>, limits: Limits, alt_svc: Option<HeaderValue>) -> Self {
+        let bounds = Bounds::new(&limits);
+        let head = HeadLimits {
+            fields_max: limits.header_fields(),
+            body_bytes_max: limits.body_bytes_max,
+        };
+        Self {
+            service,
+            limits,
+            bounds,
+            head,
+            alt_svc,
+        }
+    }
+}
+
+/// One connection's way to the service.
+pub(crate) struct Dispatcher<S> {
+    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) activity: Arc<Activity>,
+    scheme: Scheme,
+    local: Authority,
+    known: Mutex<Option<Authority>>,
+}
+
+impl<S: Service> Dispatcher<S> {
+    pub(crate) fn new(shared: Arc<Shared<S>>, connection: Connection) -> Self {
+        let scheme = if connection.tls.is_some() {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
+        // A socket address is always an authority; the fallback is for the type only.
+        let local = Authority::try_from(connection.local.to_string())
+            .unwrap_or_else(|_| Authority::from_static("localhost"));
+        Self {
+            shared,
+            connection: Arc::new(connection),
+            activity: Arc::default(),
+            scheme,
+            local,
+            known: Mutex::default(),
+        }
+    }
+
+    /// A request of hyper's, HTTP/1.1 or HTTP/2.
+    pub(crate) async fn answer_hyper(
+        &self,
+        request: Request<hyper::body::Incoming>,
+    ) -> Response<Tracked> {
+        let guard = self.activity.begin();
+        let request = request.map(|incoming| {
+            (!http_body::Body::is_end_stream(&incoming)).then_some(Source::Hyper(incoming))
+        });
+        let mut response = self.answer(request).await;
+        if let Some(alt_svc) = &self.shared.alt_svc {
+            response
+                .headers_mut()
+                .entry(ALT_SVC)
+                .or_insert_with(|| alt_svc.clone());
+        }
+        response.map(|body| Tracked {
+            body,
+            _guard: guard,
+        })
+    }
+
+    /// Normalises, asks the service, and makes an answer of what goes wrong.
+    pub(crate) async fn answer(&self, request: Request<Option<Source>>) -> Response<Body> {
+        let request = match self.admit(request) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let connection = Arc::clone(&self.connection);
+        // The call itself is inside: it may panic before there is a future.
+        let call = async { self.shared.service.call(request, connection).await };
+        if let Ok(response) = AssertUnwindSafe(call).catch_unwind().await {
+            return response;
+        }
+        tracing::error!(
+            protocol = self.connection.protocol.as_str(),
+            "the service panicked"
+        );
+        problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the request could not be answered",
+        )
+    }
+
+    fn admit(&self, request: Request<Option<Source>>) -> Result<Request<Body>, Refusal> {
+        let (mut parts, source) = request.into_parts();
+        let expects = parts.version >= Version::HTTP_11
+            && parts
+                .headers
+                .get(EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        // Made first: dropping it drains what an early answer leaves unread.
+        let body = source.map_or_else(Body::empty, |source| {
+            Body::inbound(Inbound::new(source, self.shared.bounds, expects))
+        });
+        request::check(
+            &parts.method,
+            &parts.headers,
+            parts.version,
+            self.shared.head,
+        )?;
+        let absolute = parts.uri.authority().is_some();
+        {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let defaults = Defaults {
+                scheme: &self.scheme,
+                local: &self.local,
+            };
+            let headers = &parts.headers;
+            request::normalise(
+                &mut parts.uri,
+                headers,
+                parts.version,
+                &defaults,
+                &mut known,
+            )?;
+        }
+        if absolute && self.connection.protocol == Protocol::Http1 {
+            // RFC 9112 §3.2.2: the target's authority replaces what Host said.
+            if let Some(authority) = parts.uri.authority()
+                && let Ok(host) = HeaderValue::from_str(authority.as_str())
+            {
+                parts.headers.insert(HOST, host);
+            }
+        }
+        Ok(Request::from_parts(parts, body))
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        let mut response = problem(refusal.status(), refusal.detail());
+        if refusal == Refusal::Trace {
+            let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            response.headers_mut().insert(ALLOW, methods);
+        }
+        if refusal.closes() && self.connection.protocol == Protocol::Http1 {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// A problem document (RFC 9457) of our own: fixed texts, nothing of the request's.
+pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let code = status.as_u16();
+    let mut response = Response::new(Body::from(format!(
+        r#"{{"type":"about:blank","title":"{title}","status":{code},"detail":"{detail}"}}"#
+    )));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// What a connection is doing, for its idle limit and its drain.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    in_flight: AtomicU32,
+    begun: AtomicU64,
+}
+
+impl Activity {
+    /// A request begins; it ends when the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Requests whose answer is not finished.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Requests since the connection was opened.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when there was no request for `idle` (at most a quarter longer).
+    pub(crate) async fn idle(&self, idle: std::time::Duration) {
+        const TICKS: u32 = 4;
+        let mut seen = self.begun();
+        let mut quiet = 0;
+        while quiet < TICKS {
+            tokio::time::sleep(idle / TICKS).await;
+            let begun = self.begun();
+            quiet = if begun == seen && self.in_flight() == 0 {
+                quiet + 1
+            } else {
+                0
+            };
+            seen = begun;
+        }
+    }
+}
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer's body that keeps its request in flight until it is sent.
+pub(crate) struct Tracked {
+    body: Body,
+    _guard: InFlight,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,287 @@
+//! HTTP/1.1 and HTTP/2 over TCP and TLS: accept, handshake, hand to hyper, drain.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::client::ALPN_HTTP2;
+use crate::config::Limits;
+use crate::connection::{Connection, Protocol, TlsPeer};
+use crate::dispatch::{Activity, Dispatcher, Service, Shared};
+use crate::error::{BoxError, Error};
+use crate::tls;
+
+/// RFC 9113 §3.4; three bytes tell it from any method but `PRI`, which is reserved.
+const PREFACE: &[u8] = b"PRI";
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// After an error of `accept` that is not one connection's (no file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let failed = |source| Error::Bind {
+        protocol: "TCP",
+        address,
+        source,
+    };
+    let bound = || -> io::Result<TcpListener> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bound().map_err(failed)
+}
+
+/// What accepts TCP connections.
+pub(crate) struct Acceptor<S> {
+    pub(crate) shared: Arc<Shared<S>>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl<S: Service> Acceptor<S> {
+    /// Accepts until it is told to stop. Connections go on in tasks of their own.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "no connection accepted");
+                    if !is_of_one_connection(&error) {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                    continue;
+                }
+            };
+            let permit = match self.admission.admit(peer.ip()) {
+                Ok(permit) => permit,
+                Err(refused) => {
+                    tracing::debug!(%peer, ?refused, "connection refused");
+                    continue;
+                }
+            };
+            let acceptor = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                let _permit = permit;
+                if let Err(error) = acceptor.serve(stream, peer).await {
+                    tracing::debug!(%peer, error, "connection ended");
+                }
+            });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), BoxError> {
+        let limits = &self.shared.limits;
+        stream.set_nodelay(true)?;
+        let stall = Duration::from_millis(limits.stall_ms_max);
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(stall))?;
+        let local = stream.local_addr()?;
+        let connection = |protocol, tls| Connection {
+            peer,
+            local,
+            protocol,
+            tls,
+        };
+        let Some(acceptor) = &self.tls else {
+            let preface = tokio::time::timeout(limits.header(), has_preface(&stream)).await??;
+            return if preface {
+                self.http2(stream, connection(Protocol::Http2, None)).await
+            } else {
+                self.http1(stream, connection(Protocol::Http1, None)).await
+            };
+        };
+        let handshake = tokio::time::timeout(limits.handshake(), acceptor.accept(stream));
+        let stream = tokio::select! {
+            biased;
+            stream = handshake => stream??,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let tls = Some(tls_peer(&stream));
+        if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+            self.http2(stream, connection(Protocol::Http2, tls)).await
+        } else {
+            self.http1(stream, connection(Protocol::Http1, tls)).await
+        }
+    }
+
+    async fn http1<I>(&self, stream: I, connection: Connection) -> Result<(), BoxError>
+    where
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&self.shared), connection));
+        let activity = Arc::clone(&dispatcher.activity);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request).await) }
+        });
+        let connection =
+            http1_builder(&self.shared.limits).serve_connection(TokioIo::new(stream), service);
+        self.drive(connection, &activity).await
+    }
+
+    async fn http2<I>(&self, stream: I, connection: Connection) -> Result<(), BoxError>
+    where
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&self.shared), connection));
+        let activity = Arc::clone(&dispatcher.activity);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request).await) }
+        });
+        let connection =
+            http2_builder(&self.shared.limits).serve_connection(TokioIo::new(stream), service);
+        self.drive(connection, &activity).await
+    }
+
+    /// Drives a connection until it ends, is idle for too long, or has to stop. It is then asked to
+    /// finish what is in flight, and closed when that takes too long.
+    async fn drive<C: Graceful>(&self, connection: C, activity: &Activity) -> Result<(), BoxError> {
+        let limits = &self.shared.limits;
+        let mut connection = pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended.map_err(Into::into),
+            () = self.stop.cancelled() => {}
+            () = activity.idle(limits.idle()) => {}
+        }
+        if activity.begun() == 0 {
+            // Nothing was asked: nothing to finish. hyper would wait for a first request.
+            return Ok(());
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::time::timeout(limits.drain(), connection)
+            .await?
+            .map_err(Into::into)
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header())
+        .max_buf_size(limits.header_bytes())
+        // A client may close its side after the request and still wants the answer (`nc -N`).
+        .half_close(true);
+    // Any number but hyper's own costs an allocation per request.
+    if limits.header_fields() > 100 {
+        builder.max_headers(limits.header_fields());
+    }
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let resets = usize::try_from(limits.resets_max).unwrap_or(usize::MAX);
+    let send_buffer = usize::try_from(limits.send_buffer_bytes_max).unwrap_or(usize::MAX);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_max)
+        .max_pending_accept_reset_streams(resets)
+        .max_local_error_reset_streams(resets)
+        .max_header_list_size(u32::try_from(limits.header_bytes()).unwrap_or(u32::MAX))
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes)
+        .max_send_buf_size(send_buffer)
+        // A peer that went away without a word is found by a ping.
+        .keep_alive_interval(limits.idle() / 2)
+        .keep_alive_timeout(Duration::from_millis(limits.stall_ms_max));
+    builder
+}
+
+/// What hyper's two connection types have in common.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<I, B, S> Graceful for http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<BoxError>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, B, S, E> Graceful for http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<BoxError>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<BoxError>,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Whether a plain connection starts HTTP/2 with prior knowledge (RFC 9113 §3.3). Looks without
+/// taking, so that HTTP/1.1, the common case, is read straight from the socket.
+async fn has_preface(stream: &TcpStream) -> io::Result<bool> {
+    let mut start = [0_u8; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut start).await?;
+        let seen = start.get(..seen).unwrap_or_default();
+        if seen.is_empty() || !PREFACE.starts_with(seen) {
+            return Ok(false);
+        }
+        if seen.len() == PREFACE.len() {
+            return Ok(true);
+        }
+        // A lone "P" or "PR" in the socket: it stays readable, so only time tells what follows.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn tls_peer(stream: &TlsStream<TcpStream>) -> TlsPeer {
+    let (_, session) = stream.get_ref();
+    let leaf = session.peer_certificates().and_then(|chain| chain.first());
+    TlsPeer {
+        server_name: session.server_name().map(str::to_owned),
+        client_names: leaf.map(tls::dns_names).unwrap_or_default(),
+    }
+}
+
+/// Errors of `accept` that say nothing of the next connection.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

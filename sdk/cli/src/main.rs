@@ -1,3 +1,56 @@
-//! In the making.
+//! `brink`: write, run and operate modules.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `args` | the command line |
+//! | `settings`, `project` | where the control API is; what a directory builds |
+//! | `client` | speaks with the control API |
+//! | `build`, `inspect`, `templates` | from nothing to a component |
+//! | `dev` | a PoP and a core on this machine, rebuilt on change |
+//! | `commands` | one file for each command |
+//! | `output`, `error` | tables, JSON, exit codes |
 
-fn main() {}
+mod args;
+mod build;
+mod commands;
+mod error;
+mod inspect;
+mod output;
+mod project;
+
+use clap::Parser as _;
+use error::{Error, Exit};
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(Exit::Usage as u8)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let output = Output {
+        json: cli.global.json,
+    };
+    match commands::run(cli, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error, output);
+            ExitCode::from(error.exit() as u8)
+        }
+    }
+}
+
+fn report(error: &Error, output: Output) {
+    if output.json {
+        eprintln!("{}", error.to_json());
+    } else {
+        eprintln!("brink: {error}");
+    }
+}

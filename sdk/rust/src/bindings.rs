@@ -30,6 +30,7 @@ pub mod command {
 }
 
 /// The world `plugin`; its imports are those of [`module`].
+#[cfg(any(feature = "plugin", not(target_arch = "wasm32")))]
 pub mod plugin {
     wit_bindgen::generate!({
         path: "../../wit",

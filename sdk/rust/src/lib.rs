@@ -67,6 +67,7 @@ mod message;
 mod module;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "tests have a server of their own"))]
 mod outbound;
+#[cfg(any(feature = "plugin", not(target_arch = "wasm32")))]
 mod plugin;
 mod problem;
 pub mod random;
@@ -82,8 +83,10 @@ pub mod ulid;
 pub use command::execute;
 #[doc(hidden)]
 pub use module::serve;
+#[cfg(any(feature = "plugin", not(target_arch = "wasm32")))]
 pub use plugin::{Headers, Plugin, RequestAction, RequestHead, ResponseAction, ResponseHead};
 #[doc(hidden)]
+#[cfg(any(feature = "plugin", not(target_arch = "wasm32")))]
 pub use plugin::{on_request, on_response};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use request::{BODY_BYTES_MAX, BodyError, Method, Request};
@@ -152,7 +155,8 @@ macro_rules! command {
     };
 }
 
-/// Makes a component of world `plugin` from a type that implements [`Plugin`].
+/// Makes a component of world `plugin` from a type that implements [`Plugin`]. Needs the feature `plugin`:
+/// `brink-sdk = { features = ["plugin"], .. }`.
 ///
 /// ```
 /// use brink_sdk::{Plugin, RequestHead, ResponseAction, ResponseHead};

@@ -1,1 +1,6 @@
-//! In the making.
+//! The regional core.
+
+pub mod error;
+pub mod store;
+
+pub use error::Error;

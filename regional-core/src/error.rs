@@ -1,0 +1,89 @@
+//! What can go wrong in a core.
+
+use std::path::PathBuf;
+
+/// Errors of the core. Expected outcomes (a conflict, a refusal, nothing there) are not errors: they are enums of
+/// the operation that meets them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store did not do something; a write may or may not have happened.
+    #[error("store: {operation} failed: {reason}")]
+    Store {
+        /// What was tried.
+        operation: &'static str,
+        /// What the engine said.
+        reason: String,
+    },
+    /// The store has more writes waiting than its queue holds, or is closing. Nothing was written.
+    #[error("store: the queue of writes is full; try again")]
+    Busy,
+    /// Something in the store does not have the shape that it was written with.
+    #[error("store: {what} cannot be read: {reason}")]
+    Corrupt {
+        /// Which row or file.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What is asked for or written is over a limit, or has a part that is not allowed.
+    #[error(transparent)]
+    Limit(#[from] brink_protocol::Error),
+    /// A file could not be read or written.
+    #[error("file {}: could not be {action}: {source}", path.display())]
+    File {
+        /// `read`, `written`, ...
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The configuration has mistakes: all of them, one a line.
+    #[error("configuration:\n{0}")]
+    Config(String),
+    /// A listener or the certificate authority.
+    #[error(transparent)]
+    Listener(#[from] brink_listener::Error),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] brink_sandbox::Error),
+    /// Telemetry could not be set up.
+    #[error("telemetry: {0}")]
+    Telemetry(String),
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes: {0}")]
+    Random(String),
+}
+
+impl Error {
+    /// A failure of the store's engine.
+    pub(crate) fn store(operation: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self::Store {
+            operation,
+            reason: reason.to_string(),
+        }
+    }
+
+    /// A row that does not decode.
+    pub(crate) fn corrupt(what: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self::Corrupt {
+            what,
+            reason: reason.to_string(),
+        }
+    }
+
+    /// A file that could not be `action`.
+    pub(crate) fn file(
+        action: &'static str,
+        path: &std::path::Path,
+        source: std::io::Error,
+    ) -> Self {
+        Self::File {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

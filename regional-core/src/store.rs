@@ -1,0 +1,181 @@
+//! Where a core keeps what it owns: one trait, written for CQL from the start, and the embedded store behind it.
+//!
+//! What the trait asks of an engine is what CQL offers: rows by partition and sort key, bounded scans within one
+//! partition, conditional writes of one partition (lightweight transactions), small tables under a revision. Nothing
+//! asks for a transaction over two partitions, or for an order over all partitions; only the log of one origin is ordered.
+//!
+//! Each change of what edges may have cached is in the change log *before or together with* the write itself
+//! (`docs/coherence`: log before write). A store that writes both in one transaction appends it as settled.
+//!
+//! Time is an argument: a record whose lifetime has ended at `now_ms` is absent, whether or not it was swept.
+
+mod redb;
+mod rows;
+
+pub use redb::{Options, RedbStore};
+pub use rows::{
+    Action, Answer, AnswerKey, Commit, NewAnswer, NewAudit, NewPurge, NewVersion, PopRow,
+    Published, PurgeRow, Seen, Span, Swept, TableChange, TokenRow, Transaction, Write,
+};
+
+use crate::Error;
+use async_trait::async_trait;
+use brink_protocol::{
+    Digest, ModuleName, OriginId, PopName, Position, TenantName,
+    change::Change,
+    control,
+    deployment::{Deployment, DeploymentTable},
+    link::AppliedPurge,
+    record::{Entry, Key, Page, Range},
+};
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// Bytes of values in one page of a scan; a page that would hold more ends early and says that there is more.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of values that one `get_many` may give, and that one transaction may write. More is refused.
+pub const BATCH_BYTES_MAX: usize = 8 << 20;
+/// How long the answer to an idempotency key is kept, in milliseconds: 24 hours.
+pub const ANSWER_LIFETIME_MS: u64 = 24 * 3600 * 1000;
+/// Entries of the audit log that are kept; the oldest go first.
+pub const AUDIT_ENTRIES_MAX: u64 = 100_000;
+/// Purges that are kept for their history; the oldest go first.
+pub const PURGES_MAX: u64 = 10_000;
+/// Earlier deployments of a module that are kept for a rollback; the oldest go first.
+pub const HISTORY_MAX: usize = 50;
+
+const _: () = assert!(
+    BATCH_BYTES_MAX + (1 << 20) < brink_protocol::codec::MESSAGE_BYTES_MAX
+        && PAGE_BYTES_MAX + brink_protocol::record::VALUE_BYTES_MAX < BATCH_BYTES_MAX
+);
+
+/// A core's store. Methods answer only after what they wrote is durable.
+///
+/// # Errors
+/// Every method: [`Error::Busy`] (nothing was written) or [`Error::Store`] (a write may or may not have happened);
+/// those that take keys, values or ranges also [`Error::Limit`].
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Under which origin this core appends to the log.
+    fn origin(&self) -> &OriginId;
+
+    /// What the log of this origin holds now. Everything up to its head is seen by reads that begin afterwards.
+    fn span(&self) -> Span;
+
+    /// Wakes when the head of this origin's log moves; carries the head.
+    fn head(&self) -> watch::Receiver<u64>;
+
+    /// Changes of `origin` after `after`, oldest first, at most `limit`; empty at the head, and for an origin that is not
+    /// known. The caller compares `after` with [`Store::span`]: what was dropped is not given.
+    async fn changes(
+        &self,
+        origin: &OriginId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Change>, Error>;
+
+    /// The record, unless it is absent or its lifetime has ended.
+    async fn get(
+        &self,
+        tenant: &TenantName,
+        key: &Key,
+        now_ms: u64,
+    ) -> Result<Option<Entry>, Error>;
+
+    /// Up to [`brink_protocol::record::GET_MANY_MAX`] records in the order asked, all from one moment where the engine can.
+    async fn get_many(
+        &self,
+        tenant: &TenantName,
+        keys: &[Key],
+        now_ms: u64,
+    ) -> Result<Vec<Option<Entry>>, Error>;
+
+    /// A bounded part of one partition.
+    async fn scan(&self, tenant: &TenantName, range: &Range, now_ms: u64) -> Result<Page, Error>;
+
+    /// Writes to one partition, all or none, together with their entry in the log and the answer to an idempotency key.
+    async fn commit(&self, transaction: Transaction) -> Result<Commit, Error>;
+
+    /// The answer kept under an idempotency key.
+    async fn answer(&self, key: &AnswerKey, now_ms: u64) -> Result<Option<Answer>, Error>;
+
+    /// Removes up to `limit` records and answers whose lifetime has ended, with changes for the records.
+    async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error>;
+
+    /// Keeps a component and gives it the module's next version; a digest that the module has already keeps its version.
+    async fn publish(
+        &self,
+        version: NewVersion,
+        component: Bytes,
+        audit: NewAudit,
+    ) -> Result<Published, Error>;
+
+    /// The bytes of a component.
+    async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, Error>;
+
+    /// Versions of a module (of every module if there is no name), by module and version.
+    async fn versions(
+        &self,
+        tenant: &TenantName,
+        module: Option<&ModuleName>,
+    ) -> Result<Vec<control::Version>, Error>;
+
+    /// The deployment table of all tenants.
+    async fn table(&self) -> Result<DeploymentTable, Error>;
+
+    /// Puts a new table in the place of the one with the expected revision, with a change in the log. `None`: the table
+    /// has another revision; read it again.
+    async fn change_table(
+        &self,
+        change: TableChange,
+        audit: NewAudit,
+    ) -> Result<Option<Position>, Error>;
+
+    /// The deployments of a module in the order in which they came into force; the last is the present one.
+    async fn history(
+        &self,
+        tenant: &TenantName,
+        module: &ModuleName,
+    ) -> Result<Vec<Deployment>, Error>;
+
+    /// Appends a purge to the log and keeps it for its status.
+    async fn add_purge(&self, purge: NewPurge, audit: NewAudit) -> Result<Position, Error>;
+
+    /// A purge.
+    async fn purge(&self, tenant: &TenantName, id: &str) -> Result<Option<PurgeRow>, Error>;
+
+    /// The newest purges, newest first.
+    async fn purges(&self, tenant: &TenantName, limit: usize) -> Result<Vec<PurgeRow>, Error>;
+
+    /// Notes that a PoP applied purges. Repeats keep the first note; ids that are not known are left out.
+    async fn note_applied(&self, pop: &PopName, applied: &[AppliedPurge]) -> Result<(), Error>;
+
+    /// Keeps a token.
+    async fn add_token(&self, token: TokenRow, audit: NewAudit) -> Result<(), Error>;
+
+    /// The token with this SHA-256 of its secret.
+    async fn token(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, Error>;
+
+    /// Tokens of a tenant, or all.
+    async fn tokens(&self, tenant: Option<&TenantName>) -> Result<Vec<TokenRow>, Error>;
+
+    /// Removes a token; whether it was there.
+    async fn remove_token(&self, id: &str, audit: NewAudit) -> Result<bool, Error>;
+
+    /// Appends to the audit log alone: for what leaves no other row.
+    async fn add_audit(&self, audit: NewAudit) -> Result<(), Error>;
+
+    /// Newest entries of the audit log before the one with this number, newest first; of all tenants if none is named.
+    async fn audit(
+        &self,
+        tenant: Option<&TenantName>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<control::AuditEntry>, Error>;
+
+    /// Keeps what PoPs last said.
+    async fn put_pops(&self, pops: Vec<PopRow>) -> Result<(), Error>;
+
+    /// Every PoP that was kept.
+    async fn pops(&self) -> Result<Vec<PopRow>, Error>;
+}

@@ -1,0 +1,533 @@
+//! The embedded store: redb, one writer with group commit, readers on snapshots.
+//!
+//! A write is answered after the transaction of the engine that holds it was synced to disk. Log and records are written
+//! in one transaction, so every change is settled. The engine's checksums are not cryptographic: whoever can write the
+//! file can forge its content.
+
+mod batch;
+mod files;
+mod keys;
+mod records;
+mod registry;
+mod tables;
+mod writer;
+
+use self::batch::{Batch, Tail};
+use self::tables::{
+    ANSWERS, AUDIT, DEPLOYMENTS, HISTORY, LOG, META, OrStore, POPS, PURGES, RECORDS, TOKENS,
+    VERSIONS, decode, read_row,
+};
+use self::writer::{LogEnds, Writer};
+use super::{
+    Answer, AnswerKey, BATCH_BYTES_MAX, Commit, NewAudit, NewPurge, NewVersion, PopRow, Published,
+    PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction,
+};
+use crate::Error;
+use ::redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use async_trait::async_trait;
+use brink_protocol::{
+    Digest, ModuleName, NodeName, OriginId, PopName, Position, TenantName,
+    change::Change,
+    control,
+    deployment::{Deployment, DeploymentTable},
+    link::AppliedPurge,
+    record::{Entry, GET_MANY_MAX, Key, Page, Range},
+};
+use bytes::Bytes;
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::sync::watch;
+
+/// Rows that a scan reads on the caller's own thread; longer ones go to a thread that may block.
+const SCAN_HERE_MAX: u32 = 64;
+/// Versions of the layout that this code reads and writes.
+const SCHEMA: u32 = 1;
+
+/// Where an embedded store lives and what it may use.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its directory: `store.redb`, `components/`, `incarnation`.
+    pub directory: PathBuf,
+    /// The core node whose log it holds.
+    pub node: NodeName,
+    /// Changes that the log keeps; the oldest go first. At least 1.
+    pub log_changes_max: u64,
+    /// Writes that may wait; a write that finds the queue full for two seconds is refused with [`Error::Busy`].
+    pub queue_max: usize,
+    /// Memory for pages of the database, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Options {
+    /// The defaults for a directory and node: 1,000,000 changes, 8,192 waiting writes, 256 MiB of pages.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>, node: NodeName) -> Self {
+        Self {
+            directory: directory.into(),
+            node,
+            log_changes_max: 1_000_000,
+            queue_max: 8_192,
+            cache_bytes: 256 << 20,
+        }
+    }
+}
+
+/// The embedded store. Dropping it waits for the writes that were handed over.
+pub struct RedbStore {
+    // Before the database, so that the last writes are done when that is closed.
+    writer: Writer,
+    database: Arc<Database>,
+    directory: PathBuf,
+    origin: OriginId,
+    ends: Arc<LogEnds>,
+}
+
+impl RedbStore {
+    /// Opens the store of a directory, or makes it.
+    ///
+    /// # Errors
+    /// The directory cannot be used, another process has the store open, it belongs to another node, or it was written by
+    /// a newer layout.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        let directory = options.directory.clone();
+        std::fs::create_dir_all(&directory)
+            .map_err(|error| Error::file("made", &directory, error))?;
+        let path = directory.join("store.redb");
+        let database = Database::builder()
+            .set_cache_size(options.cache_bytes)
+            .create(&path)
+            .or_store("opening store.redb")?;
+        restrict(&path)?;
+        let (origin, tail) = begin(&database, &directory, &options.node)?;
+        let database = Arc::new(database);
+        let ends = Arc::new(LogEnds {
+            head: watch::Sender::new(tail.head),
+            oldest: AtomicU64::new(tail.oldest),
+        });
+        let writer = Writer::start(
+            Arc::clone(&database),
+            origin.clone(),
+            tail,
+            Arc::clone(&ends),
+            options.log_changes_max,
+            options.queue_max,
+        )?;
+        Ok(Self {
+            writer,
+            database,
+            directory,
+            origin,
+            ends,
+        })
+    }
+
+    fn read(&self) -> Result<ReadTransaction, Error> {
+        self.database.begin_read().or_store("beginning to read")
+    }
+
+    /// Rows of a table of encoded rows whose keys begin with `prefix` (all if it is empty), last first if `newest`.
+    fn rows<T: serde::de::DeserializeOwned>(
+        &self,
+        table: tables::BytesTable,
+        what: &'static str,
+        prefix: &[u8],
+        limit: usize,
+        newest: bool,
+    ) -> Result<Vec<T>, Error> {
+        let table = self.read()?.open_table(table).or_store(what)?;
+        let end = keys::after_partition(prefix.to_vec());
+        let mut rows = if prefix.is_empty() {
+            table.iter().or_store(what)?
+        } else {
+            table
+                .range::<&[u8]>(prefix..end.as_slice())
+                .or_store(what)?
+        };
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let next = if newest {
+                rows.next_back()
+            } else {
+                rows.next()
+            };
+            let Some(row) = next else {
+                break;
+            };
+            let (_, row) = row.or_store(what)?;
+            found.push(decode(what, row.value())?);
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(unix)]
+fn restrict(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|error| Error::file("restricted to its owner", path, error))
+}
+
+#[cfg(not(unix))]
+fn restrict(_: &Path) -> Result<(), Error> {
+    Ok(())
+}
+
+/// Finds out who appends to this log and where it ends.
+///
+/// The incarnation stands in the database and in a file beside it. A database that is new, or older than the file says
+/// (it was restored), cannot go on counting where the lost one stopped: a new incarnation begins, with an empty log.
+fn begin(
+    database: &Database,
+    directory: &Path,
+    node: &NodeName,
+) -> Result<(OriginId, Tail), Error> {
+    const WHAT: &str = "reading who the store belongs to";
+    let txn = database.begin_write().or_store(WHAT)?;
+    tables::create_all(&txn).or_store(WHAT)?;
+    let origin = {
+        let mut meta = txn.open_table(META).or_store(WHAT)?;
+        check_owner(&meta, node)?;
+        let stored = match meta.get("incarnation").or_store(WHAT)? {
+            Some(row) => decode("incarnation", row.value())?,
+            None => 0u32,
+        };
+        let noted = files::read_incarnation(directory)?;
+        let incarnation = if stored == 0 || noted > stored {
+            noted.saturating_add(1)
+        } else {
+            stored
+        };
+        files::write_incarnation(directory, incarnation)?;
+        if incarnation != stored {
+            txn.delete_table(LOG).or_store(WHAT)?;
+            txn.open_table(LOG).or_store(WHAT)?;
+        }
+        let rows = [
+            ("incarnation", tables::encode(&incarnation)?),
+            ("node", tables::encode(node)?),
+            ("schema", tables::encode(&SCHEMA)?),
+        ];
+        for (name, row) in rows {
+            meta.insert(name, row.as_slice()).or_store(WHAT)?;
+        }
+        OriginId {
+            node: node.clone(),
+            incarnation,
+        }
+    };
+    let tail = {
+        let log = txn.open_table(LOG).or_store(WHAT)?;
+        let head = log.last().or_store(WHAT)?.map_or(0, |(key, _)| key.value());
+        let oldest = log.first().or_store(WHAT)?.map(|(key, _)| key.value());
+        Tail {
+            oldest: oldest.unwrap_or(head + 1),
+            head,
+        }
+    };
+    txn.commit().or_store(WHAT)?;
+    Ok((origin, tail))
+}
+
+fn check_owner(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    node: &NodeName,
+) -> Result<(), Error> {
+    const WHAT: &str = "reading who the store belongs to";
+    if let Some(row) = meta.get("schema").or_store(WHAT)? {
+        let schema: u32 = decode("schema", row.value())?;
+        if schema > SCHEMA {
+            return Err(Error::store(
+                WHAT,
+                format!("it has layout {schema}, this program reads up to {SCHEMA}"),
+            ));
+        }
+    }
+    if let Some(row) = meta.get("node").or_store(WHAT)? {
+        let owner: NodeName = decode("node", row.value())?;
+        if owner != *node {
+            return Err(Error::store(
+                WHAT,
+                format!("it belongs to node {owner}, not {node}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Store for RedbStore {
+    fn origin(&self) -> &OriginId {
+        &self.origin
+    }
+
+    fn span(&self) -> Span {
+        Span {
+            origin: self.origin.clone(),
+            oldest: self.ends.oldest.load(Ordering::Acquire),
+            head: *self.ends.head.borrow(),
+        }
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.ends.head.subscribe()
+    }
+
+    async fn changes(
+        &self,
+        origin: &OriginId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Change>, Error> {
+        const WHAT: &str = "reading the log";
+        if *origin != self.origin {
+            return Ok(Vec::new());
+        }
+        let log = self.read()?.open_table(LOG).or_store(WHAT)?;
+        log.range(after.saturating_add(1)..)
+            .or_store(WHAT)?
+            .take(limit)
+            .map(|row| {
+                let (_, row) = row.or_store(WHAT)?;
+                decode("change", row.value())
+            })
+            .collect()
+    }
+
+    async fn get(
+        &self,
+        tenant: &TenantName,
+        key: &Key,
+        now_ms: u64,
+    ) -> Result<Option<Entry>, Error> {
+        key.check()?;
+        let table = self
+            .read()?
+            .open_table(RECORDS)
+            .or_store("reading a record")?;
+        let stored = keys::record(tenant, &key.collection, &key.partition, &key.sort);
+        records::get(&table, &stored, &key.sort, now_ms)
+    }
+
+    async fn get_many(
+        &self,
+        tenant: &TenantName,
+        keys: &[Key],
+        now_ms: u64,
+    ) -> Result<Vec<Option<Entry>>, Error> {
+        let over = |what, actual: usize, limit: usize| brink_protocol::Error::Limit {
+            what,
+            actual: actual as u64,
+            limit: limit as u64,
+        };
+        if keys.len() > GET_MANY_MAX {
+            return Err(over("records of one get", keys.len(), GET_MANY_MAX).into());
+        }
+        for key in keys {
+            key.check()?;
+        }
+        let table = self
+            .read()?
+            .open_table(RECORDS)
+            .or_store("reading records")?;
+        let mut bytes = 0;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            let stored = keys::record(tenant, &key.collection, &key.partition, &key.sort);
+            let entry = records::get(&table, &stored, &key.sort, now_ms)?;
+            bytes += entry.as_ref().map_or(0, |entry| entry.value.len());
+            if bytes > BATCH_BYTES_MAX {
+                return Err(over("bytes of the records of one get", bytes, BATCH_BYTES_MAX).into());
+            }
+            found.push(entry);
+        }
+        Ok(found)
+    }
+
+    async fn scan(&self, tenant: &TenantName, range: &Range, now_ms: u64) -> Result<Page, Error> {
+        const WHAT: &str = "scanning a partition";
+        range.check()?;
+        let table = self.read()?.open_table(RECORDS).or_store(WHAT)?;
+        if range.limit <= SCAN_HERE_MAX {
+            return records::scan(&table, tenant, range, now_ms);
+        }
+        let (tenant, range) = (tenant.clone(), range.clone());
+        tokio::task::spawn_blocking(move || records::scan(&table, &tenant, &range, now_ms))
+            .await
+            .or_store(WHAT)?
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
+        records::check(&transaction)?;
+        self.writer
+            .write(move |batch: &mut Batch<'_>| records::commit(batch, &transaction))
+            .await
+    }
+
+    async fn answer(&self, key: &AnswerKey, now_ms: u64) -> Result<Option<Answer>, Error> {
+        let stored = records::stored_answer_key(key);
+        let answer = read_row(&self.read()?, ANSWERS, "answer", &stored)?;
+        Ok(records::alive(answer, now_ms))
+    }
+
+    async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| records::sweep(batch, now_ms, limit))
+            .await
+    }
+
+    async fn publish(
+        &self,
+        version: NewVersion,
+        component: Bytes,
+        audit: NewAudit,
+    ) -> Result<Published, Error> {
+        let (directory, digest) = (self.directory.clone(), version.digest);
+        let size = component.len() as u64;
+        tokio::task::spawn_blocking(move || {
+            files::write_component(&directory, &digest, &component)
+        })
+        .await
+        .or_store("keeping a component")??;
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::publish(batch, version, size, audit))
+            .await
+    }
+
+    async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        let (directory, digest) = (self.directory.clone(), *digest);
+        tokio::task::spawn_blocking(move || files::read_component(&directory, &digest))
+            .await
+            .or_store("reading a component")?
+    }
+
+    async fn versions(
+        &self,
+        tenant: &TenantName,
+        module: Option<&ModuleName>,
+    ) -> Result<Vec<control::Version>, Error> {
+        let prefix = keys::tenant(tenant, module.map(ModuleName::as_str));
+        self.rows(VERSIONS, "version", &prefix, usize::MAX, false)
+    }
+
+    async fn table(&self) -> Result<DeploymentTable, Error> {
+        const WHAT: &str = "deployment table";
+        let table = self.read()?.open_table(DEPLOYMENTS).or_store(WHAT)?;
+        match table.get(()).or_store(WHAT)? {
+            Some(row) => decode(WHAT, row.value()),
+            None => Ok(DeploymentTable::default()),
+        }
+    }
+
+    async fn change_table(
+        &self,
+        change: TableChange,
+        audit: NewAudit,
+    ) -> Result<Option<Position>, Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::change_table(batch, change, audit))
+            .await
+    }
+
+    async fn history(
+        &self,
+        tenant: &TenantName,
+        module: &ModuleName,
+    ) -> Result<Vec<Deployment>, Error> {
+        let key = keys::tenant(tenant, Some(module.as_str()));
+        let history = read_row(&self.read()?, HISTORY, "history", &key)?;
+        Ok(history.unwrap_or_default())
+    }
+
+    async fn add_purge(&self, purge: NewPurge, audit: NewAudit) -> Result<Position, Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::add_purge(batch, purge, audit))
+            .await
+    }
+
+    async fn purge(&self, tenant: &TenantName, id: &str) -> Result<Option<PurgeRow>, Error> {
+        let key = [keys::tenant(tenant, None).as_slice(), id.as_bytes()].concat();
+        read_row(&self.read()?, PURGES, "purge", &key)
+    }
+
+    async fn purges(&self, tenant: &TenantName, limit: usize) -> Result<Vec<PurgeRow>, Error> {
+        self.rows(PURGES, "purge", &keys::tenant(tenant, None), limit, true)
+    }
+
+    async fn note_applied(&self, pop: &PopName, applied: &[AppliedPurge]) -> Result<(), Error> {
+        let (pop, applied) = (pop.clone(), applied.to_vec());
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::note_applied(batch, &pop, &applied))
+            .await
+    }
+
+    async fn add_token(&self, token: TokenRow, audit: NewAudit) -> Result<(), Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::add_token(batch, &token, audit))
+            .await
+    }
+
+    async fn token(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, Error> {
+        read_row(&self.read()?, TOKENS, "token", hash)
+    }
+
+    async fn tokens(&self, tenant: Option<&TenantName>) -> Result<Vec<TokenRow>, Error> {
+        let mut rows: Vec<TokenRow> = self.rows(TOKENS, "token", &[], usize::MAX, false)?;
+        rows.retain(|row| tenant.is_none_or(|tenant| row.tenant == *tenant));
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(rows)
+    }
+
+    async fn remove_token(&self, id: &str, audit: NewAudit) -> Result<bool, Error> {
+        let id = id.to_owned();
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::remove_token(batch, &id, audit))
+            .await
+    }
+
+    async fn add_audit(&self, audit: NewAudit) -> Result<(), Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::add_audit(batch, audit))
+            .await
+    }
+
+    async fn audit(
+        &self,
+        tenant: Option<&TenantName>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<control::AuditEntry>, Error> {
+        const WHAT: &str = "reading the audit log";
+        let table = self.read()?.open_table(AUDIT).or_store(WHAT)?;
+        let mut found = Vec::new();
+        for row in table
+            .range(..before.unwrap_or(u64::MAX))
+            .or_store(WHAT)?
+            .rev()
+        {
+            let (_, row) = row.or_store(WHAT)?;
+            let entry: control::AuditEntry = decode("audit entry", row.value())?;
+            if tenant.is_none_or(|tenant| entry.tenant == *tenant) {
+                found.push(entry);
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn put_pops(&self, pops: Vec<PopRow>) -> Result<(), Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::put_pops(batch, &pops))
+            .await
+    }
+
+    async fn pops(&self) -> Result<Vec<PopRow>, Error> {
+        self.rows(POPS, "PoP", &[], usize::MAX, false)
+    }
+}

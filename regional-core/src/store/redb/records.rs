@@ -1,0 +1,488 @@
+//! Records: reading them from any view of their table, and the writes of one transaction.
+
+use super::batch::Batch;
+use super::keys::{self, Row};
+use super::tables::{OrStore, decode, encode};
+use crate::{
+    Error,
+    store::{
+        ANSWER_LIFETIME_MS, Action, Answer, BATCH_BYTES_MAX, Commit, PAGE_BYTES_MAX, Seen, Swept,
+        Transaction, Write,
+    },
+};
+use ::redb::ReadableTable;
+use brink_protocol::{
+    ModuleName, TenantName,
+    address::PartitionAddress,
+    change::{ChangeKind, RECORDS_PER_CHANGE_MAX, RecordChange},
+    link::Condition,
+    record::{Entry, Page, Range, Version, check_sort, check_value},
+};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// The record under a key, if its lifetime has not ended.
+pub(super) fn get(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    key: &[u8],
+    sort: &str,
+    now_ms: u64,
+) -> Result<Option<Entry>, Error> {
+    let Some(found) = table.get(key).or_store("reading a record")? else {
+        return Ok(None);
+    };
+    let row = Row::decode(found.value())?;
+    Ok(row.is_alive(now_ms).then(|| Entry {
+        sort: sort.to_owned(),
+        value: Bytes::copy_from_slice(row.value),
+        version: row.version,
+    }))
+}
+
+/// A page of a partition.
+pub(super) fn scan(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    tenant: &TenantName,
+    range: &Range,
+    now_ms: u64,
+) -> Result<Page, Error> {
+    let mut entries = Vec::new();
+    let more = walk(table, tenant, range, now_ms, &mut |sort, row| {
+        entries.push(Entry {
+            sort: sort.to_owned(),
+            value: Bytes::copy_from_slice(row.value),
+            version: row.version,
+        });
+    })?;
+    Ok(Page { entries, more })
+}
+
+/// Visits the records of a range that a page holds; says whether the range has more.
+fn walk(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    tenant: &TenantName,
+    range: &Range,
+    now_ms: u64,
+    visit: &mut dyn FnMut(&str, Row<'_>),
+) -> Result<bool, Error> {
+    const WHAT: &str = "scanning a partition";
+    let Some((lower, upper)) = keys::range(tenant, range) else {
+        return Ok(false);
+    };
+    let prefix = keys::partition(tenant, &range.collection, &range.partition).len();
+    let bounds = (
+        lower.as_ref().map(Vec::as_slice),
+        upper.as_ref().map(Vec::as_slice),
+    );
+    let mut rows = table.range::<&[u8]>(bounds).or_store(WHAT)?;
+    let (mut count, mut bytes) = (0u32, 0usize);
+    loop {
+        let next = if range.descending {
+            rows.next_back()
+        } else {
+            rows.next()
+        };
+        let Some((key, value)) = next.transpose().or_store(WHAT)? else {
+            return Ok(false);
+        };
+        let row = Row::decode(value.value())?;
+        if !row.is_alive(now_ms) {
+            continue;
+        }
+        if count == range.limit || (count > 0 && bytes + row.value.len() > PAGE_BYTES_MAX) {
+            return Ok(true);
+        }
+        let sort = key.value().get(prefix..).unwrap_or_default();
+        let sort = std::str::from_utf8(sort).map_err(|e| Error::corrupt("sort key", e))?;
+        visit(sort, row);
+        count += 1;
+        bytes += row.value.len();
+    }
+}
+
+/// A record as the transaction finds it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Present {
+    /// The version it has; none: it is absent or its lifetime has ended.
+    version: Option<Version>,
+    /// The version that was last used, also by a record that is gone; 0: none ever was.
+    last: Version,
+    /// The row that is there, with the end of its lifetime.
+    row: Option<u64>,
+}
+
+fn present(batch: &Batch<'_>, key: &[u8], now_ms: u64) -> Result<Present, Error> {
+    const WHAT: &str = "reading a record";
+    if let Some(found) = batch.tables.records.get(key).or_store(WHAT)? {
+        let row = Row::decode(found.value())?;
+        return Ok(Present {
+            version: row.is_alive(now_ms).then_some(row.version),
+            last: row.version,
+            row: Some(row.expires_at_ms),
+        });
+    }
+    let ended = batch.tables.ended.get(key).or_store(WHAT)?;
+    Ok(Present {
+        last: ended.map_or(0, |version| version.value()),
+        ..Present::default()
+    })
+}
+
+/// Checks a transaction's sizes and keys.
+pub(super) fn check(transaction: &Transaction) -> Result<(), Error> {
+    let at_most = |what, actual: usize, limit: usize| {
+        if actual > limit {
+            Err(brink_protocol::Error::Limit {
+                what,
+                actual: actual as u64,
+                limit: limit as u64,
+            })
+        } else {
+            Ok(())
+        }
+    };
+    let PartitionAddress {
+        collection,
+        partition,
+        ..
+    } = &transaction.partition;
+    brink_protocol::record::check_partition(collection, partition)?;
+    at_most(
+        "records of one transaction",
+        transaction.writes.len(),
+        RECORDS_PER_CHANGE_MAX,
+    )?;
+    let mut bytes = transaction
+        .answer
+        .as_ref()
+        .map_or(0, |answer| answer.output.len());
+    for write in &transaction.writes {
+        check_sort(&write.sort)?;
+        if let Action::Put { value, .. } = &write.action {
+            check_value(value, None)?;
+            bytes += value.len();
+        }
+    }
+    at_most("bytes written by one transaction", bytes, BATCH_BYTES_MAX)?;
+    Ok(())
+}
+
+/// Does a transaction.
+pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result<Commit, Error> {
+    let answer_key = transaction
+        .answer
+        .as_ref()
+        .map(|answer| answer_key(&transaction.partition, &answer.command, &answer.key));
+    if let Some(key) = &answer_key
+        && let Some(row) = batch
+            .tables
+            .answers
+            .get(key.as_slice())
+            .or_store("reading an answer")?
+    {
+        let answer: Answer = decode("answer", row.value())?;
+        if transaction.now_ms < answer.expires_at_ms {
+            return Ok(Commit::Answered(answer));
+        }
+    }
+    for seen in &transaction.seen {
+        if let Some(conflict) = changed(batch, transaction, seen)? {
+            return Ok(conflict);
+        }
+    }
+    let mut found = Vec::with_capacity(transaction.writes.len());
+    for write in &transaction.writes {
+        let key = record_key(&transaction.partition, &write.sort);
+        let present = present(batch, &key, transaction.now_ms)?;
+        if !holds(write.condition, present.version) {
+            return Ok(Commit::Conflict {
+                present: present.version,
+            });
+        }
+        found.push((key, present));
+    }
+    batch.touch();
+    let (versions, sequence) = write_all(batch, transaction, found)?;
+    if let (Some(answer), Some(key)) = (&transaction.answer, answer_key) {
+        let answer = Answer {
+            input: answer.input,
+            output: answer.output.clone(),
+            position: batch.position(sequence),
+            expires_at_ms: transaction.now_ms.saturating_add(ANSWER_LIFETIME_MS),
+        };
+        keep_answer(batch, &key, &answer)?;
+    }
+    Ok(Commit::Done { sequence, versions })
+}
+
+fn record_key(partition: &PartitionAddress, sort: &str) -> Vec<u8> {
+    keys::record(
+        &partition.tenant,
+        &partition.collection,
+        &partition.partition,
+        sort,
+    )
+}
+
+fn answer_key(partition: &PartitionAddress, command: &ModuleName, key: &str) -> Vec<u8> {
+    keys::answer(
+        &partition.tenant,
+        &partition.collection,
+        &partition.partition,
+        command,
+        key,
+    )
+}
+
+/// The stored form of an answer's key, for readers.
+pub(super) fn stored_answer_key(key: &crate::store::AnswerKey) -> Vec<u8> {
+    answer_key(&key.partition, &key.command, &key.key)
+}
+
+fn holds(condition: Condition, present: Option<Version>) -> bool {
+    match condition {
+        Condition::Always => true,
+        Condition::Absent => present.is_none(),
+        Condition::Version(version) => present == Some(version),
+    }
+}
+
+/// The conflict, if something that was seen is no longer so.
+fn changed(
+    batch: &Batch<'_>,
+    transaction: &Transaction,
+    seen: &Seen,
+) -> Result<Option<Commit>, Error> {
+    let now_ms = transaction.now_ms;
+    let partition = &transaction.partition;
+    match seen {
+        Seen::Record { sort, version } => {
+            let present = present(batch, &record_key(partition, sort), now_ms)?.version;
+            Ok((present != *version).then_some(Commit::Conflict { present }))
+        }
+        Seen::Range {
+            range,
+            entries,
+            more,
+        } => {
+            let range = Range {
+                collection: partition.collection.clone(),
+                partition: partition.partition.clone(),
+                ..range.clone()
+            };
+            let mut expected = entries.iter();
+            let mut is_same = true;
+            let table = &batch.tables.records;
+            let has_more = walk(
+                table,
+                &partition.tenant,
+                &range,
+                now_ms,
+                &mut |sort, row| {
+                    is_same &= expected
+                        .next()
+                        .is_some_and(|(s, v)| s == sort && *v == row.version);
+                },
+            )?;
+            is_same &= expected.next().is_none() && has_more == *more;
+            Ok((!is_same).then_some(Commit::Conflict { present: None }))
+        }
+    }
+}
+
+/// Does the writes and appends their change; gives the versions after them and the change's sequence.
+fn write_all(
+    batch: &mut Batch<'_>,
+    transaction: &Transaction,
+    found: Vec<(Vec<u8>, Present)>,
+) -> Result<(Vec<Option<Version>>, u64), Error> {
+    let mut versions = Vec::with_capacity(found.len());
+    let mut changes = Vec::with_capacity(found.len());
+    for (write, (key, present)) in transaction.writes.iter().zip(found) {
+        let version = write_one(batch, write, &key, present)?;
+        if version.is_some() || present.row.is_some() {
+            changes.push(RecordChange {
+                sort: write.sort.clone(),
+                version,
+            });
+        }
+        versions.push(version);
+    }
+    if changes.is_empty() {
+        return Ok((versions, batch.head()));
+    }
+    let kind = ChangeKind::Records {
+        partition: transaction.partition.clone(),
+        records: changes,
+        settled: true,
+    };
+    let sequence = batch.append(transaction.now_ms, kind)?;
+    Ok((versions, sequence))
+}
+
+fn write_one(
+    batch: &mut Batch<'_>,
+    write: &Write,
+    key: &[u8],
+    present: Present,
+) -> Result<Option<Version>, Error> {
+    const WHAT: &str = "writing a record";
+    if let Some(expires_at_ms @ 1..) = present.row {
+        let index = keys::expiry(expires_at_ms, key);
+        batch
+            .tables
+            .expiry
+            .remove(index.as_slice())
+            .or_store(WHAT)?;
+    }
+    let Action::Put {
+        value,
+        expires_at_ms,
+    } = &write.action
+    else {
+        remove(batch, key, present)?;
+        return Ok(None);
+    };
+    if present.row.is_none() && present.last > 0 {
+        batch.tables.ended.remove(key).or_store(WHAT)?;
+    }
+    let row = Row {
+        version: present.last + 1,
+        expires_at_ms: expires_at_ms.unwrap_or(0),
+        value,
+    };
+    batch
+        .tables
+        .records
+        .insert(key, row.encode().as_slice())
+        .or_store(WHAT)?;
+    if row.expires_at_ms > 0 {
+        let index = keys::expiry(row.expires_at_ms, key);
+        batch
+            .tables
+            .expiry
+            .insert(index.as_slice(), ())
+            .or_store(WHAT)?;
+    }
+    Ok(Some(row.version))
+}
+
+/// Removes the row, and keeps its version so that it is not used again.
+fn remove(batch: &mut Batch<'_>, key: &[u8], present: Present) -> Result<(), Error> {
+    const WHAT: &str = "deleting a record";
+    if present.row.is_some() {
+        batch.tables.records.remove(key).or_store(WHAT)?;
+        batch
+            .tables
+            .ended
+            .insert(key, present.last)
+            .or_store(WHAT)?;
+    }
+    Ok(())
+}
+
+fn keep_answer(batch: &mut Batch<'_>, key: &[u8], answer: &Answer) -> Result<(), Error> {
+    const WHAT: &str = "keeping an answer";
+    let row = encode(answer)?;
+    let index = keys::expiry(answer.expires_at_ms, key);
+    let tables = &mut batch.tables;
+    tables.answers.insert(key, row.as_slice()).or_store(WHAT)?;
+    tables
+        .answer_expiry
+        .insert(index.as_slice(), ())
+        .or_store(WHAT)?;
+    Ok(())
+}
+
+/// Removes records and answers whose lifetime has ended.
+pub(super) fn sweep(batch: &mut Batch<'_>, now_ms: u64, limit: usize) -> Result<Swept, Error> {
+    let records = ended_rows(&batch.tables.expiry, now_ms, limit)?;
+    let answers = ended_rows(&batch.tables.answer_expiry, now_ms, limit)?;
+    if records.is_empty() && answers.is_empty() {
+        return Ok(Swept::default());
+    }
+    batch.touch();
+    let swept = Swept {
+        records: records.len(),
+        answers: answers.len(),
+    };
+    let mut by_partition: BTreeMap<PartitionAddress, Vec<RecordChange>> = BTreeMap::new();
+    for (moment, key) in records {
+        const WHAT: &str = "sweeping a record";
+        let index = keys::expiry(moment, &key);
+        batch
+            .tables
+            .expiry
+            .remove(index.as_slice())
+            .or_store(WHAT)?;
+        let present = present(batch, &key, now_ms)?;
+        remove(batch, &key, present)?;
+        let (tenant, collection, partition, sort) = keys::split_record(&key)?;
+        let address = PartitionAddress {
+            tenant,
+            collection,
+            partition,
+        };
+        let change = RecordChange {
+            sort,
+            version: None,
+        };
+        by_partition.entry(address).or_default().push(change);
+    }
+    for (partition, changes) in by_partition {
+        for records in changes.chunks(RECORDS_PER_CHANGE_MAX) {
+            let kind = ChangeKind::Records {
+                partition: partition.clone(),
+                records: records.to_vec(),
+                settled: true,
+            };
+            batch.append(now_ms, kind)?;
+        }
+    }
+    sweep_answers(batch, answers)?;
+    Ok(swept)
+}
+
+fn sweep_answers(batch: &mut Batch<'_>, answers: Vec<(u64, Vec<u8>)>) -> Result<(), Error> {
+    const WHAT: &str = "sweeping an answer";
+    for (moment, key) in answers {
+        let tables = &mut batch.tables;
+        let index = keys::expiry(moment, &key);
+        tables
+            .answer_expiry
+            .remove(index.as_slice())
+            .or_store(WHAT)?;
+        let is_due = match tables.answers.get(key.as_slice()).or_store(WHAT)? {
+            // The key was used again since, and the newer answer has a later end.
+            Some(row) => decode::<Answer>("answer", row.value())?.expires_at_ms == moment,
+            None => false,
+        };
+        if is_due {
+            tables.answers.remove(key.as_slice()).or_store(WHAT)?;
+        }
+    }
+    Ok(())
+}
+
+/// The first rows of an expiry index whose moment has come.
+fn ended_rows(
+    table: &impl ReadableTable<&'static [u8], ()>,
+    now_ms: u64,
+    limit: usize,
+) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    const WHAT: &str = "reading the expiry index";
+    let end = now_ms.saturating_add(1).to_be_bytes();
+    let rows = table.range::<&[u8]>(..end.as_slice()).or_store(WHAT)?;
+    rows.take(limit)
+        .map(|row| {
+            let (key, _) = row.or_store(WHAT)?;
+            let (moment, key) = keys::split_expiry(key.value())?;
+            Ok((moment, key.to_vec()))
+        })
+        .collect()
+}
+
+/// The kept answer, if it is not forgotten yet.
+pub(super) fn alive(answer: Option<Answer>, now_ms: u64) -> Option<Answer> {
+    answer.filter(|answer| now_ms < answer.expires_at_ms)
+}

@@ -13,6 +13,9 @@ pub const TAG_NAMES_MAX: usize = 128;
 /// Longest URL or prefix, in bytes.
 pub const URL_BYTES_MAX: usize = 8192;
 
+/// Longest host name, in bytes. RFC 1035 §2.3.4.
+pub const HOST_BYTES_MAX: usize = 255;
+
 /// A name that an author gives to responses: a surrogate key. 1 to 1024 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -118,20 +121,39 @@ pub fn normal_url(url: &str) -> Result<String, Error> {
     Ok(format!("{host}{slash}{path}"))
 }
 
-/// Brings `host[:port]` to lower case and drops port 80 and 443.
+/// Brings `host[:port]` to lower case and drops port 80 and 443. RFC 3986 §3.2.2 and §3.2.3, without percent-encoding.
 ///
 /// # Errors
-/// It is empty or has characters that no host has.
+/// It is empty, or not a name, an IPv4 address or a bracketed IPv6 address with at most one port.
 pub fn normal_host(host: &str) -> Result<String, Error> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b);
-    if host.is_empty() || host.len() > 255 + 6 || !host.bytes().all(allowed) {
-        return Err(Error::name("host", host, "HOST[:PORT]"));
+    let wrong = || Error::name("host", host, "HOST[:PORT]");
+    let (name, port) = match host.rfind(':') {
+        Some(colon) if !host.ends_with(']') => {
+            let (name, port) = host.split_at(colon);
+            (name, port.get(1..).unwrap_or_default())
+        }
+        _ => (host, ""),
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let address = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
+    let valid = match name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(inner) => !inner.is_empty() && inner.bytes().all(address),
+        None => !name.is_empty() && name.bytes().all(plain),
+    };
+    let digits = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+    if name.len() > HOST_BYTES_MAX || !valid || !digits || (port.is_empty() && host.ends_with(':'))
+    {
+        return Err(wrong());
     }
-    let lower = host.to_ascii_lowercase();
-    let short = lower
-        .strip_suffix(":443")
-        .or_else(|| lower.strip_suffix(":80"));
-    Ok(short.unwrap_or(&lower).to_owned())
+    let mut normal = name.to_ascii_lowercase();
+    if !["", "80", "443"].contains(&port) {
+        normal.push(':');
+        normal.push_str(port);
+    }
+    Ok(normal)
 }
 
 #[cfg(test)]
@@ -151,6 +173,12 @@ mod tests {
             ("ftp://example.com/", None),
             ("https://exa mple.com/", None),
             ("https://user@example.com/", None),
+            ("h:80:80", None),
+            ("h:", None),
+            (":80", None),
+            ("h:123456/", None),
+            ("[::1]", Some("[::1]/")),
+            ("[]:80", None),
         ] {
             assert_eq!(normal_url(url).ok().as_deref(), normal, "{url}");
         }

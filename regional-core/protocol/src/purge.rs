@@ -109,10 +109,15 @@ pub fn normal_url(url: &str) -> Result<String, Error> {
     if url.len() > URL_BYTES_MAX || !url.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(wrong());
     }
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    if !["", "http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
-        return Err(wrong());
-    }
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => {
+            if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+                return Err(wrong());
+            }
+            rest
+        }
+        _ => url,
+    };
     let rest = rest.split('#').next().unwrap_or(rest);
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(at);
@@ -173,6 +178,11 @@ mod tests {
             ("ftp://example.com/", None),
             ("https://exa mple.com/", None),
             ("https://user@example.com/", None),
+            (
+                "example.com/to?u=http://other/",
+                Some("example.com/to?u=http://other/"),
+            ),
+            ("://example.com/", None),
             ("h:80:80", None),
             ("h:", None),
             (":80", None),

@@ -67,8 +67,9 @@ mod message;
 mod module;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "tests have a server of their own"))]
 mod outbound;
-#[cfg(any(feature = "plugin", not(target_arch = "wasm32")))]
 mod plugin;
+#[doc(hidden)]
+pub mod plugin_types;
 mod problem;
 pub mod random;
 pub mod records;
@@ -83,14 +84,14 @@ pub mod ulid;
 pub use command::execute;
 #[doc(hidden)]
 pub use module::serve;
-#[cfg(any(feature = "plugin", not(target_arch = "wasm32")))]
 pub use plugin::{Headers, Plugin, RequestAction, RequestHead, ResponseAction, ResponseHead};
 #[doc(hidden)]
-#[cfg(any(feature = "plugin", not(target_arch = "wasm32")))]
 pub use plugin::{on_request, on_response};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use request::{BODY_BYTES_MAX, BodyError, Method, Request};
 pub use response::{Response, escape_html};
+#[doc(hidden)]
+pub use wit_bindgen;
 
 /// Makes a component of world `module` from a handler `fn(Request) -> Result<Response, E>`, where `E` is [`Problem`] or any
 /// other type that becomes a [`Response`].
@@ -155,8 +156,7 @@ macro_rules! command {
     };
 }
 
-/// Makes a component of world `plugin` from a type that implements [`Plugin`]. Needs the feature `plugin`:
-/// `brink-sdk = { features = ["plugin"], .. }`.
+/// Makes a component of world `plugin` from a type that implements [`Plugin`].
 ///
 /// ```
 /// use brink_sdk::{Plugin, RequestHead, ResponseAction, ResponseHead};
@@ -173,25 +173,99 @@ macro_rules! command {
 macro_rules! plugin {
     ($plugin:ty) => {
         const _: () = {
-            struct Component;
+            #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+            mod bindings {
+            // The part of wit/platform.wit that a plugin exports; a test holds it to that file.
+            $crate::wit_bindgen::generate!({
+                inline: r#"
+package brink:platform@0.1.0;
 
-            impl $crate::bindings::plugin::Guest for Component {
-                fn on_request(
-                    request: $crate::bindings::plugin::brink::platform::plugin_types::RequestHead,
-                ) -> $crate::bindings::plugin::brink::platform::plugin_types::RequestAction {
+interface plugin-types {
+    type headers = list<tuple<string, list<u8>>>;
+
+    record request-head {
+        method: string,
+        scheme: string,
+        authority: string,
+        path-and-query: string,
+        headers: headers,
+        client-address: string,
+    }
+
+    record response-head {
+        status: u16,
+        headers: headers,
+    }
+
+    record response {
+        status: u16,
+        headers: headers,
+        body: list<u8>,
+    }
+
+    variant request-action {
+        pass,
+        change(request-head),
+        answer(response),
+    }
+
+    variant response-action {
+        pass,
+        change(response-head),
+        answer(response),
+    }
+}
+
+world plugin {
+    use plugin-types.{request-head, response-head, request-action, response-action};
+
+    export on-request: func(request: request-head) -> request-action;
+    export on-response: func(request: request-head, response: response-head) -> response-action;
+}
+"#,
+                world: "plugin",
+                runtime_path: "::brink_sdk::wit_bindgen::rt",
+                with: { "brink:platform/plugin-types@0.1.0": ::brink_sdk::plugin_types },
+            });
+
+            pub struct Component;
+
+            #[cfg(target_arch = "wasm32")]
+            export!(Component);
+            }
+
+            impl bindings::Guest for bindings::Component {
+                fn on_request(request: $crate::plugin_types::RequestHead) -> $crate::plugin_types::RequestAction {
                     $crate::on_request::<$plugin>(request)
                 }
 
                 fn on_response(
-                    request: $crate::bindings::plugin::brink::platform::plugin_types::RequestHead,
-                    response: $crate::bindings::plugin::brink::platform::plugin_types::ResponseHead,
-                ) -> $crate::bindings::plugin::brink::platform::plugin_types::ResponseAction {
+                    request: $crate::plugin_types::RequestHead,
+                    response: $crate::plugin_types::ResponseHead,
+                ) -> $crate::plugin_types::ResponseAction {
                     $crate::on_response::<$plugin>(request, response)
                 }
             }
-
-            #[cfg(target_arch = "wasm32")]
-            $crate::bindings::plugin::export!(Component with_types_in $crate::bindings::plugin);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    /// The lines that mean something.
+    fn meaning(wit: &str) -> String {
+        wit.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_plugins_world_is_that_of_the_contract() {
+        let contract = meaning(include_str!("../../../wit/platform.wit"));
+        let quoted = include_str!("lib.rs").split_once("r#\"\n").unwrap().1.split_once("\n\"#").unwrap().0;
+        let (types, world) = quoted.split_once("world plugin {").unwrap();
+        let types = meaning(types.split_once(';').unwrap().1);
+        assert!(types.len() > 400 && contract.contains(&types), "{types}");
+        assert!(contract.ends_with(&meaning(world)), "{world}");
+    }
 }

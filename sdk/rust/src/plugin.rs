@@ -1,6 +1,6 @@
 //! The world `plugin`: sees the heads of requests before the cache, and of responses after it.
 
-use crate::bindings::plugin::brink::platform::plugin_types as wit;
+use crate::plugin_types as wit;
 use crate::response::Response;
 
 /// Header fields in order. Names are compared without regard to case.

@@ -1,0 +1,140 @@
+//! What can be missing, how to see it, and what installs it.
+
+use super::{find, python, wasm};
+use crate::curl;
+use std::{fmt, path::Path, process::Command};
+
+/// Oldest Node.js that builds JavaScript modules.
+const NODE_MAJOR_MIN: u32 = 18;
+
+/// Something that is needed on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// For aws-lc, which is written in C.
+    Compiler,
+    /// For the files of the repository.
+    Git,
+    /// For everything that speaks HTTP here.
+    Curl,
+    /// Rust's standard library for guests.
+    Wasm,
+    /// For modules in JavaScript.
+    Node,
+    /// An HTTP/3 client that is not ours.
+    Python,
+    /// A browser for one test.
+    Chromium,
+    /// A load generator for HTTP/2 and HTTP/3.
+    H2load,
+    /// A load generator for HTTP/1.1.
+    Wrk,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Compiler => "a C compiler",
+            Self::Git => "git",
+            Self::Curl => "curl with HTTP/2",
+            Self::Wasm => "Rust's standard library for wasm32-unknown-unknown",
+            Self::Node => "Node.js and npm",
+            Self::Python => "Python 3 with aioquic",
+            Self::Chromium => "Chromium",
+            Self::H2load => "h2load",
+            Self::Wrk => "wrk",
+        })
+    }
+}
+
+impl Need {
+    /// Whether it can be done without.
+    #[must_use]
+    pub fn optional(self) -> bool {
+        matches!(self, Self::Chromium)
+    }
+
+    /// What is missing; none if it is there.
+    #[must_use]
+    pub fn lack(self, root: &Path) -> Option<String> {
+        let program = |name: &str| {
+            find(name)
+                .is_none()
+                .then(|| format!("`{name}` is not on the path"))
+        };
+        match self {
+            Self::Compiler => program("cc"),
+            Self::Git => program("git"),
+            Self::Curl => match curl::version() {
+                None => Some("`curl` is not on the path".to_owned()),
+                Some(version) if !version.contains("HTTP2") => {
+                    Some("this curl is built without HTTP/2".to_owned())
+                }
+                Some(_) => None,
+            },
+            Self::Wasm => wasm::lack(root),
+            Self::Node => program("npm").or_else(old_node),
+            Self::Python => python::lack(root),
+            Self::Chromium => chromium()
+                .is_none()
+                .then(|| "no `chromium` is on the path".to_owned()),
+            Self::H2load => program("h2load"),
+            Self::Wrk => program("wrk"),
+        }
+    }
+
+    /// Debian's packages for it.
+    #[must_use]
+    pub fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Compiler => &["gcc", "libc6-dev"],
+            Self::Git => &["git"],
+            Self::Curl => &["curl", "ca-certificates"],
+            Self::Wasm => &["rustc-web", "rust-web-src", "lld"],
+            Self::Node => &["nodejs", "npm"],
+            Self::Python => python::packages(),
+            Self::Chromium => &["chromium"],
+            Self::H2load => &["nghttp2-client"],
+            Self::Wrk => &["wrk"],
+        }
+    }
+
+    /// What to do about it by hand.
+    #[must_use]
+    pub fn hint(self) -> String {
+        let packages = self.packages().join(" ");
+        match self {
+            Self::Wasm => format!(
+                "Run `rustup target add wasm32-unknown-unknown`, or as root on Debian `apt-get install {packages}`"
+            ),
+            Self::Python if packages.is_empty() => "See what pip said above".to_owned(),
+            _ => format!("On Debian, as root: `apt-get install {packages}`"),
+        }
+    }
+}
+
+/// The browser.
+#[must_use]
+pub fn chromium() -> Option<std::path::PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find_map(find)
+}
+
+fn old_node() -> Option<String> {
+    let output = Command::new("node").arg("--version").output();
+    let Ok(output) = output else {
+        return Some("`node` is not on the path".to_owned());
+    };
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let major = version
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= NODE_MAJOR_MIN => None,
+        _ => Some(format!(
+            "node is {version}, {NODE_MAJOR_MIN} or newer is needed"
+        )),
+    }
+}

@@ -1,0 +1,98 @@
+//! The Python environment of the end-to-end tests: an HTTP/3 client that is not ours. It lies outside `target/`, so that
+//! a clean build does not fetch it again.
+
+use super::{find, state_folder};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What the environment holds, with versions.
+const REQUIREMENTS: &str = "deploy/e2e/requirements.txt";
+/// Written last: without it the environment is not whole.
+const COMPLETE: &str = "complete";
+
+/// The interpreter of the environment; none if it is not there yet.
+#[must_use]
+pub fn venv_python(root: &Path) -> Option<PathBuf> {
+    let folder = folder(root).ok()?;
+    folder
+        .join(COMPLETE)
+        .exists()
+        .then(|| folder.join("bin/python"))
+}
+
+pub(super) fn lack(root: &Path) -> Option<String> {
+    if find("python3").is_none() {
+        return Some("`python3` is not on the path".to_owned());
+    }
+    match venv_python(root) {
+        Some(python) if python.exists() => None,
+        _ => Some("its environment is not made yet".to_owned()),
+    }
+}
+
+/// None if Python can make environments already.
+pub(super) fn packages() -> &'static [&'static str] {
+    let able = Command::new("python3")
+        .args(["-c", "import ensurepip, venv"])
+        .output();
+    match able {
+        Ok(output) if output.status.success() => &[],
+        _ => &["python3", "python3-venv"],
+    }
+}
+
+/// Named by what it holds: other requirements make another environment.
+fn folder(root: &Path) -> Result<PathBuf> {
+    let requirements = root.join(REQUIREMENTS);
+    let text = fs::read(&requirements)
+        .with_context(|| format!("{} cannot be read", requirements.display()))?;
+    let digest = Sha256::digest(&text);
+    let name: String = digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(state_folder()?.join(format!("e2e-{name}")))
+}
+
+pub(super) fn make(root: &Path) -> Result<()> {
+    let folder = folder(root)?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("{} cannot be removed", folder.display()))?;
+    }
+    command(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    let python = folder.join("bin/python");
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
+        "-r",
+    ];
+    command(
+        Command::new(python)
+            .args(install)
+            .arg(root.join(REQUIREMENTS)),
+    )?;
+    fs::write(folder.join(COMPLETE), "").context("the environment cannot be marked as whole")
+}
+
+fn command(command: &mut Command) -> Result<()> {
+    let output = command.output().context("python3 did not start")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    bail!(
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    )
+}

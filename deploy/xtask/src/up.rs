@@ -1,0 +1,284 @@
+//! `cargo xtask up`: a core and its PoPs on this machine, with modules and data, until Ctrl-C.
+
+mod lines;
+
+use crate::{
+    binaries::{Binaries, Profile},
+    curl::{self, Control},
+    guests, interrupt, launch,
+    launch::Running,
+    platform::{self, Core, CorePorts, POP_NAMES, Pop, PopPorts, Site},
+    samples, setup,
+    step::Steps,
+};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Ports that are used when they are free: the core's control API, link and admin pages.
+const CORE_PORTS: CorePorts = CorePorts {
+    control: 7443,
+    link: 7444,
+    admin: 7480,
+};
+/// The first PoP's; the next has the next.
+const POP_PORTS: PopPorts = PopPorts {
+    listen: 8443,
+    admin: 9443,
+};
+/// Lies in a data folder that `up` made, and may remove.
+const MARK: &str = ".brink-up";
+/// How long PoPs may take until they serve the sample modules.
+const SERVE_WITHIN: Duration = Duration::from_secs(30);
+/// How often the programs are looked at while they run.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// Arguments of `up`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// How many PoPs
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pops: u8,
+    /// Build with optimisation
+    #[arg(long)]
+    release: bool,
+    /// Go on with the data of the last time; otherwise it is removed first
+    #[arg(long)]
+    keep_data: bool,
+    /// Where data, identities and logs go
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// Written when everything answers: JSON with addresses and the printed lines
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Build nothing: use the programs that lie beside this one, and the modules that were built last
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// What runs.
+struct Platform {
+    core: Core,
+    pops: Vec<Pop>,
+    control: Control,
+}
+
+/// Sets up, builds, starts and fills everything; then waits to be stopped.
+///
+/// # Errors
+/// A step fails, or a program ends by itself.
+pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    let steps = Steps::default();
+    let ready_file = arguments
+        .ready_file
+        .as_ref()
+        .map(std::path::absolute)
+        .transpose()?;
+    if let Some(file) = &ready_file {
+        let _ = fs::remove_file(file);
+    }
+    setup::ensure(root, &steps, &setup::UP)?;
+    let (binaries, guests) = build(root, &steps, arguments)?;
+    let site = Site {
+        binaries,
+        launcher: launch::launcher(),
+        data: root.join(&arguments.data),
+    };
+    prepare(&site, arguments.keep_data)?;
+
+    let mut platform = start(&site, &steps, arguments)?;
+    let outcome = fill(&site, &steps, &platform, &guests).and_then(|()| {
+        let lines = lines::all(&platform.control, &platform.pops);
+        print(&site, &platform, &lines);
+        if let Some(file) = &ready_file {
+            write_ready(file, &site, &platform, &lines)?;
+        }
+        watch(&mut platform)
+    });
+    if let Some(file) = &ready_file {
+        let _ = fs::remove_file(file);
+    }
+    stop(&steps, platform);
+    match outcome {
+        Err(_) if interrupt::requested() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn build(root: &Path, steps: &Steps, arguments: &Arguments) -> Result<(Binaries, PathBuf)> {
+    if arguments.no_build {
+        return Ok((Binaries::beside_us()?, guests::folder(root)));
+    }
+    let profile = if arguments.release {
+        Profile::Release
+    } else {
+        Profile::Dev
+    };
+    let binaries = Binaries::build(root, steps, profile)?;
+    let guests = guests::build(root, steps, &binaries.brink)?;
+    Ok((binaries, guests))
+}
+
+/// Removes the data of the last time, unless it is to be kept or is not ours.
+fn prepare(site: &Site, keep: bool) -> Result<()> {
+    let mark = site.data.join(MARK);
+    if site.data.exists() && !keep {
+        let empty = fs::read_dir(&site.data)?.next().is_none();
+        if !empty && !mark.exists() {
+            bail!(
+                "{} was not made by `cargo xtask up`: it is not removed; say --data DIR",
+                site.data.display()
+            );
+        }
+        fs::remove_dir_all(&site.data)
+            .with_context(|| format!("{} cannot be removed", site.data.display()))?;
+    }
+    site.prepare()?;
+    fs::write(
+        &mark,
+        "`cargo xtask up` removes this folder when it starts again.\n",
+    )?;
+    Ok(())
+}
+
+fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> {
+    let names = POP_NAMES
+        .get(..usize::from(arguments.pops))
+        .context("too many PoPs")?;
+    let core = steps.run("start the core", || {
+        site.start_core(CorePorts {
+            control: platform::free_or_any(CORE_PORTS.control),
+            link: platform::free_or_any(CORE_PORTS.link),
+            admin: platform::free_or_any(CORE_PORTS.admin),
+        })
+    })?;
+    let pops = steps.run(&format!("start the PoPs {}", names.join(", ")), || {
+        let mut starting = Vec::new();
+        for (name, offset) in names.iter().zip(0..) {
+            site.issue(name)?;
+            let ports = PopPorts {
+                listen: platform::free_or_any(POP_PORTS.listen + offset),
+                admin: platform::free_or_any(POP_PORTS.admin + offset),
+            };
+            starting.push(site.launch_pop(name, core.link, ports)?);
+        }
+        starting
+            .into_iter()
+            .map(platform::StartingPop::wait)
+            .collect::<Result<Vec<_>>>()
+    })?;
+    let control = site.control(&core)?;
+    Ok(Platform {
+        core,
+        pops,
+        control,
+    })
+}
+
+fn fill(site: &Site, steps: &Steps, platform: &Platform, guests: &Path) -> Result<()> {
+    steps.run("import the sample data", || {
+        let count = samples::import(&platform.control)?;
+        steps.say(&format!("{count} records"));
+        Ok(())
+    })?;
+    steps.run("publish and deploy the sample modules", || {
+        samples::deploy(site, &platform.control, guests)
+    })?;
+    steps.run("wait until every PoP serves them", || {
+        for pop in &platform.pops {
+            for path in ["/hello", "/inventory/warehouses", "/orders/C100000"] {
+                let url = format!("{}{path}", pop.url());
+                platform::wait_for(&url, SERVE_WITHIN, || {
+                    Ok(curl::status(&url, Some(&platform.control.ca))
+                        .ok()
+                        .filter(|(status, _)| *status == 200))
+                })?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Waits until somebody asks to stop or a program ends by itself.
+fn watch(platform: &mut Platform) -> Result<()> {
+    while !interrupt::requested() {
+        let running = platform.pops.iter_mut().map(|pop| &mut pop.running);
+        for running in running.chain([&mut platform.core.running]) {
+            if let Some(status) = running.ended()? {
+                bail!("{}", running.obituary(status));
+            }
+        }
+        thread::sleep(WATCH);
+    }
+    Ok(())
+}
+
+fn stop(steps: &Steps, platform: Platform) {
+    let begun = Instant::now();
+    steps.say("stopping: PoPs first, then the core");
+    let pops: Vec<Running> = platform.pops.into_iter().map(|pop| pop.running).collect();
+    let killed = launch::stop(vec![pops, vec![platform.core.running]]);
+    if !killed.is_empty() {
+        steps.say(&format!("had to be killed: {}", killed.join(", ")));
+    }
+    steps.say(&format!(
+        "everything has ended, in {:.1} s",
+        begun.elapsed().as_secs_f64()
+    ));
+}
+
+fn print(site: &Site, platform: &Platform, lines: &[lines::Line]) {
+    let mut text = String::from("\nBrink runs.\n\n");
+    for pop in &platform.pops {
+        let _ = writeln!(
+            text,
+            "  PoP {}   {} (HTTP/1.1, HTTP/2, HTTP/3)   http://{}/metrics",
+            pop.name,
+            pop.url(),
+            pop.admin
+        );
+    }
+    let _ = writeln!(
+        text,
+        "  control   {}/v1   http://{}/metrics\n  authority {}\n  token     {}\n  logs      {}\n\nTry:\n",
+        platform.control.url,
+        platform.core.admin,
+        site.ca().display(),
+        site.token_file().display(),
+        site.data.join("logs").display(),
+    );
+    for line in lines {
+        let _ = writeln!(text, "# {}\n{}\n", line.shows, line.command);
+    }
+    text.push_str("Ctrl-C stops everything.\n");
+    print!("{text}");
+}
+
+fn write_ready(file: &Path, site: &Site, platform: &Platform, lines: &[lines::Line]) -> Result<()> {
+    let pops: Vec<_> = platform
+        .pops
+        .iter()
+        .map(|pop| {
+            json!({
+                "name": pop.name, "url": pop.url(), "h3": format!("https://localhost:{}", pop.quic.port()),
+                "admin": format!("http://{}", pop.admin),
+            })
+        })
+        .collect();
+    let commands: Vec<&str> = lines.iter().map(|line| line.command.as_str()).collect();
+    let ready = json!({
+        "control": platform.control.url, "ca": site.ca(), "token_file": site.token_file(),
+        "pops": pops, "try": commands,
+    });
+    let text = serde_json::to_string_pretty(&ready)?;
+    // Written whole or not at all: who waits for it must never read a part.
+    let part = file.with_extension("part");
+    fs::write(&part, text).with_context(|| format!("{} cannot be written", part.display()))?;
+    fs::rename(&part, file).with_context(|| format!("{} cannot be written", file.display()))
+}

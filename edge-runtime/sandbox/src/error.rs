@@ -97,7 +97,10 @@ fn no_world_text(exports: &[String]) -> String {
     } else {
         exports.join(", ")
     };
-    let hint = if exports.iter().any(|e| e.starts_with("wasi:http/handler@0.3")) {
+    let hint = if exports
+        .iter()
+        .any(|e| e.starts_with("wasi:http/handler@0.3"))
+    {
         " It is built for WASI 0.3, which is not supported yet: build it for WASI 0.2."
     } else if exports.iter().any(|e| e.starts_with("wasi:cli/run@")) {
         " It is a command-line program: an HTTP module answers requests instead of having a `main`."

@@ -8,23 +8,42 @@
 //! A run happens in the caller's own task: there is no task per run and no queue. Dropping the future, or the body of
 //! an answer that is still being written, ends the run.
 
+mod answer;
 mod bindings;
+mod compile_cache;
+mod component;
 mod config;
 mod context;
 pub mod denied;
+mod egress;
+mod engine;
 mod error;
+mod fault;
+mod heads;
+mod host;
+mod inspect;
+mod limiter;
+mod lines;
+mod linkers;
+mod meter;
+mod platform;
 mod plugin;
+mod pool;
+mod run;
+mod sandbox;
 
 pub use brink_protocol::deployment::{Grants, Limits, World};
+pub use component::Component;
 pub use config::{Config, INSTANCES_MAX, MEMORY_BYTES_MAX};
 pub use context::{
     CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, Identity,
     Level, LogSink, Records, ResponseCache,
 };
 pub use error::{BoxError, Error, MissingImport, RunError};
-pub use plugin::{
-    PLUGIN_BODY_BYTES_MAX, RequestAction, RequestHead, ResponseAction, ResponseHead,
-};
+pub use inspect::{Inspection, inspect};
+pub use lines::{LOG_FIELDS_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+pub use plugin::{PLUGIN_BODY_BYTES_MAX, RequestAction, RequestHead, ResponseAction, ResponseHead};
+pub use sandbox::Sandbox;
 
 /// The body of requests to and answers from components.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, BoxError>;

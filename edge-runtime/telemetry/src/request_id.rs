@@ -1,0 +1,74 @@
+//! Names of single requests, for logs and support.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::random;
+
+/// Crockford's base 32, as ULIDs are written.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// 128 bits, five a character.
+const TEXT_BYTES: usize = 26;
+
+/// A request's name: a ULID, that is 48 bits of time (milliseconds) and 80 random ones. Sorts by time as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u128);
+
+impl RequestId {
+    /// A new name.
+    pub fn generate() -> Self {
+        let random = (u128::from(random::next()) << 64) | u128::from(random::next());
+        Self::new(SystemTime::now(), random)
+    }
+
+    /// The name of a moment and the lower 80 bits of `random`.
+    pub fn new(now: SystemTime, random: u128) -> Self {
+        let millis = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
+        Self((millis << 80) | (random & ((1 << 80) - 1)))
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [b'0'; TEXT_BYTES];
+        let mut rest = self.0;
+        for byte in text.iter_mut().rev() {
+            let digit = usize::try_from(rest & 31).unwrap_or_default();
+            *byte = ALPHABET.get(digit).copied().unwrap_or_default();
+            rest >>= 5;
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn written_as_a_ulid() {
+        for (millis, random, expected) in [
+            (0, 0, "00000000000000000000000000"),
+            (0, 31, "0000000000000000000000000Z"),
+            (1, 0, "00000000010000000000000000"),
+            (1_469_918_176_385, 0, "01ARYZ6S410000000000000000"),
+            (0, u128::MAX, "0000000000ZZZZZZZZZZZZZZZZ"),
+        ] {
+            let now = UNIX_EPOCH + Duration::from_millis(millis);
+            assert_eq!(RequestId::new(now, random).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn no_two_are_alike() {
+        let ids: HashSet<_> = (0..10_000).map(|_| RequestId::generate()).collect();
+        assert_eq!(ids.len(), 10_000);
+    }
+}

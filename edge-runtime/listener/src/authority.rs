@@ -194,7 +194,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use std::os::unix::fs::PermissionsExt;
 

@@ -90,6 +90,7 @@ pub(crate) struct Inbound {
     bounds: Bounds,
     bytes: u64,
     progress: Progress,
+    timer: Option<Pin<Box<Sleep>>>,
     /// The client sends the body only when asked to (`expect: 100-continue`, RFC 9110 §10.1.1),
     /// which reading does. Cleared by the first read.
     unasked: bool,
@@ -103,6 +104,7 @@ impl Inbound {
             bounds,
             bytes: 0,
             progress,
+            timer: None,
             unasked: expects_continue,
         }
     }
@@ -119,7 +121,7 @@ impl Inbound {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 let length = u64::try_from(length).unwrap_or(u64::MAX);
-                self.progress.arrived(length);
+                self.progress.arrived(length, Instant::now);
                 self.bytes = self.bytes.saturating_add(length);
                 if self.bytes > self.bounds.bytes_max {
                     self.source = None;
@@ -139,7 +141,7 @@ impl Inbound {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let error = ready!(self.progress.poll_stalled(cx));
+                let error = ready!(self.poll_stalled(cx));
                 self.source = None;
                 Poll::Ready(Some(Err(error.into())))
             }
@@ -154,6 +156,23 @@ impl Inbound {
         self.source
             .as_ref()
             .map_or_else(|| SizeHint::with_exact(0), Source::size_hint)
+    }
+
+    /// Nothing is at hand: waits, until it was too long.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<BodyTooSlow> {
+        if let Some(deadline) = self.progress.wait(Instant::now) {
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(deadline),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
+            }
+        }
+        if let Some(timer) = &mut self.timer {
+            ready!(timer.as_mut().poll(cx));
+        }
+        Poll::Ready(BodyTooSlow {
+            bytes_min: self.bounds.progress_bytes_min,
+            within_ms: u64::try_from(self.bounds.progress.as_millis()).unwrap_or(u64::MAX),
+        })
     }
 }
 
@@ -189,6 +208,7 @@ impl Drop for Inbound {
 
 /// The minimum progress of a body. Only the time during which somebody waits for bytes counts, so
 /// a slow service is never taken for a slow client, and a body that is at hand costs no clock.
+#[derive(Debug)]
 struct Progress {
     window: Duration,
     bytes_min: u64,
@@ -197,7 +217,6 @@ struct Progress {
     /// Time of the current window that was spent waiting, without the wait that goes on.
     waited: Duration,
     waiting_since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Progress {
@@ -208,13 +227,14 @@ impl Progress {
             bytes: 0,
             waited: Duration::ZERO,
             waiting_since: None,
-            timer: None,
         }
     }
 
-    fn arrived(&mut self, bytes: u64) {
+    /// Bytes are at hand: the wait, if there was one, is over.
+    fn arrived(&mut self, bytes: u64, now: impl FnOnce() -> Instant) {
         if let Some(since) = self.waiting_since.take() {
-            self.waited = self.waited.saturating_add(since.elapsed());
+            let waited = now().saturating_duration_since(since);
+            self.waited = self.waited.saturating_add(waited);
         }
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes >= self.bytes_min {
@@ -223,25 +243,14 @@ impl Progress {
         }
     }
 
-    /// Nothing is at hand: starts or goes on with the wait, and tells when it was too long.
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<BodyTooSlow> {
-        if self.waiting_since.is_none() {
-            let now = Instant::now();
-            self.waiting_since = Some(now);
-            let deadline = now + self.window.saturating_sub(self.waited);
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(deadline),
-                None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
-            }
+    /// Nothing is at hand. Returns when it will have been too long, if the wait begins here.
+    fn wait(&mut self, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        if self.waiting_since.is_some() {
+            return None;
         }
-        if let Some(timer) = &mut self.timer {
-            ready!(timer.as_mut().poll(cx));
-        }
-        let within_ms = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
-        Poll::Ready(BodyTooSlow {
-            bytes_min: self.bytes_min,
-            within_ms,
-        })
+        let now = now();
+        self.waiting_since = Some(now);
+        now.checked_add(self.window.saturating_sub(self.waited))
     }
 }
 

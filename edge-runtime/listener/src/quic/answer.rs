@@ -45,7 +45,7 @@ impl From<quinn::WriteError> for Unsent {
 
 /// What becomes of a request that did not resolve.
 enum Unresolved {
-    Answer(Response<Body>),
+    Answer(Box<Response<Body>>),
     Reset(Code),
 }
 
@@ -63,10 +63,10 @@ pub(super) async fn run<S: Service>(
     let resolved = match resolved {
         Ok(Ok((request, body))) => read_request(request, body).await,
         Ok(Err(error)) => Err(unresolved(&error, stream.excess())),
-        Err(_) => Err(Unresolved::Answer(problem(
+        Err(_) => Err(Unresolved::Answer(Box::new(problem(
             StatusCode::REQUEST_TIMEOUT,
             "the request's header section came too slowly",
-        ))),
+        )))),
     };
     // h3 has taken it to reset the stream itself.
     let Some(mut send) = stream.take_send() else {
@@ -86,7 +86,7 @@ pub(super) async fn run<S: Service>(
             };
             (head_only, response)
         }
-        Err(Unresolved::Answer(response)) => (false, response),
+        Err(Unresolved::Answer(response)) => (false, *response),
         Err(Unresolved::Reset(code)) => {
             let _ = send.reset(var_int(code.value()));
             return;
@@ -121,8 +121,9 @@ async fn read_request(
 }
 
 fn unresolved(error: &StreamError, excess: Option<Excess>) -> Unresolved {
-    let too_large =
-        |refusal: Refusal| Unresolved::Answer(problem(refusal.status(), refusal.detail()));
+    let too_large = |refusal: Refusal| {
+        Unresolved::Answer(Box::new(problem(refusal.status(), refusal.detail())))
+    };
     match (excess, error) {
         (Some(Excess::HeaderSection(_)), _) | (None, StreamError::HeaderTooBig { .. }) => {
             too_large(Refusal::HeaderBytes)

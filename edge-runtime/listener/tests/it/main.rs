@@ -1,0 +1,15 @@
+//! The listener over real sockets: clients of all three protocols, and what no client would send.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod drain;
+mod harness;
+mod http1;
+mod http2;
+mod http3;
+mod http3_hostile;
+mod tls;

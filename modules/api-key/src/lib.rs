@@ -8,7 +8,9 @@
 //! `acme:9f86d0...0a08, globex:60303a...e752`. Make one with `printf %s "$KEY" | sha256sum`. Keys should be random and long: the
 //! hash is not salted. Without a single key in the configuration every request is refused with 500.
 
-use brink_sdk::{Plugin, Problem, RequestAction, RequestHead, Response, ResponseAction, ResponseHead, config};
+use brink_sdk::{
+    Plugin, Problem, RequestAction, RequestHead, Response, ResponseAction, ResponseHead, config,
+};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -52,7 +54,10 @@ impl Plugin for ApiKey {
 
 /// The client whose key this is.
 fn admit<'a>(keys: &'a str, key: Option<&str>) -> Result<&'a str, Problem> {
-    let known: Vec<(&str, &str)> = keys.split([' ', ',', '\n', '\r', '\t']).filter_map(|pair| pair.split_once(':')).collect();
+    let known: Vec<(&str, &str)> = keys
+        .split([' ', ',', '\n', '\r', '\t'])
+        .filter_map(|pair| pair.split_once(':'))
+        .collect();
     if known.is_empty() {
         return Err(Problem::new(500, "Misconfigured").detail("the plugin api-key has no keys"));
     }
@@ -62,15 +67,21 @@ fn admit<'a>(keys: &'a str, key: Option<&str>) -> Result<&'a str, Problem> {
         return Err(refused("the key is not known"));
     }
     let hash = hexadecimal(&Sha256::digest(key.as_bytes()));
-    let client = known.iter().find(|(_, expected)| expected.eq_ignore_ascii_case(&hash));
-    client.map(|(client, _)| *client).ok_or_else(|| refused("the key is not known"))
+    let client = known
+        .iter()
+        .find(|(_, expected)| expected.eq_ignore_ascii_case(&hash));
+    client
+        .map(|(client, _)| *client)
+        .ok_or_else(|| refused("the key is not known"))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 brink_sdk::plugin!(ApiKey);
@@ -82,7 +93,8 @@ mod tests {
     use brink_sdk::testing::Platform;
 
     /// SHA-256 of `test`.
-    const KEYS: &str = "globex:00 , acme:9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08\n";
+    const KEYS: &str =
+        "globex:00 , acme:9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08\n";
 
     fn request(headers: &[(&str, &str)]) -> RequestHead {
         let mut request = RequestHead::given("GET", "/");
@@ -97,13 +109,20 @@ mod tests {
         let platform = Platform::new();
         platform.config("keys", KEYS);
         let sent = request(&[("X-API-Key", "test"), ("x-client", "globex")]);
-        let RequestAction::Change(changed) = ApiKey::on_request(sent) else { panic!("refused") };
+        let RequestAction::Change(changed) = ApiKey::on_request(sent) else {
+            panic!("refused")
+        };
         assert_eq!(changed.headers.get("x-client"), Some("acme"));
         assert_eq!(changed.headers.get("x-api-key"), None);
         assert_eq!(changed.headers.iter().count(), 1);
 
-        let response = ResponseHead { status: 200, headers: Default::default() };
-        let ResponseAction::Change(response) = ApiKey::on_response(changed, response) else { panic!("not changed") };
+        let response = ResponseHead {
+            status: 200,
+            headers: Default::default(),
+        };
+        let ResponseAction::Change(response) = ApiKey::on_response(changed, response) else {
+            panic!("not changed")
+        };
         assert_eq!(response.headers.get("x-served-for"), Some("acme"));
         assert_eq!(response.headers.get("vary"), Some("x-api-key"));
     }
@@ -113,8 +132,16 @@ mod tests {
         let platform = Platform::new();
         platform.config("keys", KEYS);
         let long = "x".repeat(KEY_BYTES_MAX + 1);
-        for headers in [&[][..], &[("x-api-key", "")], &[("x-api-key", "Test")], &[("x-api-key", &long)], &[("x-client", "acme")]] {
-            let RequestAction::Answer(answer) = ApiKey::on_request(request(headers)) else { panic!("let through") };
+        for headers in [
+            &[][..],
+            &[("x-api-key", "")],
+            &[("x-api-key", "Test")],
+            &[("x-api-key", &long)],
+            &[("x-client", "acme")],
+        ] {
+            let RequestAction::Answer(answer) = ApiKey::on_request(request(headers)) else {
+                panic!("let through")
+            };
             assert_eq!(answer.status(), 401);
             assert_eq!(answer.get("content-type"), Some("application/problem+json"));
             assert!(answer.get("www-authenticate").is_some());
@@ -128,7 +155,11 @@ mod tests {
             if let Some(keys) = keys {
                 platform.config("keys", keys);
             }
-            let RequestAction::Answer(answer) = ApiKey::on_request(request(&[("x-api-key", "test")])) else { panic!("let through") };
+            let RequestAction::Answer(answer) =
+                ApiKey::on_request(request(&[("x-api-key", "test")]))
+            else {
+                panic!("let through")
+            };
             assert_eq!(answer.status(), 500);
         }
     }

@@ -25,14 +25,20 @@ use brink_sdk::{Method, Problem, Request, Response, cache, config};
 /// # Errors
 /// What is asked for is not there or not possible.
 pub fn handle(request: Request) -> Result<Response, Problem> {
-    let segments = request.below("/inventory").ok_or_else(|| Problem::not_found("nothing here"))?;
+    let segments = request
+        .below("/inventory")
+        .ok_or_else(|| Problem::not_found("nothing here"))?;
     match (request.method(), segments.as_slice()) {
         (Method::Get, ["items", sku]) => keep(read::item(sku)?),
-        (Method::Get, ["availability", sku]) => keep(read::availability(sku, request.query("warehouse"))?),
+        (Method::Get, ["availability", sku]) => {
+            keep(read::availability(sku, request.query("warehouse"))?)
+        }
         (Method::Get, ["warehouses"]) => keep(read::warehouses()?),
         (Method::Get, ["search"]) => keep(read::search(&request)?),
         (Method::Post, ["adjustments"]) => adjust::adjust(&request),
-        (_, ["items" | "availability", _] | ["warehouses" | "search"]) => Ok(Response::method_not_allowed(&["GET", "HEAD"])),
+        (_, ["items" | "availability", _] | ["warehouses" | "search"]) => {
+            Ok(Response::method_not_allowed(&["GET", "HEAD"]))
+        }
         (_, ["adjustments"]) => Ok(Response::method_not_allowed(&["POST"])),
         _ => Err(Problem::not_found("nothing here")),
     }

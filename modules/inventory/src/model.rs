@@ -42,27 +42,51 @@ pub(crate) struct Availability {
 impl Stock {
     pub(crate) fn availability(&self, warehouse: &str) -> Availability {
         let available = self.on_hand.saturating_sub(self.reserved);
-        Availability { warehouse: warehouse.to_owned(), on_hand: self.on_hand, reserved: self.reserved, available }
+        Availability {
+            warehouse: warehouse.to_owned(),
+            on_hand: self.on_hand,
+            reserved: self.reserved,
+            available,
+        }
     }
 
     /// The stock after an adjustment; none if an adjustment with this key was made before.
-    pub(crate) fn adjusted(mut self, delta: i64, key: Option<&str>) -> Result<Option<Self>, Problem> {
-        if let Some(before) = self.recent.iter().find(|adjusted| Some(adjusted.key.as_str()) == key) {
+    pub(crate) fn adjusted(
+        mut self,
+        delta: i64,
+        key: Option<&str>,
+    ) -> Result<Option<Self>, Problem> {
+        if let Some(before) = self
+            .recent
+            .iter()
+            .find(|adjusted| Some(adjusted.key.as_str()) == key)
+        {
             return match before.delta == delta {
                 true => Ok(None),
-                false => Err(Problem::unprocessable("this Idempotency-Key was used for another adjustment")),
+                false => Err(Problem::unprocessable(
+                    "this Idempotency-Key was used for another adjustment",
+                )),
             };
         }
-        let on_hand = self.on_hand.checked_add_signed(delta).filter(|on_hand| *on_hand <= ON_HAND_MAX);
+        let on_hand = self
+            .on_hand
+            .checked_add_signed(delta)
+            .filter(|on_hand| *on_hand <= ON_HAND_MAX);
         let Some(on_hand) = on_hand.filter(|on_hand| *on_hand >= self.reserved) else {
-            let detail = format!("{} on hand, {} of them reserved: {delta} is not possible", self.on_hand, self.reserved);
+            let detail = format!(
+                "{} on hand, {} of them reserved: {delta} is not possible",
+                self.on_hand, self.reserved
+            );
             return Err(Problem::new(409, "Stock would not suffice").detail(detail));
         };
         self.on_hand = on_hand;
         if let Some(key) = key {
             let surplus = (self.recent.len() + 1).saturating_sub(RECENT_MAX);
             self.recent.drain(..surplus);
-            self.recent.push(Adjusted { key: key.to_owned(), delta });
+            self.recent.push(Adjusted {
+                key: key.to_owned(),
+                delta,
+            });
         }
         Ok(Some(self))
     }
@@ -75,7 +99,10 @@ pub(crate) fn stock_key(warehouse: &str, sku: &str) -> Key {
 
 /// 1 to 64 of `A-Z 0-9 -`: SKUs and warehouse codes.
 pub(crate) fn is_code(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -84,14 +111,35 @@ mod tests {
     use super::*;
 
     fn stock(on_hand: u64, reserved: u64) -> Stock {
-        Stock { sku: "A".to_owned(), on_hand, reserved, recent: Vec::new(), rest: Map::new() }
+        Stock {
+            sku: "A".to_owned(),
+            on_hand,
+            reserved,
+            recent: Vec::new(),
+            rest: Map::new(),
+        }
     }
 
     #[test]
     fn reserved_pieces_stay_on_hand() {
-        for (on_hand, reserved, delta, after) in [(5, 2, -3, Some(2)), (5, 2, -4, None), (0, 0, -1, None), (0, 0, 7, Some(7)), (ON_HAND_MAX, 0, 1, None), (1, 0, i64::MAX, None), (1, 0, i64::MIN, None)] {
-            let adjusted = stock(on_hand, reserved).adjusted(delta, None).ok().flatten();
-            assert_eq!(adjusted.map(|stock| stock.on_hand), after, "{on_hand} {reserved} {delta}");
+        for (on_hand, reserved, delta, after) in [
+            (5, 2, -3, Some(2)),
+            (5, 2, -4, None),
+            (0, 0, -1, None),
+            (0, 0, 7, Some(7)),
+            (ON_HAND_MAX, 0, 1, None),
+            (1, 0, i64::MAX, None),
+            (1, 0, i64::MIN, None),
+        ] {
+            let adjusted = stock(on_hand, reserved)
+                .adjusted(delta, None)
+                .ok()
+                .flatten();
+            assert_eq!(
+                adjusted.map(|stock| stock.on_hand),
+                after,
+                "{on_hand} {reserved} {delta}"
+            );
         }
     }
 
@@ -99,11 +147,24 @@ mod tests {
     fn the_last_keys_are_remembered() {
         let mut present = stock(0, 0);
         for number in 0..=RECENT_MAX {
-            present = present.adjusted(1, Some(&format!("k{number}"))).unwrap().unwrap();
+            present = present
+                .adjusted(1, Some(&format!("k{number}")))
+                .unwrap()
+                .unwrap();
         }
         assert_eq!(present.recent.len(), RECENT_MAX);
         assert!(present.clone().adjusted(1, Some("k1")).unwrap().is_none());
-        assert_eq!(present.clone().adjusted(2, Some("k1")).unwrap_err().status(), 422);
-        assert!(present.adjusted(1, Some("k0")).unwrap().is_some(), "too long ago");
+        assert_eq!(
+            present
+                .clone()
+                .adjusted(2, Some("k1"))
+                .unwrap_err()
+                .status(),
+            422
+        );
+        assert!(
+            present.adjusted(1, Some("k0")).unwrap().is_some(),
+            "too long ago"
+        );
     }
 }

@@ -28,21 +28,41 @@ pub(crate) fn availability(sku: &str, warehouse: Option<&str>) -> Result<Respons
     }
     let codes: Vec<String> = match warehouse {
         Some(code) => vec![code.to_owned()],
-        None => Range::of("warehouses", "all").limit(WAREHOUSES_MAX).read()?.entries.into_iter().map(|entry| entry.sort).collect(),
+        None => Range::of("warehouses", "all")
+            .limit(WAREHOUSES_MAX)
+            .read()?
+            .entries
+            .into_iter()
+            .map(|entry| entry.sort)
+            .collect(),
     };
-    let keys: Vec<Key> = codes.iter().map(|code| model::stock_key(code, sku)).collect();
+    let keys: Vec<Key> = codes
+        .iter()
+        .map(|code| model::stock_key(code, sku))
+        .collect();
     let stock = records::get_many_json::<Stock>(&keys)?;
-    let found: Vec<_> = codes.iter().zip(stock).filter_map(|(code, entry)| Some(entry?.value.availability(code))).collect();
+    let found: Vec<_> = codes
+        .iter()
+        .zip(stock)
+        .filter_map(|(code, entry)| Some(entry?.value.availability(code)))
+        .collect();
     if found.is_empty() {
         return Err(unknown());
     }
-    let available: u64 = found.iter().map(|availability| availability.available).sum();
-    Ok(Response::json(&json!({"sku": sku, "available": available, "warehouses": found})))
+    let available: u64 = found
+        .iter()
+        .map(|availability| availability.available)
+        .sum();
+    Ok(Response::json(
+        &json!({"sku": sku, "available": available, "warehouses": found}),
+    ))
 }
 
 /// Every warehouse.
 pub(crate) fn warehouses() -> Result<Response, Problem> {
-    let page = Range::of("warehouses", "all").limit(WAREHOUSES_MAX).read_json::<Value>()?;
+    let page = Range::of("warehouses", "all")
+        .limit(WAREHOUSES_MAX)
+        .read_json::<Value>()?;
     let warehouses: Vec<Value> = page.entries.into_iter().map(|entry| entry.value).collect();
     Ok(Response::json(&json!({"warehouses": warehouses})))
 }
@@ -52,12 +72,21 @@ pub(crate) fn search(request: &Request) -> Result<Response, Problem> {
     let code = |name: &str| {
         let value = request.query(name).filter(|value| !value.is_empty());
         match value {
-            Some(value) if !model::is_code(value) => Err(Problem::bad_request(format!("{name}: at most 64 of A-Z, 0-9 and -"))),
+            Some(value) if !model::is_code(value) => Err(Problem::bad_request(format!(
+                "{name}: at most 64 of A-Z, 0-9 and -"
+            ))),
             value => Ok(value),
         }
     };
-    let (prefix, after, warehouse) = (code("prefix")?.unwrap_or(""), code("after")?, code("warehouse")?);
-    let limit = request.query_as::<u32>("limit")?.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let (prefix, after, warehouse) = (
+        code("prefix")?.unwrap_or(""),
+        code("after")?,
+        code("warehouse")?,
+    );
+    let limit = request
+        .query_as::<u32>("limit")?
+        .unwrap_or(PAGE_DEFAULT)
+        .clamp(1, PAGE_MAX);
     let (range, folder) = match warehouse {
         Some(warehouse) => (Range::of("stock", warehouse), "sku/"),
         None => (Range::of("catalog", "items"), ""),
@@ -69,14 +98,22 @@ pub(crate) fn search(request: &Request) -> Result<Response, Problem> {
     }
     let page = range.read_json::<Value>()?;
     let last = page.entries.last().filter(|_| page.more);
-    let next = last.and_then(|entry| entry.sort.strip_prefix(folder)).map(str::to_owned);
-    let items: Vec<Value> = page.entries.into_iter().map(|entry| shown(entry.value, warehouse)).collect();
+    let next = last
+        .and_then(|entry| entry.sort.strip_prefix(folder))
+        .map(str::to_owned);
+    let items: Vec<Value> = page
+        .entries
+        .into_iter()
+        .map(|entry| shown(entry.value, warehouse))
+        .collect();
     Ok(Response::json(&json!({"items": items, "next": next})))
 }
 
 /// A catalog item as it is; of stock, what is of interest outside.
 fn shown(value: Value, warehouse: Option<&str>) -> Value {
-    let Some(warehouse) = warehouse else { return value };
+    let Some(warehouse) = warehouse else {
+        return value;
+    };
     match serde_json::from_value::<Stock>(value) {
         Ok(stock) => {
             let availability = stock.availability(warehouse);

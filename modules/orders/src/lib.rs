@@ -32,7 +32,9 @@ const PAGE_MAX: u32 = 100;
 /// # Errors
 /// What is asked for is not there or not possible.
 pub fn handle(request: Request) -> Result<Response, Problem> {
-    let segments = request.below("/orders").ok_or_else(|| Problem::not_found("nothing here"))?;
+    let segments = request
+        .below("/orders")
+        .ok_or_else(|| Problem::not_found("nothing here"))?;
     match (request.method(), segments.as_slice()) {
         (Method::Post, []) => place(&request),
         (Method::Get, [customer]) => list(&request, customer),
@@ -47,44 +49,75 @@ fn place(request: &Request) -> Result<Response, Problem> {
     let key = idempotency_key(request.header("idempotency-key"))?;
     let wanted: OrderRequest = request.json()?;
     wanted.check()?;
-    let profile = records::get_json::<Profile>(&Key::new("customers", &*wanted.customer, "profile"))?;
-    let profile = profile.ok_or_else(|| Problem::unprocessable(format!("no customer {}", wanted.customer)))?.value;
+    let profile =
+        records::get_json::<Profile>(&Key::new("customers", &*wanted.customer, "profile"))?;
+    let profile = profile
+        .ok_or_else(|| Problem::unprocessable(format!("no customer {}", wanted.customer)))?
+        .value;
     let warehouse = wanted.warehouse.clone().unwrap_or(profile.warehouse);
 
     let fingerprint = hash(&[&wanted.canonical()]);
     let placed: Placed = Call::new("place-order")
         .partition("stock", &*warehouse)
         .idempotency_key(hash(&[wanted.customer.as_bytes(), key.as_bytes()]))
-        .json(&model::placement(&wanted, &warehouse, &ulid::generate(), &fingerprint))?
+        .json(&model::placement(
+            &wanted,
+            &warehouse,
+            &ulid::generate(),
+            &fingerprint,
+        ))?
         .execute_json()?;
     if placed.fingerprint != fingerprint {
-        return Err(Problem::unprocessable("this Idempotency-Key was used for another order"));
+        return Err(Problem::unprocessable(
+            "this Idempotency-Key was used for another order",
+        ));
     }
     let order = Order::of(wanted, warehouse, placed);
     // If the record is there, an earlier request with the same key wrote the same.
-    match records::compare_and_set_json(&Key::new("orders", &*order.customer, &*order.id), None, &order) {
+    match records::compare_and_set_json(
+        &Key::new("orders", &*order.customer, &*order.id),
+        None,
+        &order,
+    ) {
         Ok(_) => log::info!("order placed", order = order.id, lines = order.lines.len()),
         Err(records::Error::Conflict { .. }) => log::info!("order repeated", order = order.id),
         Err(error) => return Err(error.into()),
     }
     cache::no_store();
     let location = format!("/orders/{}/{}", order.customer, order.id);
-    Ok(Response::json(&order).with_status(201).header("location", &location).header("cache-control", "no-store"))
+    Ok(Response::json(&order)
+        .with_status(201)
+        .header("location", &location)
+        .header("cache-control", "no-store"))
 }
 
 /// The caller's key, or one that nobody else has.
 fn idempotency_key(sent: Option<String>) -> Result<String, Problem> {
-    let Some(key) = sent else { return Ok(ulid::generate()) };
+    let Some(key) = sent else {
+        return Ok(ulid::generate());
+    };
     // The draft makes it a quoted string; clients send it with and without quotes.
-    let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(&key);
-    if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Problem::bad_request(format!("Idempotency-Key: 1 to {KEY_BYTES_MAX} visible ASCII characters")));
+    let key = key
+        .strip_prefix('"')
+        .and_then(|key| key.strip_suffix('"'))
+        .unwrap_or(&key);
+    if key.is_empty()
+        || key.len() > KEY_BYTES_MAX
+        || !key.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(Problem::bad_request(format!(
+            "Idempotency-Key: 1 to {KEY_BYTES_MAX} visible ASCII characters"
+        )));
     }
     Ok(key.to_owned())
 }
 
 fn get(customer: &str, id: &str) -> Result<Response, Problem> {
-    let order = if model::is_customer(customer) && ulid::is_valid(id) { records::get(&Key::new("orders", customer, id))? } else { None };
+    let order = if model::is_customer(customer) && ulid::is_valid(id) {
+        records::get(&Key::new("orders", customer, id))?
+    } else {
+        None
+    };
     let order = order.ok_or_else(|| Problem::not_found(format!("no order {id} of {customer}")))?;
     keep(Response::new("application/json", order.value))
 }
@@ -93,7 +126,10 @@ fn list(request: &Request, customer: &str) -> Result<Response, Problem> {
     if !model::is_customer(customer) {
         return Err(Problem::not_found(format!("no customer {customer}")));
     }
-    let limit = request.query_as::<u32>("limit")?.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
+    let limit = request
+        .query_as::<u32>("limit")?
+        .unwrap_or(PAGE_DEFAULT)
+        .clamp(1, PAGE_MAX);
     let mut range = Range::of("orders", customer).limit(limit).descending();
     if let Some(after) = request.query("after").filter(|after| !after.is_empty()) {
         if !ulid::is_valid(after) {
@@ -102,7 +138,11 @@ fn list(request: &Request, customer: &str) -> Result<Response, Problem> {
         range = range.after(after);
     }
     let page = range.read_json::<serde_json::Value>()?;
-    let next = page.entries.last().filter(|_| page.more).map(|entry| entry.sort.clone());
+    let next = page
+        .entries
+        .last()
+        .filter(|_| page.more)
+        .map(|entry| entry.sort.clone());
     let orders = page.entries.into_iter().map(|entry| entry.value).collect();
     keep(Response::json(&Page { orders, next }))
 }
@@ -120,10 +160,13 @@ fn hash(parts: &[&[u8]]) -> String {
         hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
         hasher.update(part);
     }
-    hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hasher
+        .finalize()
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 brink_sdk::module!(handle);

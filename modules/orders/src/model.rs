@@ -74,7 +74,9 @@ pub(crate) struct Page {
 
 /// 1 to 64 letters, digits, `-` or `_`.
 pub(crate) fn is_customer(text: &str) -> bool {
-    is_name(text, |byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    is_name(text, |byte| {
+        byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+    })
 }
 
 fn is_name(text: &str, fits: impl Fn(u8) -> bool) -> bool {
@@ -87,9 +89,15 @@ impl OrderRequest {
         let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-';
         let fault = if !is_customer(&self.customer) {
             "customer: 1 to 64 letters, digits, - or _"
-        } else if self.warehouse.as_ref().is_some_and(|code| !is_name(code, upper)) {
+        } else if self
+            .warehouse
+            .as_ref()
+            .is_some_and(|code| !is_name(code, upper))
+        {
             "warehouse: 1 to 64 of A-Z, 0-9 and -"
-        } else if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        } else if self.currency.len() != 3
+            || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
             "currency: three capital letters (ISO 4217)"
         } else if self.lines.is_empty() || self.lines.len() > LINES_MAX {
             "lines: 1 to 100"
@@ -108,7 +116,12 @@ impl OrderRequest {
 }
 
 /// The input of `place-order`.
-pub(crate) fn placement(wanted: &OrderRequest, warehouse: &str, id: &str, fingerprint: &str) -> Value {
+pub(crate) fn placement(
+    wanted: &OrderRequest,
+    warehouse: &str,
+    id: &str,
+    fingerprint: &str,
+) -> Value {
     json!({
         "order_id": id,
         "customer": wanted.customer,

@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 
 fn platform() -> Platform {
     let platform = Platform::new();
-    platform.record("customers", "C1", "profile", &json!({"id": "C1", "name": "Ada", "warehouse": "AMS1"}));
+    platform.record(
+        "customers",
+        "C1",
+        "profile",
+        &json!({"id": "C1", "name": "Ada", "warehouse": "AMS1"}),
+    );
     platform.command("place-order", |input| {
         execute(input, |input: Value| {
             if input["lines"][0]["sku"] == "NONE" {
@@ -46,11 +51,31 @@ fn an_order_is_placed_and_found_again() {
     let id = order["id"].as_str().unwrap();
     assert_eq!(response.status(), 201);
     assert!(ulid::is_valid(id));
-    assert_eq!(response.get("location"), Some(format!("/orders/C1/{id}").as_str()));
-    assert_eq!((&order["warehouse"], &order["total_minor"], &order["placed_at"]), (&json!("AMS1"), &json!(500), &json!("2026-01-01T00:00:00.000Z")));
+    assert_eq!(
+        response.get("location"),
+        Some(format!("/orders/C1/{id}").as_str())
+    );
+    assert_eq!(
+        (
+            &order["warehouse"],
+            &order["total_minor"],
+            &order["placed_at"]
+        ),
+        (
+            &json!("AMS1"),
+            &json!(500),
+            &json!("2026-01-01T00:00:00.000Z")
+        )
+    );
     assert!(platform.no_store());
-    assert_eq!(body(&handle(Request::get(&format!("/orders/C1/{id}"))).unwrap()), order);
-    assert_eq!(body(&handle(Request::get("/orders/C1")).unwrap()), json!({"orders": [order], "next": null}));
+    assert_eq!(
+        body(&handle(Request::get(&format!("/orders/C1/{id}"))).unwrap()),
+        order
+    );
+    assert_eq!(
+        body(&handle(Request::get("/orders/C1")).unwrap()),
+        json!({"orders": [order], "next": null})
+    );
     assert_eq!(platform.lifetime(), Some(3600));
 }
 
@@ -60,16 +85,29 @@ fn a_repetition_gets_the_same_order() {
     let first = body(&post(Some("k"), &wanted("A-1")).unwrap());
     let quoted = body(&post(Some("\"k\""), &wanted("A-1")).unwrap());
     assert_eq!(first, quoted);
-    assert_eq!(post(Some("k"), &wanted("B-2")).unwrap_err().status(), 422, "another order under the same key");
-    assert_ne!(body(&post(Some("l"), &wanted("A-1")).unwrap())["id"], first["id"]);
-    assert_ne!(body(&post(None, &wanted("A-1")).unwrap())["id"], body(&post(None, &wanted("A-1")).unwrap())["id"]);
+    assert_eq!(
+        post(Some("k"), &wanted("B-2")).unwrap_err().status(),
+        422,
+        "another order under the same key"
+    );
+    assert_ne!(
+        body(&post(Some("l"), &wanted("A-1")).unwrap())["id"],
+        first["id"]
+    );
+    assert_ne!(
+        body(&post(None, &wanted("A-1")).unwrap())["id"],
+        body(&post(None, &wanted("A-1")).unwrap())["id"]
+    );
 }
 
 #[test]
 fn a_refusal_of_the_command_reaches_the_client() {
     let _platform = platform();
     let problem = post(Some("k"), &wanted("NONE")).unwrap_err();
-    assert_eq!((problem.status(), problem.title()), (409, "Insufficient stock"));
+    assert_eq!(
+        (problem.status(), problem.title()),
+        (409, "Insufficient stock")
+    );
     assert_eq!(problem.member("short"), Some(&json!([1])));
 }
 
@@ -85,7 +123,13 @@ fn lists_go_on_from_page_to_page() {
     let (mut listed, mut path) = (Vec::new(), "/orders/C1?limit=2".to_owned());
     loop {
         let page = body(&handle(Request::get(&path)).unwrap());
-        listed.extend(page["orders"].as_array().unwrap().iter().map(|order| order["id"].clone()));
+        listed.extend(
+            page["orders"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|order| order["id"].clone()),
+        );
         match page["next"].as_str() {
             Some(next) => path = format!("/orders/C1?limit=2&after={next}"),
             None => break,
@@ -111,17 +155,47 @@ fn what_cannot_be_is_refused() {
         (422, with("lines", json!([]))),
         (422, with("lines", json!([{"sku": "a", "quantity": 1}]))),
         (422, with("lines", json!([{"sku": "A", "quantity": -1}]))),
-        (422, with("lines", json!(vec![json!({"sku": "A", "quantity": 1}); 101]))),
+        (
+            422,
+            with(
+                "lines",
+                json!(vec![json!({"sku": "A", "quantity": 1}); 101]),
+            ),
+        ),
         (422, with("surprise", json!(1))),
     ] {
-        assert_eq!(post(Some("k"), &body).unwrap_err().status(), status, "{body}");
+        assert_eq!(
+            post(Some("k"), &body).unwrap_err().status(),
+            status,
+            "{body}"
+        );
     }
     for key in ["", "\u{e9}", "a b", &"x".repeat(256)] {
-        assert_eq!(post(Some(key), &wanted("A-1")).unwrap_err().status(), 400, "{key:?}");
+        assert_eq!(
+            post(Some(key), &wanted("A-1")).unwrap_err().status(),
+            400,
+            "{key:?}"
+        );
     }
-    for (path, status) in [("/", 404), ("/orders/C1/x", 404), ("/orders/C1/01ARYZ6S41ZZZZZZZZZZZZZZZZ", 404), ("/orders/C1?after=x", 400), ("/orders/C1?limit=x", 400), ("/orders/C1/x/y", 404)] {
-        assert_eq!(handle(Request::get(path)).unwrap_err().status(), status, "{path}");
+    for (path, status) in [
+        ("/", 404),
+        ("/orders/C1/x", 404),
+        ("/orders/C1/01ARYZ6S41ZZZZZZZZZZZZZZZZ", 404),
+        ("/orders/C1?after=x", 400),
+        ("/orders/C1?limit=x", 400),
+        ("/orders/C1/x/y", 404),
+    ] {
+        assert_eq!(
+            handle(Request::get(path)).unwrap_err().status(),
+            status,
+            "{path}"
+        );
     }
     assert_eq!(handle(Request::get("/orders")).unwrap().status(), 405);
-    assert_eq!(handle(Request::given("DELETE", "/orders/C1")).unwrap().status(), 405);
+    assert_eq!(
+        handle(Request::given("DELETE", "/orders/C1"))
+            .unwrap()
+            .status(),
+        405
+    );
 }

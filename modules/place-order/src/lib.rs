@@ -112,9 +112,14 @@ pub fn place(input: Input) -> Result<Output, Problem> {
     let key = |sort: String| Key::new("stock", &*input.warehouse, sort);
     let hold = key(format!("hold/{}", input.order_id));
     if records::get(&hold)?.is_some() {
-        return Err(Problem::new(409, "Order exists").detail(format!("order {} was placed before", input.order_id)));
+        return Err(Problem::new(409, "Order exists")
+            .detail(format!("order {} was placed before", input.order_id)));
     }
-    let keys: Vec<Key> = input.lines.iter().map(|line| key(format!("sku/{}", line.sku))).collect();
+    let keys: Vec<Key> = input
+        .lines
+        .iter()
+        .map(|line| key(format!("sku/{}", line.sku)))
+        .collect();
     let stock = records::get_many_json::<Stock>(&keys)?;
     let (lines, stock) = reserve(&input, stock)?;
 
@@ -122,9 +127,26 @@ pub fn place(input: Input) -> Result<Output, Problem> {
         records::put_json(key, stock)?;
     }
     let placed_ms = clock::now_ms();
-    records::put_json(&hold, &Hold { order_id: &input.order_id, customer: &input.customer, lines: &input.lines, placed_ms })?;
-    let total_minor = lines.iter().try_fold(0_u64, |sum, line| sum.checked_add(line.amount_minor)).ok_or_else(too_much)?;
-    Ok(Output { order_id: input.order_id, placed_ms, lines, total_minor, fingerprint: input.fingerprint })
+    records::put_json(
+        &hold,
+        &Hold {
+            order_id: &input.order_id,
+            customer: &input.customer,
+            lines: &input.lines,
+            placed_ms,
+        },
+    )?;
+    let total_minor = lines
+        .iter()
+        .try_fold(0_u64, |sum, line| sum.checked_add(line.amount_minor))
+        .ok_or_else(too_much)?;
+    Ok(Output {
+        order_id: input.order_id,
+        placed_ms,
+        lines,
+        total_minor,
+        fingerprint: input.fingerprint,
+    })
 }
 
 fn check(input: &Input) -> Result<(), Problem> {
@@ -132,46 +154,83 @@ fn check(input: &Input) -> Result<(), Problem> {
         return Err(Problem::unprocessable("order_id is not a ULID"));
     }
     if input.lines.is_empty() || input.lines.len() > LINES_MAX {
-        return Err(Problem::unprocessable(format!("an order has 1 to {LINES_MAX} lines")));
+        return Err(Problem::unprocessable(format!(
+            "an order has 1 to {LINES_MAX} lines"
+        )));
     }
     let mut seen = BTreeSet::new();
     for line in &input.lines {
         if !seen.insert(&line.sku) {
-            return Err(Problem::unprocessable(format!("{} is on two lines", line.sku)));
+            return Err(Problem::unprocessable(format!(
+                "{} is on two lines",
+                line.sku
+            )));
         }
         if !(1..=QUANTITY_MAX).contains(&line.quantity) {
-            return Err(Problem::unprocessable(format!("{}: the quantity is 1 to {QUANTITY_MAX}", line.sku)));
+            return Err(Problem::unprocessable(format!(
+                "{}: the quantity is 1 to {QUANTITY_MAX}",
+                line.sku
+            )));
         }
     }
     Ok(())
 }
 
 /// The priced lines, and the stock with raised counts.
-fn reserve(input: &Input, stock: Vec<Option<Entry<Stock>>>) -> Result<(Vec<PricedLine>, Vec<Stock>), Problem> {
+fn reserve(
+    input: &Input,
+    stock: Vec<Option<Entry<Stock>>>,
+) -> Result<(Vec<PricedLine>, Vec<Stock>), Problem> {
     let (mut priced, mut raised, mut short) = (Vec::new(), Vec::new(), Vec::new());
     for (line, entry) in input.lines.iter().zip(stock) {
         let Some(mut stock) = entry.map(|entry| entry.value) else {
-            short.push(Short { sku: line.sku.clone(), requested: line.quantity, available: 0 });
+            short.push(Short {
+                sku: line.sku.clone(),
+                requested: line.quantity,
+                available: 0,
+            });
             continue;
         };
         let available = stock.on_hand.saturating_sub(stock.reserved);
         if available < line.quantity {
-            short.push(Short { sku: line.sku.clone(), requested: line.quantity, available });
+            short.push(Short {
+                sku: line.sku.clone(),
+                requested: line.quantity,
+                available,
+            });
             continue;
         }
         if stock.currency != input.currency {
-            return Err(Problem::unprocessable(format!("{} is priced in {}, not in {}", line.sku, stock.currency, input.currency)));
+            return Err(Problem::unprocessable(format!(
+                "{} is priced in {}, not in {}",
+                line.sku, stock.currency, input.currency
+            )));
         }
-        let amount_minor = stock.price_minor.checked_mul(line.quantity).ok_or_else(too_much)?;
-        priced.push(PricedLine { sku: line.sku.clone(), quantity: line.quantity, price_minor: stock.price_minor, amount_minor });
+        let amount_minor = stock
+            .price_minor
+            .checked_mul(line.quantity)
+            .ok_or_else(too_much)?;
+        priced.push(PricedLine {
+            sku: line.sku.clone(),
+            quantity: line.quantity,
+            price_minor: stock.price_minor,
+            amount_minor,
+        });
         stock.reserved += line.quantity;
         raised.push(stock);
     }
     if short.is_empty() {
         return Ok((priced, raised));
     }
-    let detail = format!("{} of {} lines cannot be had at {}", short.len(), input.lines.len(), input.warehouse);
-    Err(Problem::new(409, "Insufficient stock").detail(detail).with("short", short))
+    let detail = format!(
+        "{} of {} lines cannot be had at {}",
+        short.len(),
+        input.lines.len(),
+        input.warehouse
+    );
+    Err(Problem::new(409, "Insufficient stock")
+        .detail(detail)
+        .with("short", short))
 }
 
 fn too_much() -> Problem {
@@ -182,7 +241,7 @@ brink_sdk::command!(place);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use brink_sdk::testing::Platform;
     use serde_json::json;
@@ -199,28 +258,68 @@ mod tests {
     }
 
     fn input(lines: &[(&str, u64)]) -> Input {
-        let lines = lines.iter().map(|(sku, quantity)| Line { sku: (*sku).to_owned(), quantity: *quantity }).collect();
+        let lines = lines
+            .iter()
+            .map(|(sku, quantity)| Line {
+                sku: (*sku).to_owned(),
+                quantity: *quantity,
+            })
+            .collect();
         let text = str::to_owned;
-        Input { order_id: text(ID), customer: text("C1"), warehouse: text("AMS1"), currency: text("EUR"), lines, fingerprint: text("f") }
+        Input {
+            order_id: text(ID),
+            customer: text("C1"),
+            warehouse: text("AMS1"),
+            currency: text("EUR"),
+            lines,
+            fingerprint: text("f"),
+        }
     }
 
     #[test]
     fn reserves_every_line() {
         let platform = platform();
         let output = place(input(&[("A-1", 6), ("B-2", 1)])).unwrap();
-        assert_eq!((output.order_id.as_str(), output.total_minor, output.fingerprint.as_str()), (ID, 6 * 250 + 999, "f"));
+        assert_eq!(
+            (
+                output.order_id.as_str(),
+                output.total_minor,
+                output.fingerprint.as_str()
+            ),
+            (ID, 6 * 250 + 999, "f")
+        );
         let stock: Value = platform.read("stock", "AMS1", "sku/A-1").unwrap();
-        assert_eq!((&stock["reserved"], &stock["on_hand"], &stock["sku"], &stock["recent"]), (&json!(10), &json!(10), &json!("A-1"), &json!(["x"])));
-        let hold: Value = platform.read("stock", "AMS1", &format!("hold/{ID}")).unwrap();
-        assert_eq!(hold["lines"], json!([{"sku": "A-1", "quantity": 6}, {"sku": "B-2", "quantity": 1}]));
-        assert_eq!(place(input(&[("B-2", 1)])).unwrap_err().status(), 409, "the id is taken");
+        assert_eq!(
+            (
+                &stock["reserved"],
+                &stock["on_hand"],
+                &stock["sku"],
+                &stock["recent"]
+            ),
+            (&json!(10), &json!(10), &json!("A-1"), &json!(["x"]))
+        );
+        let hold: Value = platform
+            .read("stock", "AMS1", &format!("hold/{ID}"))
+            .unwrap();
+        assert_eq!(
+            hold["lines"],
+            json!([{"sku": "A-1", "quantity": 6}, {"sku": "B-2", "quantity": 1}])
+        );
+        assert_eq!(
+            place(input(&[("B-2", 1)])).unwrap_err().status(),
+            409,
+            "the id is taken"
+        );
     }
 
     #[test]
     fn a_short_line_refuses_all() {
         let platform = platform();
         let problem = place(input(&[("A-1", 7), ("B-2", 1), ("C-3", 1)])).unwrap_err();
-        assert_eq!((problem.status(), problem.title()), (409, "Insufficient stock"));
+        assert_eq!(
+            (problem.status(), problem.title()),
+            (409, "Insufficient stock")
+        );
         let short = json!([{"sku": "A-1", "requested": 7, "available": 6}, {"sku": "C-3", "requested": 1, "available": 0}]);
         assert_eq!(problem.member("short"), Some(&short));
         let stock: Value = platform.read("stock", "AMS1", "sku/B-2").unwrap();
@@ -238,8 +337,20 @@ mod tests {
             ("twice", input(&[("A-1", 1), ("A-1", 1)])),
             ("none of it", input(&[("A-1", 0)])),
             ("too many", input(&[("A-1", QUANTITY_MAX + 1)])),
-            ("id", Input { order_id: "1".to_owned(), ..input(&[("A-1", 1)]) }),
-            ("currency", Input { currency: "USD".to_owned(), ..input(&[("A-1", 1)]) }),
+            (
+                "id",
+                Input {
+                    order_id: "1".to_owned(),
+                    ..input(&[("A-1", 1)])
+                },
+            ),
+            (
+                "currency",
+                Input {
+                    currency: "USD".to_owned(),
+                    ..input(&[("A-1", 1)])
+                },
+            ),
         ] {
             assert_eq!(place(input).unwrap_err().status(), 422, "{what}");
         }

@@ -1,6 +1,15 @@
 //! What wit-bindgen makes of `wit/platform.wit`. Generated: use the modules of this crate instead.
 
-#![allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 /// The world `module`, and every interface that guests import.
 pub mod module {

@@ -16,9 +16,20 @@ use serde::{Serialize, de::DeserializeOwned};
 /// assert_eq!(execute(b"21", double).unwrap(), b"42");
 /// assert_eq!(Problem::from_bytes(&execute(b"\"x\"", double).unwrap_err()).unwrap().status(), 422);
 /// ```
-pub fn execute<I: DeserializeOwned, O: Serialize>(input: &[u8], handler: impl FnOnce(I) -> Result<O, Problem>) -> Result<Vec<u8>, Vec<u8>> {
+pub fn execute<I: DeserializeOwned, O: Serialize>(
+    input: &[u8],
+    handler: impl FnOnce(I) -> Result<O, Problem>,
+) -> Result<Vec<u8>, Vec<u8>> {
     let refused = |problem: Problem| problem.to_bytes();
-    let input = serde_json::from_slice(input).map_err(|error| refused(Problem::unprocessable(format!("the command's input: {error}"))))?;
+    let input = serde_json::from_slice(input).map_err(|error| {
+        refused(Problem::unprocessable(format!(
+            "the command's input: {error}"
+        )))
+    })?;
     let output = handler(input).map_err(refused)?;
-    serde_json::to_vec(&output).map_err(|error| refused(Problem::new(500, "Internal error").detail(format!("the command's answer: {error}"))))
+    serde_json::to_vec(&output).map_err(|error| {
+        refused(
+            Problem::new(500, "Internal error").detail(format!("the command's answer: {error}")),
+        )
+    })
 }

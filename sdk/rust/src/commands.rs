@@ -54,10 +54,14 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
         match error {
-            Error::Refused(bytes) => Problem::from_bytes(&bytes).unwrap_or_else(|| Problem::unprocessable(detail)),
+            Error::Refused(bytes) => {
+                Problem::from_bytes(&bytes).unwrap_or_else(|| Problem::unprocessable(detail))
+            }
             Error::Invalid(_) => Problem::bad_request(detail),
             Error::Unavailable(_) => Problem::new(503, "Service unavailable").detail(detail),
-            Error::Denied(_) | Error::Failed(_) | Error::NotJson(_) => Problem::new(500, "Internal error").detail(detail),
+            Error::Denied(_) | Error::Failed(_) | Error::NotJson(_) => {
+                Problem::new(500, "Internal error").detail(detail)
+            }
         }
     }
 }
@@ -73,11 +77,23 @@ impl Call {
     /// Calls the command deployed under that name.
     pub fn new(command: impl Into<String>) -> Self {
         let (collection, partition) = (String::new(), String::new());
-        Self { wit: wit::Call { command: command.into(), collection, partition, input: Vec::new(), idempotency_key: None } }
+        Self {
+            wit: wit::Call {
+                command: command.into(),
+                collection,
+                partition,
+                input: Vec::new(),
+                idempotency_key: None,
+            },
+        }
     }
 
     /// The partition that the transaction reads and writes.
-    pub fn partition(mut self, collection: impl Into<String>, partition: impl Into<String>) -> Self {
+    pub fn partition(
+        mut self,
+        collection: impl Into<String>,
+        partition: impl Into<String>,
+    ) -> Self {
         self.wit.collection = collection.into();
         self.wit.partition = partition.into();
         self
@@ -101,7 +117,8 @@ impl Call {
     /// # Errors
     /// The value has no JSON form.
     pub fn json<T: Serialize + ?Sized>(self, input: &T) -> Result<Self, Error> {
-        Ok(self.input(serde_json::to_vec(input).map_err(|error| Error::NotJson(error.to_string()))?))
+        Ok(self
+            .input(serde_json::to_vec(input).map_err(|error| Error::NotJson(error.to_string()))?))
     }
 
     /// Runs the command and waits for its answer.
@@ -135,7 +152,10 @@ mod tests {
             records::put(&Key::new("stock", "A", "x"), b"1").unwrap();
             Err(Problem::new(409, "Short").to_bytes())
         });
-        let error = Call::new("c").partition("stock", "A").execute().unwrap_err();
+        let error = Call::new("c")
+            .partition("stock", "A")
+            .execute()
+            .unwrap_err();
         assert_eq!(Problem::from(error), Problem::new(409, "Short"));
         assert_eq!(records::get(&Key::new("stock", "A", "x")).unwrap(), None);
     }
@@ -143,7 +163,12 @@ mod tests {
     #[test]
     fn a_repetition_gets_the_stored_answer() {
         let platform = Platform::new();
-        platform.command("c", |_| Ok(records::put(&Key::new("stock", "A", "x"), b"1").unwrap().to_string().into_bytes()));
+        platform.command("c", |_| {
+            Ok(records::put(&Key::new("stock", "A", "x"), b"1")
+                .unwrap()
+                .to_string()
+                .into_bytes())
+        });
         let call = || Call::new("c").partition("stock", "A");
         assert_eq!(call().idempotency_key("k").execute().unwrap(), b"1");
         assert_eq!(call().idempotency_key("k").execute().unwrap(), b"1");

@@ -21,6 +21,10 @@ pub fn all() -> Vec<(String, String)> {
 /// # Errors
 /// 500, naming the value, if it does not parse: the deployment is at fault, not the request.
 pub fn parse<T: FromStr<Err: fmt::Display>>(name: &str) -> Result<Option<T>, Problem> {
-    let Some(value) = get(name) else { return Ok(None) };
-    value.parse().map(Some).map_err(|error| Problem::new(500, "Misconfigured").detail(format!("config value {name}: {error}")))
+    let Some(value) = get(name) else {
+        return Ok(None);
+    };
+    value.parse().map(Some).map_err(|error| {
+        Problem::new(500, "Misconfigured").detail(format!("config value {name}: {error}"))
+    })
 }

@@ -65,7 +65,10 @@ pub mod identity;
 pub mod log;
 mod message;
 mod module;
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "tests have a server of their own"))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "tests have a server of their own")
+)]
 mod outbound;
 mod plugin;
 #[doc(hidden)]
@@ -145,7 +148,9 @@ macro_rules! command {
             struct Component;
 
             impl $crate::bindings::command::Guest for Component {
-                fn execute(input: ::std::vec::Vec<u8>) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::vec::Vec<u8>> {
+                fn execute(
+                    input: ::std::vec::Vec<u8>,
+                ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::vec::Vec<u8>> {
                     $crate::execute(&input, $handler)
                 }
             }
@@ -256,13 +261,23 @@ mod tests {
 
     /// The lines that mean something.
     fn meaning(wit: &str) -> String {
-        wit.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).collect::<Vec<_>>().join("\n")
+        wit.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
     fn the_plugins_world_is_that_of_the_contract() {
         let contract = meaning(include_str!("../../../wit/platform.wit"));
-        let quoted = include_str!("lib.rs").split_once("r#\"\n").unwrap().1.split_once("\n\"#").unwrap().0;
+        let quoted = include_str!("lib.rs")
+            .split_once("r#\"\n")
+            .unwrap()
+            .1
+            .split_once("\n\"#")
+            .unwrap()
+            .0;
         let (types, world) = quoted.split_once("world plugin {").unwrap();
         let types = meaning(types.split_once(';').unwrap().1);
         assert!(types.len() > 400 && contract.contains(&types), "{types}");

@@ -18,7 +18,10 @@ pub use wit::Level;
 
 /// Writes a line, at most 16 KiB. At most 1,000 lines a request; what is over is counted and dropped.
 pub fn emit(level: Level, message: &str, fields: &[(&str, String)]) {
-    let fields: Vec<(String, String)> = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let fields: Vec<(String, String)> = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
     host::log::emit(level, message, &fields);
 }
 

@@ -21,7 +21,14 @@ impl Request {
     /// A request with a method to an absolute `http` or `https` URL.
     pub fn new(method: &str, url: impl Into<String>) -> Self {
         let (headers, body) = (Vec::new(), Vec::new());
-        Self { method: method.to_owned(), url: url.into(), headers, body, timeout_ms: None, answer_bytes_max: ANSWER_BYTES_MAX }
+        Self {
+            method: method.to_owned(),
+            url: url.into(),
+            headers,
+            body,
+            timeout_ms: None,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        }
     }
 
     /// A GET.
@@ -31,13 +38,18 @@ impl Request {
 
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        self.headers
+            .push((name.to_ascii_lowercase(), value.to_owned()));
         self
     }
 
     /// Sets the body and its media type.
     pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { body: body.into(), ..self }.header("content-type", content_type)
+        Self {
+            body: body.into(),
+            ..self
+        }
+        .header("content-type", content_type)
     }
 
     /// How long to wait for the connection, for the first byte and between bytes, in milliseconds each. Without it: what the
@@ -93,7 +105,10 @@ impl Answer {
     /// The first header of that name, if it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(present, _)| present.eq_ignore_ascii_case(name))?;
+        let (_, value) = self
+            .headers
+            .iter()
+            .find(|(present, _)| present.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
     }
 }
@@ -117,13 +132,18 @@ impl From<Error> for Problem {
         let detail = error.to_string();
         match error {
             Error::Invalid(_) => Problem::new(500, "Internal error").detail(detail),
-            Error::Failed(_) | Error::TooLarge(_) => Problem::new(502, "Bad gateway").detail(detail),
+            Error::Failed(_) | Error::TooLarge(_) => {
+                Problem::new(502, "Bad gateway").detail(detail)
+            }
         }
     }
 }
 
 /// Scheme, authority and path with query of an absolute URL.
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only the host takes URLs apart"))]
+#[cfg_attr(
+    not(target_arch = "wasm32"),
+    allow(dead_code, reason = "only the host takes URLs apart")
+)]
 pub(crate) fn split(url: &str) -> Result<(&str, &str, String), Error> {
     let refuse = || Error::Invalid(format!("{url:?} is not an absolute http or https URL"));
     let (scheme, rest) = url.split_once("://").ok_or_else(refuse)?;
@@ -153,9 +173,21 @@ mod tests {
             ("http://[::1]:80?x", "[::1]:80", "/?x"),
         ] {
             let (_, split_authority, split_path) = split(url).unwrap();
-            assert_eq!((split_authority, split_path.as_str()), (authority, path), "{url}");
+            assert_eq!(
+                (split_authority, split_path.as_str()),
+                (authority, path),
+                "{url}"
+            );
         }
-        for url in ["", "a", "/b", "ftp://a", "http://", "http:///x", "http://u:p@h/"] {
+        for url in [
+            "",
+            "a",
+            "/b",
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "http://u:p@h/",
+        ] {
             assert!(split(url).is_err(), "{url}");
         }
     }

@@ -8,11 +8,22 @@ use std::cell::RefCell;
 
 /// Answers one request of the host with a handler. [`crate::module!`] calls it.
 #[doc(hidden)]
-pub fn serve<E: Into<Response>>(request: wasi::IncomingRequest, out: wasi::ResponseOutparam, handler: impl FnOnce(Request) -> Result<Response, E>) {
+pub fn serve<E: Into<Response>>(
+    request: wasi::IncomingRequest,
+    out: wasi::ResponseOutparam,
+    handler: impl FnOnce(Request) -> Result<Response, E>,
+) {
     let name = request.method();
     let head = matches!(name, wasi::Method::Head);
     let target = request.path_with_query().unwrap_or_else(|| "/".to_owned());
-    let request = Request::from_parts(method(name), &target, Box::new(Host { request, body_taken: RefCell::new(false) }));
+    let request = Request::from_parts(
+        method(name),
+        &target,
+        Box::new(Host {
+            request,
+            body_taken: RefCell::new(false),
+        }),
+    );
     let response = handler(request).unwrap_or_else(Into::into);
     answer(&response, head, out);
 }
@@ -34,14 +45,30 @@ fn method(name: wasi::Method) -> Method {
 fn answer(response: &Response, head: bool, out: wasi::ResponseOutparam) {
     let status = response.status();
     // RFC 9110 §6.4.1: these have no content, whatever the handler says.
-    let body = if head || status < 200 || status == 204 || status == 304 { &[][..] } else { response.body() };
-    let mut headers: Vec<(String, Vec<u8>)> = response.headers().iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    let body = if head || status < 200 || status == 204 || status == 304 {
+        &[][..]
+    } else {
+        response.body()
+    };
+    let mut headers: Vec<(String, Vec<u8>)> = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+        .collect();
     if !body.is_empty() && response.get("content-length").is_none() {
-        headers.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+        headers.push((
+            "content-length".to_owned(),
+            body.len().to_string().into_bytes(),
+        ));
     }
     let fields = match wasi::Fields::from_list(&headers) {
         Ok(fields) => fields,
-        Err(error) => return refuse(out, format!("the module's answer has a header that is not allowed: {error}")),
+        Err(error) => {
+            return refuse(
+                out,
+                format!("the module's answer has a header that is not allowed: {error}"),
+            );
+        }
     };
     let outgoing = wasi::OutgoingResponse::new(fields);
     if status != 200 && outgoing.set_status_code(status).is_err() {

@@ -11,7 +11,10 @@ impl Headers {
     /// The first value of that name, if it is text.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(present, _)| present.eq_ignore_ascii_case(name))?;
+        let (_, value) = self
+            .0
+            .iter()
+            .find(|(present, _)| present.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
     }
 
@@ -23,19 +26,23 @@ impl Headers {
 
     /// Adds a field beside those with the same name.
     pub fn append(&mut self, name: &str, value: &str) {
-        self.0.push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+        self.0
+            .push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
     }
 
     /// Takes every field of that name out; says whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.0.len();
-        self.0.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        self.0
+            .retain(|(present, _)| !present.eq_ignore_ascii_case(name));
         self.0.len() != before
     }
 
     /// Every field.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 }
 
@@ -136,11 +143,20 @@ pub fn on_request<P: Plugin>(request: wit::RequestHead) -> wit::RequestAction {
 
 /// Calls a plugin with the host's types. [`crate::plugin!`] calls it.
 #[doc(hidden)]
-pub fn on_response<P: Plugin>(request: wit::RequestHead, response: wit::ResponseHead) -> wit::ResponseAction {
-    let response = ResponseHead { status: response.status, headers: Headers(response.headers) };
+pub fn on_response<P: Plugin>(
+    request: wit::RequestHead,
+    response: wit::ResponseHead,
+) -> wit::ResponseAction {
+    let response = ResponseHead {
+        status: response.status,
+        headers: Headers(response.headers),
+    };
     match P::on_response(request_head(request), response) {
         ResponseAction::Pass => wit::ResponseAction::Pass,
-        ResponseAction::Change(head) => wit::ResponseAction::Change(wit::ResponseHead { status: head.status, headers: head.headers.0 }),
+        ResponseAction::Change(head) => wit::ResponseAction::Change(wit::ResponseHead {
+            status: head.status,
+            headers: head.headers.0,
+        }),
         ResponseAction::Answer(response) => wit::ResponseAction::Answer(answer(&response)),
     }
 }
@@ -157,12 +173,21 @@ fn request_head(head: wit::RequestHead) -> RequestHead {
 }
 
 fn answer(response: &Response) -> wit::Response {
-    let headers = response.headers().iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
-    wit::Response { status: response.status(), headers, body: response.body().to_vec() }
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
+        .collect();
+    wit::Response {
+        status: response.status(),
+        headers,
+        body: response.body().to_vec(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     struct Stamp;
@@ -180,23 +205,58 @@ mod tests {
     }
 
     fn head(headers: &[(&str, &str)]) -> wit::RequestHead {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+            .collect();
         let text = str::to_owned;
-        wit::RequestHead { method: text("GET"), scheme: text("https"), authority: text("a"), path_and_query: text("/b"), headers, client_address: text("::1") }
+        wit::RequestHead {
+            method: text("GET"),
+            scheme: text("https"),
+            authority: text("a"),
+            path_and_query: text("/b"),
+            headers,
+            client_address: text("::1"),
+        }
     }
 
     #[test]
     fn heads_cross_in_both_directions() {
-        let wit::RequestAction::Change(changed) = on_request::<Stamp>(head(&[("x-stamp", "0"), ("a", "b")])) else { panic!("not changed") };
-        assert_eq!(changed.headers, [("a".to_owned(), b"b".to_vec()), ("x-stamp".to_owned(), b"1".to_vec())]);
-        assert_eq!((changed.path_and_query.as_str(), changed.client_address.as_str()), ("/b", "::1"));
-        let wit::RequestAction::Answer(answer) = on_request::<Stamp>(head(&[("X-Deny", "")])) else { panic!("not answered") };
+        let wit::RequestAction::Change(changed) =
+            on_request::<Stamp>(head(&[("x-stamp", "0"), ("a", "b")]))
+        else {
+            panic!("not changed")
+        };
+        assert_eq!(
+            changed.headers,
+            [
+                ("a".to_owned(), b"b".to_vec()),
+                ("x-stamp".to_owned(), b"1".to_vec())
+            ]
+        );
+        assert_eq!(
+            (
+                changed.path_and_query.as_str(),
+                changed.client_address.as_str()
+            ),
+            ("/b", "::1")
+        );
+        let wit::RequestAction::Answer(answer) = on_request::<Stamp>(head(&[("X-Deny", "")]))
+        else {
+            panic!("not answered")
+        };
         assert_eq!(answer.status, 403);
     }
 
     #[test]
     fn by_default_everything_passes() {
-        let response = wit::ResponseHead { status: 200, headers: Vec::new() };
-        assert!(matches!(on_response::<Stamp>(head(&[]), response), wit::ResponseAction::Pass));
+        let response = wit::ResponseHead {
+            status: 200,
+            headers: Vec::new(),
+        };
+        assert!(matches!(
+            on_response::<Stamp>(head(&[]), response),
+            wit::ResponseAction::Pass
+        ));
     }
 }

@@ -29,8 +29,18 @@ impl Problem {
     /// the same for every problem of its kind.
     #[must_use]
     pub fn new(status: u16, title: impl Into<String>) -> Self {
-        let status = if (400..600).contains(&status) { status } else { 500 };
-        Self { status, title: title.into(), kind: None, detail: None, members: Map::new() }
+        let status = if (400..600).contains(&status) {
+            status
+        } else {
+            500
+        };
+        Self {
+            status,
+            title: title.into(),
+            kind: None,
+            detail: None,
+            members: Map::new(),
+        }
     }
 
     /// 400: the request says something that cannot be.
@@ -105,7 +115,9 @@ impl Problem {
             document.insert("detail".into(), detail.clone().into());
         }
         for (name, value) in &self.members {
-            document.entry(name.clone()).or_insert_with(|| value.clone());
+            document
+                .entry(name.clone())
+                .or_insert_with(|| value.clone());
         }
         Value::Object(document)
     }
@@ -119,13 +131,23 @@ impl Problem {
     /// Reads a document, as a command that refuses answers with; none if the bytes are not one.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let Ok(Value::Object(mut document)) = serde_json::from_slice(bytes) else { return None };
-        let status = document.remove("status")?.as_u64().and_then(|status| u16::try_from(status).ok())?;
+        let Ok(Value::Object(mut document)) = serde_json::from_slice(bytes) else {
+            return None;
+        };
+        let status = document
+            .remove("status")?
+            .as_u64()
+            .and_then(|status| u16::try_from(status).ok())?;
         let text = |value: Value| value.as_str().map(str::to_owned);
         let title = document.remove("title").and_then(text).unwrap_or_default();
         let kind = document.remove("type").and_then(text);
         let detail = document.remove("detail").and_then(text);
-        Some(Self { kind, detail, members: document, ..Self::new(status, title) })
+        Some(Self {
+            kind,
+            detail,
+            members: document,
+            ..Self::new(status, title)
+        })
     }
 }
 
@@ -143,26 +165,43 @@ impl std::error::Error for Problem {}
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
     fn survives_the_way_through_bytes() {
-        let problem = Problem::new(409, "Short").kind("https://example.com/short").detail("two").with("lines", [1, 2]);
+        let problem = Problem::new(409, "Short")
+            .kind("https://example.com/short")
+            .detail("two")
+            .with("lines", [1, 2]);
         assert_eq!(Problem::from_bytes(&problem.to_bytes()).unwrap(), problem);
     }
 
     #[test]
     fn only_documents_are_read() {
-        for bytes in ["", "x", "[]", "{}", r#"{"status":"409"}"#, r#"{"status":70000}"#] {
+        for bytes in [
+            "",
+            "x",
+            "[]",
+            "{}",
+            r#"{"status":"409"}"#,
+            r#"{"status":70000}"#,
+        ] {
             assert_eq!(Problem::from_bytes(bytes.as_bytes()), None, "{bytes}");
         }
-        assert_eq!(Problem::from_bytes(br#"{"status":200,"title":"?"}"#).unwrap().status(), 500);
+        assert_eq!(
+            Problem::from_bytes(br#"{"status":200,"title":"?"}"#)
+                .unwrap()
+                .status(),
+            500
+        );
     }
 
     #[test]
     fn members_do_not_replace_the_standards() {
-        let problem = Problem::new(404, "Gone").with("status", 200).with("title", "x");
+        let problem = Problem::new(404, "Gone")
+            .with("status", 200)
+            .with("title", "x");
         assert_eq!(problem.to_json()["status"], 404);
         assert_eq!(problem.to_json()["title"], "Gone");
     }

@@ -85,7 +85,9 @@ impl From<Error> for Problem {
             Error::Invalid(_) => Problem::bad_request(detail),
             Error::Conflict { .. } => Problem::new(409, "Conflict").detail(detail),
             Error::Unavailable(_) => Problem::new(503, "Service unavailable").detail(detail),
-            Error::Denied(_) | Error::NotJson { .. } => Problem::new(500, "Internal error").detail(detail),
+            Error::Denied(_) | Error::NotJson { .. } => {
+                Problem::new(500, "Internal error").detail(detail)
+            }
         }
     }
 }
@@ -93,13 +95,30 @@ impl From<Error> for Problem {
 impl Key {
     /// A record's key: collection (1 to 64 of `a-z 0-9 _ -`), partition key (1 to 512 bytes), sort key (0 to 512 bytes).
     #[must_use]
-    pub fn new(collection: impl Into<String>, partition: impl Into<String>, sort: impl Into<String>) -> Self {
-        Self { collection: collection.into(), partition: partition.into(), sort: sort.into() }
+    pub fn new(
+        collection: impl Into<String>,
+        partition: impl Into<String>,
+        sort: impl Into<String>,
+    ) -> Self {
+        Self {
+            collection: collection.into(),
+            partition: partition.into(),
+            sort: sort.into(),
+        }
     }
 
     fn not_json(&self, reason: &serde_json::Error) -> Error {
-        let Self { collection, partition, sort } = self.clone();
-        Error::NotJson { collection, partition, sort, reason: reason.to_string() }
+        let Self {
+            collection,
+            partition,
+            sort,
+        } = self.clone();
+        Error::NotJson {
+            collection,
+            partition,
+            sort,
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -116,12 +135,24 @@ pub struct Entry<T = Vec<u8>> {
 
 impl Entry {
     fn of(entry: wit::Entry) -> Self {
-        Self { sort: entry.sort, value: entry.value, version: entry.version }
+        Self {
+            sort: entry.sort,
+            value: entry.value,
+            version: entry.version,
+        }
     }
 
-    fn json<T: DeserializeOwned>(self, collection: &str, partition: &str) -> Result<Entry<T>, Error> {
+    fn json<T: DeserializeOwned>(
+        self,
+        collection: &str,
+        partition: &str,
+    ) -> Result<Entry<T>, Error> {
         match serde_json::from_slice(&self.value) {
-            Ok(value) => Ok(Entry { sort: self.sort, value, version: self.version }),
+            Ok(value) => Ok(Entry {
+                sort: self.sort,
+                value,
+                version: self.version,
+            }),
             Err(error) => Err(Key::new(collection, partition, self.sort).not_json(&error)),
         }
     }
@@ -140,7 +171,9 @@ pub fn get(key: &Key) -> Result<Option<Entry>, Error> {
 /// # Errors
 /// As [`get`], and if the value is not the JSON expected.
 pub fn get_json<T: DeserializeOwned>(key: &Key) -> Result<Option<Entry<T>>, Error> {
-    get(key)?.map(|entry| entry.json(&key.collection, &key.partition)).transpose()
+    get(key)?
+        .map(|entry| entry.json(&key.collection, &key.partition))
+        .transpose()
 }
 
 /// Reads up to [`GET_MANY_MAX`] records in one round trip, answered in the order asked.
@@ -151,7 +184,10 @@ pub fn get_many(keys: &[Key]) -> Result<Vec<Option<Entry>>, Error> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    Ok(host::records::get_many(keys)?.into_iter().map(|entry| entry.map(Entry::of)).collect())
+    Ok(host::records::get_many(keys)?
+        .into_iter()
+        .map(|entry| entry.map(Entry::of))
+        .collect())
 }
 
 /// Reads up to [`GET_MANY_MAX`] records whose values are JSON.
@@ -159,7 +195,11 @@ pub fn get_many(keys: &[Key]) -> Result<Vec<Option<Entry>>, Error> {
 /// # Errors
 /// As [`get_many`], and if one of the values is not the JSON expected.
 pub fn get_many_json<T: DeserializeOwned>(keys: &[Key]) -> Result<Vec<Option<Entry<T>>>, Error> {
-    let parsed = |(entry, key): (Option<Entry>, &Key)| entry.map(|entry| entry.json(&key.collection, &key.partition)).transpose();
+    let parsed = |(entry, key): (Option<Entry>, &Key)| {
+        entry
+            .map(|entry| entry.json(&key.collection, &key.partition))
+            .transpose()
+    };
     get_many(keys)?.into_iter().zip(keys).map(parsed).collect()
 }
 
@@ -184,7 +224,10 @@ pub fn put_for(key: &Key, value: &[u8], lifetime_ms: u64) -> Result<Version, Err
 /// # Errors
 /// As [`put`], and if the value has no JSON form.
 pub fn put_json<T: Serialize + ?Sized>(key: &Key, value: &T) -> Result<Version, Error> {
-    put(key, &serde_json::to_vec(value).map_err(|error| key.not_json(&error))?)
+    put(
+        key,
+        &serde_json::to_vec(value).map_err(|error| key.not_json(&error))?,
+    )
 }
 
 /// Deletes a record, if it is there.
@@ -199,7 +242,11 @@ pub fn delete(key: &Key) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Conflict`] if it is not; otherwise as [`put`].
-pub fn compare_and_set(key: &Key, expected: Option<Version>, value: &[u8]) -> Result<Version, Error> {
+pub fn compare_and_set(
+    key: &Key,
+    expected: Option<Version>,
+    value: &[u8],
+) -> Result<Version, Error> {
     Ok(host::records::compare_and_set(key, expected, value, None)?)
 }
 
@@ -207,8 +254,16 @@ pub fn compare_and_set(key: &Key, expected: Option<Version>, value: &[u8]) -> Re
 ///
 /// # Errors
 /// As [`compare_and_set`], and if the value has no JSON form.
-pub fn compare_and_set_json<T: Serialize + ?Sized>(key: &Key, expected: Option<Version>, value: &T) -> Result<Version, Error> {
-    compare_and_set(key, expected, &serde_json::to_vec(value).map_err(|error| key.not_json(&error))?)
+pub fn compare_and_set_json<T: Serialize + ?Sized>(
+    key: &Key,
+    expected: Option<Version>,
+    value: &T,
+) -> Result<Version, Error> {
+    compare_and_set(
+        key,
+        expected,
+        &serde_json::to_vec(value).map_err(|error| key.not_json(&error))?,
+    )
 }
 
 /// Records of a scan.
@@ -231,7 +286,16 @@ impl Range {
     /// All records of a partition, at most 100.
     pub fn of(collection: impl Into<String>, partition: impl Into<String>) -> Self {
         let (lower, upper) = (wit::Bound::Unbounded, wit::Bound::Unbounded);
-        Self { wit: wit::Range { collection: collection.into(), partition: partition.into(), lower, upper, limit: 100, descending: false } }
+        Self {
+            wit: wit::Range {
+                collection: collection.into(),
+                partition: partition.into(),
+                lower,
+                upper,
+                limit: 100,
+                descending: false,
+            },
+        }
     }
 
     /// Only sort keys that begin so.
@@ -282,7 +346,10 @@ impl Range {
     /// The range is not allowed, or the core could not be reached.
     pub fn read(self) -> Result<Page, Error> {
         let page = host::records::scan(&self.wit)?;
-        Ok(Page { entries: page.entries.into_iter().map(Entry::of).collect(), more: page.more })
+        Ok(Page {
+            entries: page.entries.into_iter().map(Entry::of).collect(),
+            more: page.more,
+        })
     }
 
     /// Reads it, every value as JSON.
@@ -292,8 +359,15 @@ impl Range {
     pub fn read_json<T: DeserializeOwned>(self) -> Result<Page<T>, Error> {
         let (collection, partition) = (self.wit.collection.clone(), self.wit.partition.clone());
         let page = self.read()?;
-        let entries = page.entries.into_iter().map(|entry| entry.json(&collection, &partition)).collect::<Result<_, _>>()?;
-        Ok(Page { entries, more: page.more })
+        let entries = page
+            .entries
+            .into_iter()
+            .map(|entry| entry.json(&collection, &partition))
+            .collect::<Result<_, _>>()?;
+        Ok(Page {
+            entries,
+            more: page.more,
+        })
     }
 }
 
@@ -318,7 +392,14 @@ mod tests {
 
     #[test]
     fn successors_bound_prefixes() {
-        for (prefix, next) in [("a", Some("b")), ("ab-", Some("ab.")), ("\u{d7ff}", Some("\u{e000}")), ("a\u{10ffff}", Some("b")), ("\u{10ffff}", None), ("", None)] {
+        for (prefix, next) in [
+            ("a", Some("b")),
+            ("ab-", Some("ab.")),
+            ("\u{d7ff}", Some("\u{e000}")),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}", None),
+            ("", None),
+        ] {
             assert_eq!(successor(prefix).as_deref(), next, "{prefix:?}");
         }
     }
@@ -329,7 +410,12 @@ mod tests {
         for sort in ["a/1", "a/2", "a/3", "b/1"] {
             platform.record("c", "p", sort, &sort);
         }
-        let sorts = |page: Page| page.entries.into_iter().map(|entry| entry.sort).collect::<Vec<_>>();
+        let sorts = |page: Page| {
+            page.entries
+                .into_iter()
+                .map(|entry| entry.sort)
+                .collect::<Vec<_>>()
+        };
         let range = || Range::of("c", "p").prefix("a/").limit(2);
         let first = range().read().unwrap();
         assert!(first.more);
@@ -354,7 +440,11 @@ mod tests {
         let platform = Platform::new();
         platform.record("c", "p", "2", &2);
         let keys = ["1", "2"].map(|sort| Key::new("c", "p", sort));
-        let values: Vec<_> = get_many_json::<u8>(&keys).unwrap().into_iter().map(|entry| entry.map(|entry| entry.value)).collect();
+        let values: Vec<_> = get_many_json::<u8>(&keys)
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.map(|entry| entry.value))
+            .collect();
         assert_eq!(values, [None, Some(2)]);
         assert_eq!(get_many(&[]).unwrap(), []);
     }
@@ -364,9 +454,16 @@ mod tests {
         let _platform = Platform::new();
         let key = Key::new("c", "p", "s");
         assert_eq!(compare_and_set(&key, None, b"1").unwrap(), 1);
-        assert_eq!(compare_and_set(&key, None, b"2").unwrap_err(), Error::Conflict { present: Some(1) });
+        assert_eq!(
+            compare_and_set(&key, None, b"2").unwrap_err(),
+            Error::Conflict { present: Some(1) }
+        );
         delete(&key).unwrap();
-        assert_eq!(compare_and_set(&key, None, b"3").unwrap(), 2, "versions are never used again");
+        assert_eq!(
+            compare_and_set(&key, None, b"3").unwrap(),
+            2,
+            "versions are never used again"
+        );
         assert_eq!(put(&key, b"4").unwrap(), 3);
     }
 }

@@ -63,7 +63,9 @@ pub enum BodyError {
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::TooLarge(limit) => Problem::new(413, "Content too large").detail(error.to_string()).with("limit", limit),
+            BodyError::TooLarge(limit) => Problem::new(413, "Content too large")
+                .detail(error.to_string())
+                .with("limit", limit),
             BodyError::Broken(_) => Problem::bad_request(error.to_string()),
             BodyError::Taken => Problem::new(500, "Internal error").detail(error.to_string()),
             BodyError::NotJson(_) => Problem::unprocessable(error.to_string()),
@@ -104,9 +106,21 @@ pub struct Request {
 }
 
 impl Request {
-    pub(crate) fn from_parts(method: Method, path_and_query: &str, source: Box<dyn Source>) -> Self {
-        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        Self { method, path: path.to_owned(), segments: target::segments(path), parameters: target::parameters(query), source }
+    pub(crate) fn from_parts(
+        method: Method,
+        path_and_query: &str,
+        source: Box<dyn Source>,
+    ) -> Self {
+        let (path, query) = path_and_query
+            .split_once('?')
+            .unwrap_or((path_and_query, ""));
+        Self {
+            method,
+            path: path.to_owned(),
+            segments: target::segments(path),
+            parameters: target::parameters(query),
+            source,
+        }
     }
 
     /// The method.
@@ -143,14 +157,20 @@ impl Request {
     /// The first query parameter of that name, decoded. Empty if it has no value.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(present, _)| present == name).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .find(|(present, _)| present == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first query parameter of that name, parsed; none if it is absent.
     ///
     /// # Errors
     /// 400, naming the parameter, if it does not parse.
-    pub fn query_as<T: std::str::FromStr<Err: fmt::Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+    pub fn query_as<T: std::str::FromStr<Err: fmt::Display>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, Problem> {
         let parsed = self.query(name).map(str::parse::<T>).transpose();
         parsed.map_err(|error| Problem::bad_request(format!("query parameter {name}: {error}")))
     }
@@ -164,7 +184,11 @@ impl Request {
     /// The first header of that name, if it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
-        let first = self.source.header(&name.to_ascii_lowercase()).into_iter().next()?;
+        let first = self
+            .source
+            .header(&name.to_ascii_lowercase())
+            .into_iter()
+            .next()?;
         String::from_utf8(first).ok()
     }
 
@@ -207,7 +231,10 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("method", &self.method).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,7 +243,14 @@ impl Request {
     /// A request with a method, a path with an optional query, and neither headers nor body.
     #[must_use]
     pub fn given(method: &str, path_and_query: &str) -> Self {
-        Self::from_parts(Method::of(method), path_and_query, Box::new(Given { headers: Vec::new(), body: Vec::new() }))
+        Self::from_parts(
+            Method::of(method),
+            path_and_query,
+            Box::new(Given {
+                headers: Vec::new(),
+                body: Vec::new(),
+            }),
+        )
     }
 
     /// A GET.
@@ -231,13 +265,22 @@ impl Request {
         let mut headers = self.source.headers();
         headers.push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
         let body = self.source.body(usize::MAX).unwrap_or_default();
-        Self { source: Box::new(Given { headers, body }), ..self }
+        Self {
+            source: Box::new(Given { headers, body }),
+            ..self
+        }
     }
 
     /// The same with a body.
     #[must_use]
     pub fn with_body(self, body: impl Into<Vec<u8>>) -> Self {
-        Self { source: Box::new(Given { headers: self.source.headers(), body: body.into() }), ..self }
+        Self {
+            source: Box::new(Given {
+                headers: self.source.headers(),
+                body: body.into(),
+            }),
+            ..self
+        }
     }
 }
 
@@ -248,7 +291,11 @@ struct Given {
 
 impl Source for Given {
     fn header(&self, name: &str) -> Vec<Vec<u8>> {
-        self.headers.iter().filter(|(present, _)| present == name).map(|(_, value)| value.clone()).collect()
+        self.headers
+            .iter()
+            .filter(|(present, _)| present == name)
+            .map(|(_, value)| value.clone())
+            .collect()
     }
 
     fn headers(&self) -> Vec<(String, Vec<u8>)> {
@@ -256,11 +303,18 @@ impl Source for Given {
     }
 
     fn authority(&self) -> Option<String> {
-        self.header("host").into_iter().next().and_then(|host| String::from_utf8(host).ok())
+        self.header("host")
+            .into_iter()
+            .next()
+            .and_then(|host| String::from_utf8(host).ok())
     }
 
     fn body(&self, limit: usize) -> Result<Vec<u8>, BodyError> {
-        if self.body.len() > limit { Err(BodyError::TooLarge(limit)) } else { Ok(self.body.clone()) }
+        if self.body.len() > limit {
+            Err(BodyError::TooLarge(limit))
+        } else {
+            Ok(self.body.clone())
+        }
     }
 }
 
@@ -271,7 +325,9 @@ mod tests {
 
     #[test]
     fn headers_are_found_in_any_case() {
-        let request = Request::get("/").with_header("X-Key", "a").with_header("x-key", "b");
+        let request = Request::get("/")
+            .with_header("X-Key", "a")
+            .with_header("x-key", "b");
         assert_eq!(request.header("X-KEY").as_deref(), Some("a"));
         assert_eq!(request.headers().len(), 2);
         assert_eq!(request.header("host"), None);
@@ -298,8 +354,18 @@ mod tests {
 
     #[test]
     fn below_matches_whole_segments() {
-        for (path, prefix, rest) in [("/a/b", "/a", Some(vec!["b"])), ("/ab", "/a", None), ("/a", "/a/", Some(vec![])), ("/x/a", "/a", None), ("/x", "/", Some(vec!["x"]))] {
-            assert_eq!(Request::get(path).below(prefix), rest, "{path} below {prefix}");
+        for (path, prefix, rest) in [
+            ("/a/b", "/a", Some(vec!["b"])),
+            ("/ab", "/a", None),
+            ("/a", "/a/", Some(vec![])),
+            ("/x/a", "/a", None),
+            ("/x", "/", Some(vec!["x"])),
+        ] {
+            assert_eq!(
+                Request::get(path).below(prefix),
+                rest,
+                "{path} below {prefix}"
+            );
         }
     }
 

@@ -25,13 +25,21 @@ impl Response {
     /// An answer without a body.
     #[must_use]
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     /// 200 with a body of a media type.
     #[must_use]
     pub fn new(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, headers: vec![("content-type".to_owned(), content_type.to_owned())], body: body.into() }
+        Self {
+            status: 200,
+            headers: vec![("content-type".to_owned(), content_type.to_owned())],
+            body: body.into(),
+        }
     }
 
     /// 200 with a JSON body. A value that has no JSON form (a map with keys that are not text) becomes a 500.
@@ -39,7 +47,9 @@ impl Response {
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::new("application/json", body),
-            Err(error) => Problem::new(500, "Internal error").detail(format!("the answer has no JSON form: {error}")).into(),
+            Err(error) => Problem::new(500, "Internal error")
+                .detail(format!("the answer has no JSON form: {error}"))
+                .into(),
         }
     }
 
@@ -65,7 +75,8 @@ impl Response {
     #[must_use]
     pub fn method_not_allowed(allowed: &[&str]) -> Self {
         let allowed = allowed.join(", ");
-        Self::from(Problem::new(405, "Method not allowed").detail(format!("allowed: {allowed}"))).header("allow", &allowed)
+        Self::from(Problem::new(405, "Method not allowed").detail(format!("allowed: {allowed}")))
+            .header("allow", &allowed)
     }
 
     /// The same with another status.
@@ -78,14 +89,16 @@ impl Response {
     /// Sets a header, in the place of one with the same name.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        self.headers
+            .retain(|(present, _)| !present.eq_ignore_ascii_case(name));
         self.append(name, value)
     }
 
     /// Adds a header beside those with the same name.
     #[must_use]
     pub fn append(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        self.headers
+            .push((name.to_ascii_lowercase(), value.to_owned()));
         self
     }
 
@@ -107,7 +120,10 @@ impl Response {
     /// The first header of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(present, _)| present.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(present, _)| present.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every header, in order, names in lower case.
@@ -158,7 +174,10 @@ mod tests {
 
     #[test]
     fn a_header_is_set_once_and_appended_often() {
-        let response = Response::empty(204).header("X-A", "1").header("x-a", "2").append("x-a", "3");
+        let response = Response::empty(204)
+            .header("X-A", "1")
+            .header("x-a", "2")
+            .append("x-a", "3");
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(response.headers(), [pair("x-a", "2"), pair("x-a", "3")]);
     }
@@ -166,7 +185,14 @@ mod tests {
     #[test]
     fn problems_are_not_stored() {
         let response = Response::problem(404, "Not found", "no such item");
-        assert_eq!((response.status(), response.get("content-type"), response.get("cache-control")), (404, Some(PROBLEM_JSON), Some("no-store")));
+        assert_eq!(
+            (
+                response.status(),
+                response.get("content-type"),
+                response.get("cache-control")
+            ),
+            (404, Some(PROBLEM_JSON), Some("no-store"))
+        );
     }
 
     #[test]

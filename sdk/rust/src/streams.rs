@@ -25,7 +25,9 @@ pub(crate) fn read(body: IncomingBody, limit: usize) -> Result<Vec<u8>, ReadErro
             Ok(chunk) if bytes.is_empty() => bytes = chunk,
             Ok(chunk) => bytes.extend_from_slice(&chunk),
             Err(StreamError::Closed) => return Ok(bytes),
-            Err(StreamError::LastOperationFailed(error)) => return Err(ReadError::Broken(error.to_debug_string())),
+            Err(StreamError::LastOperationFailed(error)) => {
+                return Err(ReadError::Broken(error.to_debug_string()));
+            }
         }
     }
 }
@@ -40,7 +42,9 @@ pub(crate) fn write(body: OutgoingBody, mut bytes: &[u8]) {
                     stream.subscribe().block();
                     continue;
                 }
-                Ok(permit) => usize::try_from(permit).unwrap_or(usize::MAX).min(bytes.len()),
+                Ok(permit) => usize::try_from(permit)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len()),
                 Err(_) => return,
             };
             let (now, later) = bytes.split_at(permit);

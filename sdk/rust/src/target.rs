@@ -37,12 +37,17 @@ pub(crate) fn percent_decoded(text: &str) -> Cow<'_, str> {
 }
 
 fn hexadecimal(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// The decoded segments of a path; empty ones (a leading, trailing or doubled `/`) are left out.
 pub(crate) fn segments(path: &str) -> Vec<String> {
-    path.split('/').filter(|segment| !segment.is_empty()).map(|segment| percent_decoded(segment).into_owned()).collect()
+    path.split('/')
+        .filter(|segment| !segment.is_empty())
+        .map(|segment| percent_decoded(segment).into_owned())
+        .collect()
 }
 
 /// The decoded parameters of a query in order; `+` is a space (`application/x-www-form-urlencoded`).
@@ -51,8 +56,14 @@ pub(crate) fn parameters(query: &str) -> Vec<(String, String)> {
         true => percent_decoded(&text.replace('+', " ")).into_owned(),
         false => percent_decoded(text).into_owned(),
     };
-    let pairs = query.split('&').filter(|pair| !pair.is_empty()).take(PARAMETERS_MAX);
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (decoded(name), decoded(value))).collect()
+    let pairs = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .take(PARAMETERS_MAX);
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -61,7 +72,17 @@ mod tests {
 
     #[test]
     fn decodes() {
-        for (encoded, decoded) in [("", ""), ("a", "a"), ("%41b", "Ab"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%25%", "%%"), ("%c3%a9", "é"), ("%ff", "\u{fffd}")] {
+        for (encoded, decoded) in [
+            ("", ""),
+            ("a", "a"),
+            ("%41b", "Ab"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz", "%zz"),
+            ("%25%", "%%"),
+            ("%c3%a9", "é"),
+            ("%ff", "\u{fffd}"),
+        ] {
             assert_eq!(percent_decoded(encoded), decoded, "{encoded}");
         }
     }
@@ -75,7 +96,18 @@ mod tests {
     #[test]
     fn reads_parameters() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(parameters("a=1&&b&c=x+y%2B&a=2=3"), [pair("a", "1"), pair("b", ""), pair("c", "x y+"), pair("a", "2=3")]);
-        assert_eq!(parameters(&"a&".repeat(PARAMETERS_MAX + 9)).len(), PARAMETERS_MAX);
+        assert_eq!(
+            parameters("a=1&&b&c=x+y%2B&a=2=3"),
+            [
+                pair("a", "1"),
+                pair("b", ""),
+                pair("c", "x y+"),
+                pair("a", "2=3")
+            ]
+        );
+        assert_eq!(
+            parameters(&"a&".repeat(PARAMETERS_MAX + 9)).len(),
+            PARAMETERS_MAX
+        );
     }
 }

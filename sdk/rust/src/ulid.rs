@@ -22,15 +22,28 @@ pub fn generate() -> String {
 /// ```
 #[must_use]
 pub fn encode(ms: u64, random: [u8; 10]) -> String {
-    let bits = random.iter().fold(u128::from(ms & 0xffff_ffff_ffff), |bits, &byte| bits << 8 | u128::from(byte));
-    let digit = |place: usize| usize::try_from(bits >> (5 * (LENGTH - 1 - place)) & 31).ok().and_then(|digit| ALPHABET.get(digit));
-    (0..LENGTH).filter_map(digit).map(|&byte| char::from(byte)).collect()
+    let bits = random
+        .iter()
+        .fold(u128::from(ms & 0xffff_ffff_ffff), |bits, &byte| {
+            bits << 8 | u128::from(byte)
+        });
+    let digit = |place: usize| {
+        usize::try_from(bits >> (5 * (LENGTH - 1 - place)) & 31)
+            .ok()
+            .and_then(|digit| ALPHABET.get(digit))
+    };
+    (0..LENGTH)
+        .filter_map(digit)
+        .map(|&byte| char::from(byte))
+        .collect()
 }
 
 /// Whether this is a ULID in its canonical form: 26 characters, upper case, not above 2^128.
 #[must_use]
 pub fn is_valid(text: &str) -> bool {
-    text.len() == LENGTH && text.bytes().all(|byte| ALPHABET.contains(&byte)) && text.bytes().next().is_some_and(|first| first <= b'7')
+    text.len() == LENGTH
+        && text.bytes().all(|byte| ALPHABET.contains(&byte))
+        && text.bytes().next().is_some_and(|first| first <= b'7')
 }
 
 #[cfg(test)]
@@ -51,7 +64,14 @@ mod tests {
         platform.now_ms(1_700_000_000_000);
         assert!(is_valid(&generate()));
         assert_ne!(generate(), generate());
-        for text in ["", "0", "01aryz6s41zzzzzzzzzzzzzzzz", "81ARYZ6S41ZZZZZZZZZZZZZZZZ", "01ARYZ6S41ZZZZZZZZZZZZZZZU", "01ARYZ6S41ZZZZZZZZZZZZZZZZZ"] {
+        for text in [
+            "",
+            "0",
+            "01aryz6s41zzzzzzzzzzzzzzzz",
+            "81ARYZ6S41ZZZZZZZZZZZZZZZZ",
+            "01ARYZ6S41ZZZZZZZZZZZZZZZU",
+            "01ARYZ6S41ZZZZZZZZZZZZZZZZZ",
+        ] {
             assert!(!is_valid(text), "{text}");
         }
     }

@@ -37,13 +37,18 @@ pub struct Platform {
     thread: PhantomData<*const ()>,
 }
 
-#[allow(clippy::new_without_default, reason = "it takes the place of the thread's platform, which a default should not")]
+#[allow(
+    clippy::new_without_default,
+    reason = "it takes the place of the thread's platform, which a default should not"
+)]
 impl Platform {
     /// A platform without records, configuration or commands. Its clock stands at 2026-01-01T00:00:00Z, and its random
     /// bytes are the same in every run.
     pub fn new() -> Self {
         with(|state| *state = State::default());
-        Self { thread: PhantomData }
+        Self {
+            thread: PhantomData,
+        }
     }
 
     /// Sets a value of the configuration.
@@ -56,9 +61,23 @@ impl Platform {
     ///
     /// # Panics
     /// The value has no JSON form.
-    #[allow(clippy::expect_used, reason = "a test that cannot seed its records must stop")]
-    pub fn record<T: Serialize + ?Sized>(&self, collection: &str, partition: &str, sort: &str, value: &T) -> &Self {
-        self.bytes(collection, partition, sort, &serde_json::to_vec(value).expect("a value with a JSON form"))
+    #[allow(
+        clippy::expect_used,
+        reason = "a test that cannot seed its records must stop"
+    )]
+    pub fn record<T: Serialize + ?Sized>(
+        &self,
+        collection: &str,
+        partition: &str,
+        sort: &str,
+        value: &T,
+    ) -> &Self {
+        self.bytes(
+            collection,
+            partition,
+            sort,
+            &serde_json::to_vec(value).expect("a value with a JSON form"),
+        )
     }
 
     /// Writes a record.
@@ -69,14 +88,23 @@ impl Platform {
 
     /// Reads a record, if it is there and is the JSON expected.
     #[must_use]
-    pub fn read<T: DeserializeOwned>(&self, collection: &str, partition: &str, sort: &str) -> Option<T> {
+    pub fn read<T: DeserializeOwned>(
+        &self,
+        collection: &str,
+        partition: &str,
+        sort: &str,
+    ) -> Option<T> {
         let key = (collection.to_owned(), partition.to_owned());
         let value = with(|state| state.partitions.get(&key)?.get(sort))?.value;
         serde_json::from_slice(&value).ok()
     }
 
     /// Deploys a command. [`crate::execute`] makes one of a typed function.
-    pub fn command(&self, name: &str, command: impl Fn(&[u8]) -> Result<Vec<u8>, Vec<u8>> + 'static) -> &Self {
+    pub fn command(
+        &self,
+        name: &str,
+        command: impl Fn(&[u8]) -> Result<Vec<u8>, Vec<u8>> + 'static,
+    ) -> &Self {
         with(|state| state.commands.insert(name.to_owned(), Rc::new(command)));
         self
     }

@@ -2,7 +2,9 @@
 
 /// `brink:platform/records`.
 pub(crate) mod records {
-    use crate::bindings::module::brink::platform::records::{Bound, Entry, Error, Key, Page, Range};
+    use crate::bindings::module::brink::platform::records::{
+        Bound, Entry, Error, Key, Page, Range,
+    };
     use crate::testing::state::{Partition, Record, with};
 
     const GET_MANY_MAX: usize = 100;
@@ -10,7 +12,9 @@ pub(crate) mod records {
     const VALUE_BYTES_MAX: usize = 1 << 20;
 
     fn partition(collection: &str, partition: &str) -> Result<Partition, Error> {
-        let name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+        let name = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+        };
         if !(1..=64).contains(&collection.len()) || !collection.bytes().all(name) {
             return Err(Error::Invalid(format!("collection {collection:?}")));
         }
@@ -34,12 +38,19 @@ pub(crate) mod records {
     }
 
     pub(crate) fn get(key: &Key) -> Result<Option<Entry>, Error> {
-        Ok(read(key)?.map(|record| Entry { sort: key.sort.clone(), value: record.value, version: record.version }))
+        Ok(read(key)?.map(|record| Entry {
+            sort: key.sort.clone(),
+            value: record.value,
+            version: record.version,
+        }))
     }
 
     pub(crate) fn get_many(keys: &[Key]) -> Result<Vec<Option<Entry>>, Error> {
         if keys.len() > GET_MANY_MAX {
-            return Err(Error::Invalid(format!("{} keys, at most {GET_MANY_MAX}", keys.len())));
+            return Err(Error::Invalid(format!(
+                "{} keys, at most {GET_MANY_MAX}",
+                keys.len()
+            )));
         }
         keys.iter().map(get).collect()
     }
@@ -63,9 +74,19 @@ pub(crate) mod records {
             above && below
         };
         let mut entries: Vec<Entry> = with(|state| {
-            let Some(records) = state.partitions.get(&partition) else { return Vec::new() };
+            let Some(records) = state.partitions.get(&partition) else {
+                return Vec::new();
+            };
             let present = records.0.iter().filter(|(sort, _)| inside(sort));
-            present.filter_map(|(sort, stored)| Some(Entry { sort: sort.clone(), value: stored.value.clone()?, version: stored.version })).collect()
+            present
+                .filter_map(|(sort, stored)| {
+                    Some(Entry {
+                        sort: sort.clone(),
+                        value: stored.value.clone()?,
+                        version: stored.version,
+                    })
+                })
+                .collect()
         });
         if range.descending {
             entries.reverse();
@@ -87,16 +108,29 @@ pub(crate) mod records {
     pub(crate) fn delete(key: &Key) -> Result<(), Error> {
         let (partition, sort) = parts(key)?;
         with(|state| {
-            if let Some(stored) = state.partitions.get_mut(&partition).and_then(|records| records.0.get_mut(sort)) {
+            if let Some(stored) = state
+                .partitions
+                .get_mut(&partition)
+                .and_then(|records| records.0.get_mut(sort))
+            {
                 stored.value = None;
             }
         });
         Ok(())
     }
 
-    pub(crate) fn compare_and_set(key: &Key, expected: Option<u64>, value: &[u8], lifetime_ms: Option<u64>) -> Result<u64, Error> {
+    pub(crate) fn compare_and_set(
+        key: &Key,
+        expected: Option<u64>,
+        value: &[u8],
+        lifetime_ms: Option<u64>,
+    ) -> Result<u64, Error> {
         let present = read(key)?.map(|record| record.version);
-        if present == expected { put(key, value, lifetime_ms) } else { Err(Error::Conflict(present)) }
+        if present == expected {
+            put(key, value, lifetime_ms)
+        } else {
+            Err(Error::Conflict(present))
+        }
     }
 }
 
@@ -107,13 +141,20 @@ pub(crate) mod commands {
 
     pub(crate) fn execute(call: &Call) -> Result<Vec<u8>, Error> {
         let partition = (call.collection.clone(), call.partition.clone());
-        let stored = call.idempotency_key.clone().map(|key| (key, call.command.clone(), partition));
+        let stored = call
+            .idempotency_key
+            .clone()
+            .map(|key| (key, call.command.clone(), partition));
         if let Some(key) = &stored
-            && !((1..=128).contains(&key.0.len()) && key.0.bytes().all(|byte| byte.is_ascii_graphic()))
+            && !((1..=128).contains(&key.0.len())
+                && key.0.bytes().all(|byte| byte.is_ascii_graphic()))
         {
             return Err(Error::Invalid(format!("idempotency key {:?}", key.0)));
         }
-        if let Some(answer) = stored.as_ref().and_then(|key| with(|state| state.answers.get(key).cloned())) {
+        if let Some(answer) = stored
+            .as_ref()
+            .and_then(|key| with(|state| state.answers.get(key).cloned()))
+        {
             return Ok(answer);
         }
         let Some(command) = with(|state| state.commands.get(&call.command).cloned()) else {
@@ -143,7 +184,9 @@ pub(crate) mod cache {
     const TAGS_MAX: usize = 128;
 
     fn check(names: &[String]) -> Result<(), Error> {
-        let fits = |name: &String| (1..=1024).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits = |name: &String| {
+            (1..=1024).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+        };
         match names.iter().find(|name| !fits(name)) {
             Some(name) => Err(Error::Invalid(format!("tag {name:?}"))),
             None => Ok(()),
@@ -204,7 +247,10 @@ pub(crate) mod log {
             Level::Warn => "warn",
             Level::Error => "error",
         };
-        let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let fields: String = fields
+            .iter()
+            .map(|(name, value)| format!(" {name}={value}"))
+            .collect();
         with(|state| state.log.push(format!("{level} {message}{fields}")));
     }
 }
@@ -258,7 +304,10 @@ pub(crate) mod random {
             })
         };
         let length = usize::try_from(length.min(4096)).unwrap_or_default();
-        std::iter::repeat_with(next).flat_map(u64::to_le_bytes).take(length).collect()
+        std::iter::repeat_with(next)
+            .flat_map(u64::to_le_bytes)
+            .take(length)
+            .collect()
     }
 }
 
@@ -269,9 +318,15 @@ pub(crate) mod outbound {
 
     pub(crate) fn send(request: Request) -> Result<Answer, Error> {
         let Some(server) = with(|state| state.outbound.clone()) else {
-            return Err(Error::Failed("the platform has no outbound server".to_owned()));
+            return Err(Error::Failed(
+                "the platform has no outbound server".to_owned(),
+            ));
         };
         let answer = server(&request)?;
-        if answer.body.len() > request.answer_bytes_max { Err(Error::TooLarge(request.answer_bytes_max)) } else { Ok(answer) }
+        if answer.body.len() > request.answer_bytes_max {
+            Err(Error::TooLarge(request.answer_bytes_max))
+        } else {
+            Ok(answer)
+        }
     }
 }

@@ -29,7 +29,10 @@ pub(super) struct Records(pub(super) BTreeMap<String, Stored>);
 impl Records {
     pub(super) fn get(&self, sort: &str) -> Option<Record> {
         let stored = self.0.get(sort)?;
-        Some(Record { value: stored.value.clone()?, version: stored.version })
+        Some(Record {
+            value: stored.value.clone()?,
+            version: stored.version,
+        })
     }
 }
 
@@ -72,7 +75,16 @@ impl Default for State {
 
 impl State {
     pub(super) fn put(&mut self, partition: Partition, sort: &str, value: &[u8]) -> u64 {
-        let stored = self.partitions.entry(partition).or_default().0.entry(sort.to_owned()).or_insert(Stored { value: None, version: 0 });
+        let stored = self
+            .partitions
+            .entry(partition)
+            .or_default()
+            .0
+            .entry(sort.to_owned())
+            .or_insert(Stored {
+                value: None,
+                version: 0,
+            });
         stored.version += 1;
         stored.value = Some(value.to_vec());
         stored.version

@@ -84,7 +84,7 @@ limits! {
     unread_body_bytes_max: u64 = 256 * 1024,
     /// Time for the same, in milliseconds.
     unread_body_ms_max: u64 = 2_000,
-    /// Time that a connection without a request may stay open, in milliseconds.
+    /// Time that a connection without a request in flight may stay open, in milliseconds; at most a quarter longer.
     idle_ms_max: u64 = 60_000,
     /// Time that an answer may make no progress because the client does not acknowledge it, in milliseconds
     /// (TCP). Longer: the connection is reset. QUIC has its idle timeout for it.

@@ -229,9 +229,15 @@ impl Activity {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Resolves when there was no request for `idle` (at most a quarter longer).
-    pub(crate) async fn idle(&self, idle: std::time::Duration) {
+    /// Resolves when there was no request at all within the time for a first header section, or none
+    /// for as long as a connection may be idle (at most a quarter longer).
+    pub(crate) async fn idle(&self, limits: &Limits) {
         const TICKS: u32 = 4;
+        let idle = limits.idle();
+        tokio::time::sleep(limits.header()).await;
+        if self.begun() == 0 {
+            return;
+        }
         let mut seen = self.begun();
         let mut quiet = 0;
         while quiet < TICKS {

@@ -177,7 +177,7 @@ impl<S: Service> Acceptor<S> {
         dispatcher: &Arc<Dispatcher<S>>,
         requests: &TaskTracker,
     ) -> Result<(), BoxError> {
-        let idle = dispatcher.activity.idle(self.shared.limits.idle());
+        let idle = dispatcher.activity.idle(&self.shared.limits);
         let mut idle = std::pin::pin!(idle);
         loop {
             let resolver = tokio::select! {

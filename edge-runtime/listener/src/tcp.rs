@@ -169,7 +169,7 @@ impl<S: Service> Acceptor<S> {
             biased;
             ended = connection.as_mut() => return ended.map_err(Into::into),
             () = self.stop.cancelled() => {}
-            () = activity.idle(limits.idle()) => {}
+            () = activity.idle(limits) => {}
         }
         if activity.begun() == 0 {
             // Nothing was asked: nothing to finish. hyper would wait for a first request.

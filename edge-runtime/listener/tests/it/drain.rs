@@ -110,6 +110,7 @@ async fn what_does_not_finish_is_cut_off() {
 async fn idle_connections_end() {
     let mut limits = Limits::default();
     limits.idle_ms_max = 200;
+    limits.header_ms_max = 100;
     let server = Server::start(Security::Tls, limits).await;
     let quic = http3::quic(&server.client(), server.quic.unwrap()).await;
     let (mut driver, mut sender) = h3::client::new(h3_quinn::Connection::new(quic.clone()))
@@ -124,6 +125,7 @@ async fn idle_connections_end() {
     let mut silent = TcpStream::connect(server.tcp).await.unwrap();
     // In a handshake that does not begin; its own limit is longer than the test may take.
     server.stop();
-    within(silent.read_to_end(&mut Vec::new())).await.unwrap();
+    // Reset, if it was not accepted before the stop.
+    let _ = within(silent.read_to_end(&mut Vec::new())).await;
     server.ended().await;
 }

@@ -2,13 +2,26 @@
 
 mod build;
 mod completion;
+mod deploy;
 mod inspect;
+mod login;
+mod logs;
+mod new;
+mod publish;
+mod purge;
+mod routes;
+mod status;
+mod token;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, Global},
+    client::Client,
+    dev,
     error::Error,
     output::Output,
+    settings,
 };
+use std::path::Path;
 
 /// Does what the command line says.
 ///
@@ -18,7 +31,46 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<(), Error> {
     match cli.command {
         Command::Build(args) => build::run(&args, output),
         Command::Inspect(args) => inspect::run(&args, output),
+        Command::New(args) => new::run(&args, output),
         Command::Completion(args) => completion::run(&args),
-        _ => Err(Error::Usage("this command is not in this build".into())),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Error::failed("the command could not begin", error))?;
+            let outcome = runtime.block_on(speak(command, &cli.global, output));
+            // A build that `dev` no longer waits for must not hold the process.
+            runtime.shutdown_background();
+            outcome
+        }
+    }
+}
+
+/// The commands that speak with the control API, or with local servers.
+async fn speak(command: Command, global: &Global, output: Output) -> Result<(), Error> {
+    let here = Path::new(".");
+    let client = |dir: &Path| {
+        Client::new(&settings::settle(
+            global,
+            &settings::process_variables,
+            dir,
+        )?)
+    };
+    match command {
+        Command::Build(_) | Command::Inspect(_) | Command::New(_) | Command::Completion(_) => {
+            Ok(())
+        }
+        Command::Dev(args) => dev::run(args, output).await,
+        Command::Login(args) => login::run(&args, global, output).await,
+        Command::Publish(args) => publish::run(&args, || client(&args.dir), output).await,
+        Command::Versions(args) => publish::versions(&args.name, &client(here)?, output).await,
+        Command::Deploy(args) => deploy::run(&args, || client(&args.dir), output).await,
+        Command::Rollback(args) => deploy::rollback(&args, &client(here)?, output).await,
+        Command::Routes(args) => routes::run(args, || client(here), output).await,
+        Command::Purge(args) => purge::run(args, || client(here), output).await,
+        Command::Status => status::run(&client(here)?, output).await,
+        Command::Pops => status::pops(&client(here)?, output).await,
+        Command::Logs(args) => logs::run(&args, &client(here)?, output).await,
+        Command::Token(args) => token::run(args.action, &client(here)?, output).await,
     }
 }

@@ -4,19 +4,27 @@
 //! |---|---|
 //! | `args` | the command line |
 //! | `settings`, `project` | where the control API is; what a directory builds |
-//! | `client` | speaks with the control API |
+//! | `client`, `rollout`, `log_lines`, `address` | speaks with the control API; which PoPs run a deployment; modules' logs; what people write for routes |
 //! | `build`, `inspect`, `templates` | from nothing to a component |
 //! | `dev` | a PoP and a core on this machine, rebuilt on change |
 //! | `commands` | one file for each command |
-//! | `output`, `error` | tables, JSON, exit codes |
+//! | `output`, `error`, `private_file` | tables, JSON, exit codes, files of mode 0600 |
 
+mod address;
 mod args;
 mod build;
+mod client;
 mod commands;
+mod dev;
 mod error;
 mod inspect;
+mod log_lines;
 mod output;
+mod private_file;
 mod project;
+mod rollout;
+mod settings;
+mod templates;
 
 use clap::Parser as _;
 use error::{Error, Exit};

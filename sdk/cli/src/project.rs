@@ -157,6 +157,12 @@ fn parse(text: &str) -> Result<Manifest, String> {
     }
 }
 
+/// Whether `text` is a whole `brink.toml`.
+#[cfg(test)]
+pub(crate) fn check(text: &str) -> Result<Manifest, String> {
+    parse(text)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

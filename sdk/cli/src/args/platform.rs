@@ -173,14 +173,14 @@ pub(crate) struct RouteSet {
     #[arg(long = "static", value_name = "BODY")]
     pub(crate) static_body: Option<String>,
     /// With --static: the status
-    #[arg(long, value_name = "STATUS", default_value_t = 200, requires = "static_body", value_parser = clap::value_parser!(u16).range(200..=599))]
+    #[arg(long, value_name = "STATUS", default_value_t = 200, conflicts_with_all = ["module", "origin"], value_parser = clap::value_parser!(u16).range(200..=599))]
     pub(crate) status: u16,
     /// With --static: the media type
     #[arg(
         long,
         value_name = "TYPE",
         default_value = "text/plain; charset=utf-8",
-        requires = "static_body"
+        conflicts_with_all = ["module", "origin"]
     )]
     pub(crate) content_type: String,
     /// A plugin before it, in order; may be repeated

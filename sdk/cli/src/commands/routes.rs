@@ -1,0 +1,191 @@
+//! `brink routes`.
+
+use crate::{
+    address::{RouteAddress, route_text},
+    args::{Disconnected, RouteSet, Routes, RoutesAction},
+    client::{Client, encoded},
+    error::Error,
+    output::{Output, table},
+};
+use brink_protocol::deployment::{Route, StaticAnswer, Target, WhenDisconnected, default_tenant};
+use http::Method;
+
+/// Lists, sets and deletes routes.
+pub(super) async fn run(
+    args: Routes,
+    client: impl FnOnce() -> Result<Client, Error>,
+    output: Output,
+) -> Result<(), Error> {
+    match args.action.unwrap_or(RoutesAction::List) {
+        RoutesAction::List => {
+            let routes: Vec<Route> = client()?.get("/v1/routes").await?;
+            output.result(&routes, |routes| list(routes))
+        }
+        RoutesAction::Set(set) => {
+            let route = route(set)?;
+            let route: Route = client()?
+                .send_json(Method::PUT, "/v1/routes", &route)
+                .await?;
+            output.result(&route, |route| list(std::slice::from_ref(route)))
+        }
+        RoutesAction::Delete { route } => {
+            let RouteAddress { host, path } = route.parse()?;
+            client()?
+                .delete(&delete_path(host.as_deref(), &path))
+                .await?;
+            let deleted = serde_json::json!({ "host": host, "path": path });
+            output.result(&deleted, |_| {
+                format!("{} is deleted", route_text(host.as_deref(), &path))
+            })
+        }
+    }
+}
+
+fn delete_path(host: Option<&str>, path: &str) -> String {
+    let host = host
+        .map(|host| format!("host={}&", encoded(host)))
+        .unwrap_or_default();
+    format!("/v1/routes?{host}path={}", encoded(path))
+}
+
+fn route(set: RouteSet) -> Result<Route, Error> {
+    let RouteAddress { host, path } = set.route.parse()?;
+    let target = match (set.module, set.origin, set.static_body) {
+        (Some(module), _, _) => Target::Module(module),
+        (_, Some(origin), _) => Target::Origin(origin_url(&origin)?),
+        (_, _, body) => Target::Static(StaticAnswer {
+            status: set.status,
+            content_type: set.content_type,
+            body: body.unwrap_or_default(),
+        }),
+    };
+    let when_disconnected = match set.when_disconnected {
+        Disconnected::Revalidate => WhenDisconnected::Revalidate,
+        Disconnected::ServeStale => WhenDisconnected::ServeStale,
+        Disconnected::Fail => WhenDisconnected::Fail,
+    };
+    Ok(Route {
+        tenant: default_tenant(),
+        host,
+        path,
+        target,
+        plugins: set.plugins,
+        when_disconnected,
+    })
+}
+
+/// `http[s]://HOST[:PORT]`, without a slash at its end.
+fn origin_url(text: &str) -> Result<String, Error> {
+    let wrong = || {
+        Error::Usage(format!(
+            "origin {text:?} is not written http[s]://HOST[:PORT]"
+        ))
+    };
+    let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(wrong());
+    };
+    let plain = uri.path() == "/" && uri.query().is_none() && !authority.as_str().contains('@');
+    if !plain || !["http", "https"].contains(&scheme) {
+        return Err(wrong());
+    }
+    Ok(format!("{scheme}://{authority}"))
+}
+
+fn list(routes: &[Route]) -> String {
+    let row = |route: &Route| {
+        let target = match &route.target {
+            Target::Module(name) => format!("module {name}"),
+            Target::Origin(url) => format!("origin {url}"),
+            Target::Static(answer) => format!("static {} {}", answer.status, answer.content_type),
+        };
+        let plugins: Vec<_> = route.plugins.iter().map(ToString::to_string).collect();
+        let disconnected = match route.when_disconnected {
+            WhenDisconnected::Revalidate => "revalidate",
+            WhenDisconnected::ServeStale => "serve-stale",
+            WhenDisconnected::Fail => "fail",
+        };
+        vec![
+            route_text(route.host.as_deref(), &route.path),
+            target,
+            plugins.join(","),
+            disconnected.to_owned(),
+        ]
+    };
+    table(
+        &["ROUTE", "ANSWERS", "PLUGINS", "DISCONNECTED"],
+        &routes.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser as _;
+
+    fn check(line: &str) -> Result<String, String> {
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Routes(Routes {
+            action: Some(RoutesAction::Set(set)),
+        }) = cli.command
+        else {
+            panic!("{line}")
+        };
+        route(set)
+            .map(|route| {
+                list(&[route])
+                    .lines()
+                    .last()
+                    .unwrap()
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn routes_to_set() {
+        for (line, row) in [
+            (
+                "/shop --module orders --plugin a --plugin b",
+                "/shop module orders a,b serve-stale",
+            ),
+            (
+                "Shop.example/ --origin http://127.0.0.1:3000/",
+                "shop.example/ origin http://127.0.0.1:3000 serve-stale",
+            ),
+            (
+                "/up --static ok --status 204 --when-disconnected fail",
+                "/up static 204 text/plain; charset=utf-8 fail",
+            ),
+        ] {
+            assert_eq!(
+                check(&format!("brink routes set {line}")).as_deref(),
+                Ok(row)
+            );
+        }
+        for line in [
+            "shop --module orders",
+            "/a --origin ftp://a",
+            "/a --origin http://a/b",
+            "/a --origin a",
+        ] {
+            assert!(
+                check(&format!("brink routes set {line}")).is_err(),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn routes_to_delete() {
+        assert_eq!(delete_path(None, "/a b"), "/v1/routes?path=%2Fa%20b");
+        assert_eq!(
+            delete_path(Some("[::1]:80"), "/"),
+            "/v1/routes?host=%5B%3A%3A1%5D%3A80&path=%2F"
+        );
+    }
+}

@@ -109,7 +109,12 @@ impl<S: Service> Acceptor<S> {
             tls,
         };
         let Some(acceptor) = &self.tls else {
-            let preface = tokio::time::timeout(limits.header(), has_preface(&stream)).await??;
+            let preface = tokio::time::timeout(limits.header(), has_preface(&stream));
+            let preface = tokio::select! {
+                biased;
+                preface = preface => preface??,
+                () = self.stop.cancelled() => return Ok(()),
+            };
             return if preface {
                 self.http2(stream, connection(Protocol::Http2, None)).await
             } else {

@@ -9,6 +9,8 @@
 //!
 //! Time is an argument: a record whose lifetime has ended at `now_ms` is absent, whether or not it was swept.
 
+#[cfg(test)]
+mod contract;
 mod redb;
 mod rows;
 
@@ -26,7 +28,7 @@ use brink_protocol::{
     control,
     deployment::{Deployment, DeploymentTable},
     link::AppliedPurge,
-    record::{Entry, Key, Page, Range},
+    record::{Entry, Key, Page, Range, Version},
 };
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -92,6 +94,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// A bounded part of one partition.
     async fn scan(&self, tenant: &TenantName, range: &Range, now_ms: u64) -> Result<Page, Error>;
+
+    /// The last version that the record under a key ever had, whether or not it is there; 0: it was never written.
+    async fn last_version(&self, tenant: &TenantName, key: &Key) -> Result<Version, Error>;
 
     /// Writes to one partition, all or none, together with their entry in the log and the answer to an idempotency key.
     async fn commit(&self, transaction: Transaction) -> Result<Commit, Error>;

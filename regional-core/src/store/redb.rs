@@ -14,7 +14,7 @@ mod writer;
 
 use self::batch::{Batch, Tail};
 use self::tables::{
-    ANSWERS, AUDIT, DEPLOYMENTS, HISTORY, LOG, META, OrStore, POPS, PURGES, RECORDS, TOKENS,
+    ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LOG, META, OrStore, POPS, PURGES, RECORDS, TOKENS,
     VERSIONS, decode, read_row,
 };
 use self::writer::{LogEnds, Writer};
@@ -31,7 +31,7 @@ use brink_protocol::{
     control,
     deployment::{Deployment, DeploymentTable},
     link::AppliedPurge,
-    record::{Entry, GET_MANY_MAX, Key, Page, Range},
+    record::{Entry, GET_MANY_MAX, Key, Page, Range, Version},
 };
 use bytes::Bytes;
 use std::{
@@ -361,6 +361,15 @@ impl Store for RedbStore {
             .or_store(WHAT)?
     }
 
+    async fn last_version(&self, tenant: &TenantName, key: &Key) -> Result<Version, Error> {
+        const WHAT: &str = "reading a version";
+        let txn = self.read()?;
+        let records = txn.open_table(RECORDS).or_store(WHAT)?;
+        let ended = txn.open_table(ENDED).or_store(WHAT)?;
+        let stored = keys::record(tenant, &key.collection, &key.partition, &key.sort);
+        records::last_version(&records, &ended, &stored)
+    }
+
     async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
         records::check(&transaction)?;
         self.writer
@@ -531,3 +540,6 @@ impl Store for RedbStore {
         self.rows(POPS, "PoP", &[], usize::MAX, false)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,6 +210,8 @@ pub struct TableChange {
     pub modules: Vec<ModuleName>,
     /// The whole new history of one module; an empty one forgets it.
     pub history: Option<(ModuleName, Vec<Deployment>)>,
+    /// What leaves the caches because other modules or origins answer there now.
+    pub purge: Option<NewPurge>,
     /// Milliseconds since 1970.
     pub at_ms: u64,
 }

@@ -207,7 +207,8 @@ mod tests {
         #[test]
         fn rows_and_back(version in any::<u64>(), expires_at_ms in any::<u64>(), value in any::<Vec<u8>>()) {
             let row = Row { version, expires_at_ms, value: &value };
-            prop_assert_eq!(Row::decode(&row.encode()).unwrap(), row);
+            let bytes = row.encode();
+            prop_assert_eq!(Row::decode(&bytes).unwrap(), row);
         }
     }
 }

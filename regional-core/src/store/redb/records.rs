@@ -128,6 +128,20 @@ fn present(batch: &Batch<'_>, key: &[u8], now_ms: u64) -> Result<Present, Error>
     })
 }
 
+/// The last version that was used under a key.
+pub(super) fn last_version(
+    records: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    ended: &impl ReadableTable<&'static [u8], u64>,
+    key: &[u8],
+) -> Result<Version, Error> {
+    const WHAT: &str = "reading a version";
+    if let Some(found) = records.get(key).or_store(WHAT)? {
+        return Ok(Row::decode(found.value())?.version);
+    }
+    let ended = ended.get(key).or_store(WHAT)?;
+    Ok(ended.map_or(0, |version| version.value()))
+}
+
 /// Checks a transaction's sizes and keys.
 pub(super) fn check(transaction: &Transaction) -> Result<(), Error> {
     let at_most = |what, actual: usize, limit: usize| {
@@ -200,6 +214,12 @@ pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result
             });
         }
         found.push((key, present));
+    }
+    if transaction.writes.is_empty() && transaction.answer.is_none() {
+        return Ok(Commit::Done {
+            sequence: batch.head(),
+            versions: Vec::new(),
+        });
     }
     batch.touch();
     let (versions, sequence) = write_all(batch, transaction, found)?;

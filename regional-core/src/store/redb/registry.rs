@@ -114,6 +114,9 @@ pub(super) fn change_table(
                 .or_store(WHAT)?;
         }
     }
+    if let Some(purge) = change.purge {
+        append_purge(batch, purge)?;
+    }
     batch.audit(audit)?;
     let kind = ChangeKind::Deployments {
         revision,
@@ -130,6 +133,12 @@ pub(super) fn add_purge(
     new: NewPurge,
     audit: NewAudit,
 ) -> Result<Position, Error> {
+    let position = append_purge(batch, new)?;
+    batch.audit(audit)?;
+    Ok(position)
+}
+
+fn append_purge(batch: &mut Batch<'_>, new: NewPurge) -> Result<Position, Error> {
     const WHAT: &str = "keeping a purge";
     batch.touch();
     let sequence = batch.append(new.at_ms, ChangeKind::Purge(new.purge.clone()))?;
@@ -158,10 +167,7 @@ pub(super) fn add_purge(
             table.remove(key.as_slice()).or_store(WHAT)?;
         }
     }
-    drop((table, tenants));
-    let position = row.position;
-    batch.audit(audit)?;
-    Ok(position)
+    Ok(row.position)
 }
 
 /// Notes that a PoP applied purges.

@@ -1,0 +1,359 @@
+//! Commands: components of world `command` that run here, beside the data, in a transaction over one partition.
+//!
+//! A run reads from the store and notes what it saw; its writes wait. They are committed on the condition that all it saw
+//! is still so, and the run is repeated if not. A kept answer is given again for its idempotency key for 24 hours; a
+//! refusal is not kept, so that the same key may be used again when the reason for the refusal is gone.
+
+mod host;
+mod overlay;
+
+use self::host::{CommandIdentity, CommandLog, TransactionRecords};
+use crate::{
+    Error,
+    clock::now_ms,
+    deployments::Tables,
+    logs::Logs,
+    records::{position, position_of, record_error},
+    store::{Answer, AnswerKey, Commit, NewAnswer, Store, Transaction},
+};
+use brink_protocol::{
+    Digest, Position,
+    address::PartitionAddress,
+    deployment::{Deployment, World},
+    link::{CommandAnswer, CommandError, CommandRequest},
+    record::{RecordError, VALUE_BYTES_MAX, check_partition},
+};
+use brink_sandbox::{BoxError, Component, Context, RunError, Sandbox};
+use bytes::Bytes;
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+use tokio::sync::Mutex;
+
+/// How often a run is repeated because something that it read has changed.
+pub const ATTEMPTS_MAX: u32 = 8;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+/// How long a command waits for those before it in its partition.
+const PARTITION_WAIT: Duration = Duration::from_secs(10);
+/// Loaded components that are kept; the least used go first.
+const COMPONENTS_MAX: u64 = 256;
+/// Locks over all partitions; partitions that share one only wait for each other.
+const LOCKS: usize = 1024;
+
+/// Runs commands.
+pub struct Commands {
+    store: Arc<dyn Store>,
+    sandbox: Sandbox,
+    tables: Arc<Tables>,
+    logs: Arc<Logs>,
+    node: String,
+    region: String,
+    /// Loaded components; the sandbox itself keeps only those that somebody holds.
+    components: moka::sync::Cache<Digest, Component>,
+    /// One command at a time in a partition spares repeated runs; what is right does not depend on it.
+    locks: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+/// What a run is repeated for.
+struct Run<'a> {
+    request: &'a CommandRequest,
+    deployment: &'a Deployment,
+    partition: PartitionAddress,
+    input_digest: Digest,
+    trace_id: Option<String>,
+}
+
+enum Attempt {
+    Done(Bytes, Position),
+    Again,
+}
+
+fn unavailable(text: &str) -> CommandError {
+    CommandError::Unavailable(text.to_owned())
+}
+
+fn store_failed(error: &Error) -> CommandError {
+    match record_error(error) {
+        RecordError::Invalid(text) => CommandError::Invalid(text),
+        RecordError::Denied(text) => CommandError::Denied(text),
+        RecordError::Conflict(_) => unavailable("the partition changed meanwhile"),
+        RecordError::Unavailable(text) => CommandError::Unavailable(text),
+    }
+}
+
+fn check(request: &CommandRequest) -> Result<(), CommandError> {
+    let invalid = |text: String| CommandError::Invalid(text);
+    check_partition(&request.collection, &request.partition)
+        .map_err(|error| invalid(error.to_string()))?;
+    if request.input.len() > VALUE_BYTES_MAX {
+        return Err(invalid(format!(
+            "the input is {} bytes, the limit is {VALUE_BYTES_MAX}",
+            request.input.len()
+        )));
+    }
+    if let Some(key) = &request.idempotency_key
+        && (!(1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+            || !key.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        return Err(invalid(
+            "an idempotency key is 1 to 128 visible ASCII characters".into(),
+        ));
+    }
+    Ok(())
+}
+
+impl Commands {
+    /// Over a store, a sandbox and the deployments.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        sandbox: Sandbox,
+        tables: Arc<Tables>,
+        logs: Arc<Logs>,
+        node: String,
+        region: String,
+    ) -> Self {
+        let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
+        let components = moka::sync::Cache::new(COMPONENTS_MAX);
+        Self {
+            store,
+            sandbox,
+            tables,
+            logs,
+            node,
+            region,
+            components,
+            locks,
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Does one call.
+    pub async fn execute(
+        &self,
+        request: CommandRequest,
+        trace_id: Option<String>,
+    ) -> CommandAnswer {
+        let outcome = self.run(&request, trace_id).await;
+        let result = match &outcome {
+            Ok(_) => "done",
+            Err(CommandError::Refused(_)) => "refused",
+            Err(CommandError::Unavailable(_)) => "unavailable",
+            Err(CommandError::Failed(_)) => "failed",
+            Err(CommandError::Invalid(_) | CommandError::Denied(_)) => "rejected",
+        };
+        metrics::counter!("brink_core_commands_total", "command" => request.command.to_string(), "result" => result)
+            .increment(1);
+        match outcome {
+            Ok((output, position)) => CommandAnswer {
+                position,
+                outcome: Ok(output),
+            },
+            Err(error) => CommandAnswer {
+                position: position(&*self.store),
+                outcome: Err(error),
+            },
+        }
+    }
+
+    async fn run(
+        &self,
+        request: &CommandRequest,
+        trace_id: Option<String>,
+    ) -> Result<(Bytes, Position), CommandError> {
+        check(request)?;
+        let table = self.tables.current();
+        let deployment = table
+            .deployments
+            .iter()
+            .find(|d| {
+                d.tenant == request.tenant && d.name == request.command && d.world == World::Command
+            })
+            .ok_or_else(|| {
+                CommandError::Denied(format!("there is no command {} here", request.command))
+            })?;
+        let run = Run {
+            request,
+            deployment,
+            partition: PartitionAddress {
+                tenant: request.tenant.clone(),
+                collection: request.collection.clone(),
+                partition: request.partition.clone(),
+            },
+            input_digest: Digest::of(&request.input),
+            trace_id,
+        };
+        let slot = self.hasher.hash_one(&run.partition) % (LOCKS as u64);
+        let lock = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.locks.get(slot));
+        let lock = lock.ok_or_else(|| unavailable("no lock"))?;
+        let _turn = tokio::time::timeout(PARTITION_WAIT, lock.lock())
+            .await
+            .map_err(|_| unavailable("too many commands wait for this partition"))?;
+        if let Some(answer) = self.kept(&run).await? {
+            return repeated(&run, answer);
+        }
+        for attempt in 0..ATTEMPTS_MAX {
+            if attempt > 0 {
+                metrics::counter!("brink_core_command_retries_total").increment(1);
+                tokio::time::sleep(self.jitter(attempt)).await;
+            }
+            if let Attempt::Done(output, position) = self.attempt(&run).await? {
+                return Ok((output, position));
+            }
+        }
+        Err(unavailable("the partition changed in each of 8 runs"))
+    }
+
+    /// Up to 2^attempt milliseconds.
+    fn jitter(&self, attempt: u32) -> Duration {
+        let span_us = 1000u64 << attempt.min(ATTEMPTS_MAX);
+        Duration::from_micros(
+            self.hasher
+                .hash_one((attempt, now_ms(), std::time::Instant::now()))
+                % span_us,
+        )
+    }
+
+    async fn kept(&self, run: &Run<'_>) -> Result<Option<Answer>, CommandError> {
+        let Some(key) = &run.request.idempotency_key else {
+            return Ok(None);
+        };
+        let key = AnswerKey {
+            partition: run.partition.clone(),
+            command: run.request.command.clone(),
+            key: key.clone(),
+        };
+        self.store
+            .answer(&key, now_ms())
+            .await
+            .map_err(|error| store_failed(&error))
+    }
+
+    /// Runs the command once and commits what it wrote.
+    async fn attempt(&self, run: &Run<'_>) -> Result<Attempt, CommandError> {
+        let now = now_ms();
+        let records = Arc::new(TransactionRecords {
+            store: Arc::clone(&self.store),
+            partition: run.partition.clone(),
+            now_ms: now,
+            overlay: Default::default(),
+        });
+        let answer = self.call(run, Arc::clone(&records), now).await?;
+        let (seen, mut writes) = records.take().into_parts();
+        if answer.is_err() {
+            // A refusal writes nothing, but what it was decided on must have been true at one moment.
+            writes.clear();
+        }
+        let keep = match (&answer, &run.request.idempotency_key) {
+            (Ok(output), Some(key)) => Some(NewAnswer {
+                command: run.request.command.clone(),
+                key: key.clone(),
+                input: run.input_digest,
+                output: output.clone(),
+            }),
+            _ => None,
+        };
+        let transaction = Transaction {
+            partition: run.partition.clone(),
+            seen,
+            writes,
+            answer: keep,
+            now_ms: now,
+        };
+        match self
+            .store
+            .commit(transaction)
+            .await
+            .map_err(|error| store_failed(&error))?
+        {
+            Commit::Done { sequence, .. } => {
+                let position = position_of(self.store.origin(), sequence);
+                answer
+                    .map(|output| Attempt::Done(output, position))
+                    .map_err(CommandError::Refused)
+            }
+            Commit::Conflict { .. } => Ok(Attempt::Again),
+            Commit::Answered(kept) => {
+                repeated(run, kept).map(|(output, position)| Attempt::Done(output, position))
+            }
+        }
+    }
+
+    async fn component(&self, deployment: &Deployment) -> Result<Component, CommandError> {
+        let digest = deployment.digest;
+        if let Some(component) = self.components.get(&digest) {
+            return Ok(component);
+        }
+        let store = Arc::clone(&self.store);
+        let bytes = move || async move {
+            let found = store.component(&digest).await?;
+            found.ok_or_else(|| BoxError::from("the registry does not have it"))
+        };
+        let component = self.sandbox.load(&digest, bytes).await.map_err(|error| {
+            tracing::error!(%error, command = %deployment.name, "a command was not loaded");
+            CommandError::Failed("the command could not be loaded".into())
+        })?;
+        self.components.insert(digest, component.clone());
+        Ok(component)
+    }
+
+    /// Runs the component: its answer, or the bytes of its refusal.
+    async fn call(
+        &self,
+        run: &Run<'_>,
+        records: Arc<TransactionRecords>,
+        now_ms: u64,
+    ) -> Result<Result<Bytes, Bytes>, CommandError> {
+        let (request, deployment) = (run.request, run.deployment);
+        let component = self.component(deployment).await?;
+        let context = Context {
+            records,
+            identity: Arc::new(CommandIdentity {
+                tenant: request.tenant.clone(),
+                subject: request.subject.clone(),
+                region: self.region.clone(),
+                node: self.node.clone(),
+            }),
+            log: Arc::new(CommandLog {
+                logs: Arc::clone(&self.logs),
+                tenant: request.tenant.clone(),
+                module: request.command.clone(),
+                node: self.node.clone(),
+                trace_id: run.trace_id.clone(),
+                now_ms,
+            }),
+            config: Arc::new(deployment.config.clone()),
+            grants: deployment.grants,
+            now: Some(UNIX_EPOCH + Duration::from_millis(now_ms)),
+            ..Context::denied()
+        };
+        match component
+            .execute(request.input.to_vec(), context, &deployment.limits)
+            .await
+        {
+            Ok(answer) => Ok(answer.map(Bytes::from).map_err(Bytes::from)),
+            Err(RunError::Overloaded { reason }) => Err(CommandError::Unavailable(reason)),
+            Err(error) => {
+                tracing::warn!(%error, command = %request.command, "a command failed");
+                Err(CommandError::Failed(error.to_string()))
+            }
+        }
+    }
+}
+
+/// The kept answer, for a call with the same input.
+fn repeated(run: &Run<'_>, answer: Answer) -> Result<(Bytes, Position), CommandError> {
+    if answer.input == run.input_digest {
+        Ok((answer.output, answer.position))
+    } else {
+        Err(CommandError::Invalid(
+            "this idempotency key was used with another input".into(),
+        ))
+    }
+}

@@ -1,1 +1,30 @@
-//! In the making.
+//! The edge: pipeline, cache tiers, core link, feed, plugins, admin.
+//!
+//! The way of a request is one `async fn`, [`pipeline::answer`]; everything else is a stage of it, or keeps a stage
+//! supplied (link, feed, deployments, reports), or shows it (admin).
+
+pub mod admin;
+pub mod admission;
+pub mod backoff;
+pub mod cache;
+pub mod chance;
+pub mod config;
+pub mod deployments;
+pub mod edge;
+pub mod error;
+pub mod exchange;
+pub mod feed;
+pub mod figures;
+pub mod files;
+pub mod handler;
+pub mod link;
+pub mod modules;
+pub mod origin;
+pub mod pipeline;
+pub mod plugins;
+pub mod progress;
+pub mod rejoined;
+pub mod reporter;
+pub mod reports;
+pub mod routes;
+pub mod standalone;

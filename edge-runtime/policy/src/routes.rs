@@ -40,11 +40,16 @@ impl RouteTable {
     /// an exact host wins over one of every host, however long the latter's path.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
+        self.routes.get(self.find_index(host, path)?)
+    }
+
+    /// As [`RouteTable::find`]: the route's place in [`RouteTable::routes`].
+    #[must_use]
+    pub fn find_index(&self, host: &str, path: &str) -> Option<usize> {
         let of_host = |host: &str| self.hosts.get(host).and_then(|paths| longest(paths, path));
-        let index = of_host(host)
+        of_host(host)
             .or_else(|| of_host(without_port(host)?))
-            .or_else(|| longest(&self.any_host, path))?;
-        self.routes.get(index)
+            .or_else(|| longest(&self.any_host, path))
     }
 
     /// All routes, in the order given.
@@ -75,7 +80,10 @@ fn longest(paths: &FxHashMap<Box<str>, usize>, path: &str) -> Option<usize> {
         if let Some(index) = paths.get(rest) {
             return Some(*index);
         }
-        rest = trimmed(rest.get(..rest.rfind('/')?)?);
+        let Some(parent) = rest.rfind('/').and_then(|at| rest.get(..at)) else {
+            break;
+        };
+        rest = trimmed(parent);
     }
     paths.get("").copied()
 }

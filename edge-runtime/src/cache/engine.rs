@@ -61,7 +61,9 @@ impl Cache {
     /// # Errors
     /// A bound is not usable, or the directory is not.
     pub async fn open(_config: Config, pop: &PopName) -> Result<Self, Error> {
-        Ok(Self { _name: format!("brink-{pop}").into() })
+        Ok(Self {
+            _name: format!("brink-{pop}").into(),
+        })
     }
 
     /// Looks for a stored answer. Waits for another request's fill of the same key, if there is one.

@@ -49,7 +49,12 @@ impl Fill {
         _dependencies: Dependencies,
         _now: SystemTime,
     ) -> Answer {
-        Answer { head, body, status: CacheStatus::forward(self.reason), revalidate: None }
+        Answer {
+            head,
+            body,
+            status: CacheStatus::forward(self.reason),
+            revalidate: None,
+        }
     }
 
     /// The answer is streamed, too large, or not to be stored. Strips what is for caches alone from its head and sets

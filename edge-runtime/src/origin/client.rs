@@ -24,7 +24,13 @@ impl Origins {
     ///
     /// # Errors
     /// There is no answer; see [`Error::problem`].
-    pub async fn send(&self, origin: &str, _request: Request<Body>) -> Result<Response<Body>, Error> {
-        Err(Error::Origin { origin: origin.to_owned() })
+    pub async fn send(
+        &self,
+        origin: &str,
+        _request: Request<Body>,
+    ) -> Result<Response<Body>, Error> {
+        Err(Error::Origin {
+            origin: origin.to_owned(),
+        })
     }
 }

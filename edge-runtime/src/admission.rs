@@ -1,0 +1,205 @@
+//! The first stage: how much is in flight, which route, which id, and nothing internal from outside.
+
+use crate::{
+    exchange::{Exchange, normal_host, strip_internal},
+    routes::{Entry, Table},
+};
+use brink_listener::{Body, Connection};
+use brink_protocol::{Position, control::POSITION_HEADER, problem::Problem};
+use brink_telemetry::{RequestId, TraceContext};
+use http::{HeaderMap, Method, Request};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+/// Longest `brink-position` that is read, in bytes.
+const POSITION_BYTES_MAX: usize = 8 << 10;
+
+/// Counts what is in flight.
+#[derive(Debug)]
+pub struct Admission {
+    in_flight: AtomicU32,
+    exchanges_max: u32,
+}
+
+/// One exchange in flight; gives its place back when it is dropped.
+#[derive(Debug)]
+pub struct Place<'a>(&'a AtomicU32);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why a request goes no further. The request's id and what is told the client.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The request's name.
+    pub id: RequestId,
+    /// What the client is told.
+    pub problem: Problem,
+    /// `Allow` of a 405.
+    pub allow: Option<&'static str>,
+}
+
+/// Methods that are served. RFC 9110 §9, RFC 5789.
+pub const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+impl Admission {
+    /// Lets `exchanges_max` requests be in flight at a time, from their head to the head of their answer.
+    #[must_use]
+    pub const fn new(exchanges_max: u32) -> Self {
+        Self {
+            in_flight: AtomicU32::new(0),
+            exchanges_max,
+        }
+    }
+
+    /// Requests in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place; none if all are taken.
+    #[must_use]
+    pub fn place(&self) -> Option<Place<'_>> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place(&self.in_flight);
+        (before < self.exchanges_max).then_some(place)
+    }
+
+    /// Takes a request in: gives it a place, an id and a route.
+    ///
+    /// # Errors
+    /// All places are taken (503), there is no route (404), the method is not served (405, 501), the host is not one (400).
+    pub fn admit(
+        &self,
+        table: &Table,
+        request: Request<Body>,
+        connection: Arc<Connection>,
+    ) -> Result<(Exchange, Place<'_>), Box<Refusal>> {
+        let now = SystemTime::now();
+        let id = RequestId::generate();
+        let refused = |problem, allow| Err(Box::new(Refusal { id, problem, allow }));
+        let Some(place) = self.place() else {
+            return refused(overloaded(self.exchanges_max), None);
+        };
+        let (mut head, body) = request.into_parts();
+        if let Err((problem, allow)) = check_method(&head.method) {
+            return refused(problem, allow);
+        }
+        let entry = match find(table, &head.uri) {
+            Ok(entry) => Arc::clone(entry),
+            Err(problem) => return refused(*problem, None),
+        };
+        let session = match session(&head.headers) {
+            Ok(session) => session,
+            Err(problem) => return refused(*problem, None),
+        };
+        strip_internal(&mut head.headers);
+        let parent = TraceContext::from_headers(&head.headers);
+        let exchange = Exchange {
+            id,
+            continues_trace: parent.is_some(),
+            trace: parent.unwrap_or_else(TraceContext::root),
+            connection,
+            entry,
+            head,
+            body,
+            now,
+            began: Instant::now(),
+            caller: None,
+            session,
+            fields_set: Vec::new(),
+            plugins_passed: 0,
+            written: Position::default(),
+            cache: None,
+        };
+        Ok((exchange, place))
+    }
+}
+
+fn overloaded(exchanges_max: u32) -> Problem {
+    Problem::new(
+        503,
+        "overloaded",
+        "The PoP is overloaded",
+        format!("{exchanges_max} requests are in flight, come again in a second"),
+    )
+}
+
+fn check_method(method: &Method) -> Result<(), (Problem, Option<&'static str>)> {
+    match method.as_str() {
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => Ok(()),
+        "PURGE" => Err((
+            Problem::new(
+                405,
+                "purge-method",
+                "PURGE is not served here",
+                "purge through the control API: POST /v1/purges, or `brink purge --url URL`",
+            ),
+            Some(ALLOWED),
+        )),
+        _ => Err((
+            Problem::new(
+                501,
+                "method-unknown",
+                "The method is not known",
+                format!("served are {ALLOWED}"),
+            ),
+            None,
+        )),
+    }
+}
+
+fn find<'a>(table: &'a Table, uri: &http::Uri) -> Result<&'a Arc<Entry>, Box<Problem>> {
+    let authority = uri.authority().map_or("", |a| a.as_str());
+    let Some(host) = normal_host(authority) else {
+        return Err(Box::new(Problem::new(
+            400,
+            "host",
+            "The host is not valid",
+            "it has characters that no host has",
+        )));
+    };
+    table.find(&host, uri.path()).ok_or_else(|| {
+        let path: String = uri.path().chars().take(200).collect();
+        Box::new(Problem::new(
+            404,
+            "no-route",
+            "There is no route",
+            format!("no route leads from host {host} and path {path} to a module or an origin"),
+        ))
+    })
+}
+
+/// The client's session token, `brink-position`. None or one.
+fn session(headers: &HeaderMap) -> Result<Option<Box<Position>>, Box<Problem>> {
+    let mut values = headers.get_all(POSITION_HEADER).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let position = value
+        .to_str()
+        .ok()
+        .filter(|text| values.next().is_none() && text.len() <= POSITION_BYTES_MAX)
+        .and_then(|text| text.parse::<Position>().ok());
+    match position {
+        Some(position) => Ok(Some(Box::new(position)).filter(|p| !p.is_empty())),
+        None => Err(Box::new(Problem::new(
+            400,
+            "position",
+            "The session token is not valid",
+            "brink-position is to be sent back as it was answered",
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+use super::*;
+use crate::routes::DeployedMap;
+use brink_listener::Protocol;
+use brink_protocol::deployment::{
+    DeploymentTable, Route, StaticAnswer, Target, WhenDisconnected, default_tenant,
+};
+
+fn table() -> Table {
+    let route = Route {
+        tenant: default_tenant(),
+        host: Some("example.com".into()),
+        path: "/a".into(),
+        target: Target::Static(StaticAnswer {
+            status: 200,
+            content_type: "text/plain".into(),
+            body: "ok".into(),
+        }),
+        plugins: Vec::new(),
+        when_disconnected: WhenDisconnected::ServeStale,
+    };
+    let source = DeploymentTable {
+        revision: 1,
+        deployments: Vec::new(),
+        routes: vec![route],
+    };
+    Table::new(source, DeployedMap::new())
+}
+
+fn connection() -> Arc<Connection> {
+    Arc::new(Connection {
+        peer: "127.0.0.1:1".parse().unwrap(),
+        local: "127.0.0.1:2".parse().unwrap(),
+        protocol: Protocol::Http1,
+        tls: None,
+    })
+}
+
+fn request(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::empty()).unwrap()
+}
+
+#[test]
+fn requests_are_let_in_or_told_why_not() {
+    let table = table();
+    let admission = Admission::new(1);
+    let no_route = "no route leads from host example.com and path /ab to a module or an origin";
+    for (method, uri, fields, refusal) in [
+        ("GET", "http://example.com/a", vec![], None),
+        ("GET", "http://EXAMPLE.com:80/a/b?c", vec![], None),
+        (
+            "PATCH",
+            "http://example.com/a",
+            vec![("brink-position", "core.1=7")],
+            None,
+        ),
+        (
+            "GET",
+            "http://example.com/ab",
+            vec![],
+            Some((404, no_route)),
+        ),
+        (
+            "GET",
+            "http://other.example/a",
+            vec![],
+            Some((404, "host other.example and path /a")),
+        ),
+        (
+            "PURGE",
+            "http://example.com/a",
+            vec![],
+            Some((405, "POST /v1/purges")),
+        ),
+        (
+            "BREW",
+            "http://example.com/a",
+            vec![],
+            Some((501, "GET, HEAD")),
+        ),
+        (
+            "GET",
+            "http://example.com/a",
+            vec![("brink-position", "x")],
+            Some((400, "sent back")),
+        ),
+        (
+            "GET",
+            "http://example.com/a",
+            vec![("brink-position", "a.1=1"), ("brink-position", "a.1=2")],
+            Some((400, "sent back")),
+        ),
+    ] {
+        let admitted = admission.admit(&table, request(method, uri, &fields), connection());
+        match (admitted, refusal) {
+            (Ok(_), None) => {}
+            (Err(actual), Some((status, text))) => {
+                assert_eq!(actual.problem.status, status, "{method} {uri}");
+                let detail = actual.problem.detail.unwrap();
+                assert!(detail.contains(text), "{method} {uri}: {detail}");
+                assert_eq!(actual.allow.is_some(), status == 405);
+            }
+            (actual, expected) => panic!("{method} {uri}: {:?} {expected:?}", actual.is_ok()),
+        }
+        assert_eq!(admission.in_flight(), 0, "every place is given back");
+    }
+}
+
+#[test]
+fn internal_fields_of_clients_are_taken_off() {
+    let table = table();
+    let fields = [
+        ("brink-subject", "root"),
+        ("brink-position", "core.1=7"),
+        ("accept", "*/*"),
+    ];
+    let admission = Admission::new(1);
+    let request = request("GET", "http://example.com/a", &fields);
+    let Ok((exchange, _place)) = admission.admit(&table, request, connection()) else {
+        panic!("it is let in");
+    };
+    assert_eq!(exchange.head.headers.len(), 1);
+    assert_eq!(exchange.session.unwrap().to_string(), "core.1=7");
+    assert!(exchange.caller.is_none());
+}
+
+#[test]
+fn one_more_than_may_be_in_flight_is_refused() {
+    let table = table();
+    let admission = Admission::new(2);
+    let admit = || {
+        admission.admit(
+            &table,
+            request("GET", "http://example.com/a", &[]),
+            connection(),
+        )
+    };
+    let first = admit().map_err(|r| r.problem).unwrap();
+    let _second = admit().map_err(|r| r.problem).unwrap();
+    assert_eq!(admit().map(|_| ()).unwrap_err().problem.status, 503);
+    assert_eq!(admission.in_flight(), 2);
+    drop(first);
+    assert!(admit().is_ok());
+}
+
+#[test]
+fn a_trace_goes_on_or_begins_with_the_request() {
+    let table = table();
+    let admission = Admission::new(1);
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (fields, sampled) in [(vec![("traceparent", parent)], true), (vec![], false)] {
+        let request = request("GET", "http://example.com/a", &fields);
+        let Ok((exchange, _place)) = admission.admit(&table, request, connection()) else {
+            panic!("it is let in");
+        };
+        assert_eq!(exchange.trace.is_sampled(), sampled);
+        assert_eq!(exchange.trace.to_string() == parent, sampled);
+    }
+}

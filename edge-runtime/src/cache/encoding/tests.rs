@@ -1,0 +1,84 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+use super::*;
+use std::time::{Duration, SystemTime};
+
+fn entry(body: &'static [u8]) -> Slot {
+    let mut headers = HeaderMap::new();
+    headers.append("content-type", "text/plain".parse().unwrap());
+    headers.append("set-cookie", "a=1".parse().unwrap());
+    headers.append("set-cookie", "b=2".parse().unwrap());
+    headers.append("cache-status", "origin; hit".parse().unwrap());
+    Slot::Answer(Arc::new(Stored::new(Parts {
+        generation: 7,
+        status: StatusCode::OK,
+        headers,
+        body: body.into(),
+        lifetime: Lifetime::fresh_for(60),
+        initial_age: 3,
+        received: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        tags: [1, 2, u64::MAX].into(),
+        index: 42,
+        position: Arc::new("core-1.1=5".parse().unwrap()),
+        described: "name:a".into(),
+    })))
+}
+
+fn bytes(slot: &Slot) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    slot.encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn answer(slot: &Slot) -> &Stored {
+    match slot {
+        Slot::Answer(stored) => stored,
+        Slot::Variants(_) => panic!("a list of variants"),
+    }
+}
+
+#[test]
+fn there_and_back() {
+    let slot = entry(b"hello");
+    let again = Slot::decode(&mut bytes(&slot).as_slice()).unwrap();
+    let (one, other) = (answer(&slot), answer(&again));
+    assert_eq!(one.headers, other.headers);
+    assert_eq!(one.upstream_status, other.upstream_status);
+    assert_eq!(other.upstream_status.as_ref().unwrap(), "origin; hit");
+    assert_eq!((one.status, &one.body, one.lifetime), (other.status, &other.body, other.lifetime));
+    assert_eq!((one.received, one.initial_age, one.generation), (other.received, other.initial_age, other.generation));
+    assert_eq!((&one.tags, one.index, &one.position), (&other.tags, other.index, &other.position));
+    assert_ne!(one.id, other.id);
+    assert!(bytes(&slot).len() <= slot.estimated_size());
+
+    let variant = Variant { fields: vec!["accept".parse().unwrap()], selection: "accept: a\n".into() };
+    let list = Slot::Variants(Arc::new(vec![variant.clone()]));
+    match Slot::decode(&mut bytes(&list).as_slice()).unwrap() {
+        Slot::Variants(again) => assert_eq!(*again, [variant]),
+        Slot::Answer(_) => panic!("an answer"),
+    }
+
+    let key = Key(CacheKey::from_text("t\nhttps\nh\n/é".into()));
+    let mut encoded = Vec::new();
+    key.encode(&mut encoded).unwrap();
+    assert_eq!(Key::decode(&mut encoded.as_slice()).unwrap(), key);
+    assert!(Key::decode(&mut &[0xff, 0xfe][..]).is_err());
+    assert!(Key::decode(&mut vec![b'a'; FULL_KEY_BYTES_MAX + 1].as_slice()).is_err());
+}
+
+#[test]
+fn cut_or_changed_anywhere_it_is_refused_or_read_but_never_panics() {
+    let whole = bytes(&entry(b"hello"));
+    for end in 0..whole.len() {
+        assert!(Slot::decode(&mut &whole[..end]).is_err(), "cut at {end}");
+    }
+    for at in 0..whole.len() {
+        for bit in 0..8 {
+            let mut changed = whole.clone();
+            changed[at] ^= 1 << bit;
+            let _ = Slot::decode(&mut changed.as_slice());
+        }
+    }
+    let mut huge = MAGIC.to_le_bytes().to_vec();
+    huge.extend([0xff; 8]);
+    assert!(Slot::decode(&mut huge.as_slice()).is_err());
+}

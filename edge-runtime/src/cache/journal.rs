@@ -1,0 +1,217 @@
+//! The journal: which changes were applied, on disk, so that the disk tier can be trusted after a restart.
+//!
+//! One file, `journal`: a snapshot, then one record for each change, each in a frame of length, checksum and postcard.
+//! A record is written before the change takes effect, and not synced: the system's cache outlives the program's death
+//! (`kill -9`), and what a power failure takes away is not missed, for this reason:
+//!
+//! - The *position* is what the records that can still be read amount to. The feed is resumed from there, and sends
+//!   again whatever the lost records said.
+//! - An entry of the disk tier carries the apply index at which its fill started. If that is beyond the last index of
+//!   the readable journal, the entry was made in a time whose changes nobody can tell, and their indexes might be given
+//!   to others now. So reading leaves a *gap* of 2³² indexes (no lost tail is longer) in which nothing is vouched for;
+//!   the gap is remembered for as long as such entries could exist.
+//! - An entry before that is held against all changes that came after it: those up to the last index stand in the
+//!   journal, the others come again.
+//! - A journal that is missing, or whose snapshot cannot be read, vouches for nothing: it begins anew with another
+//!   *generation*, and entries of other generations are refused.
+//!
+//! The file is written anew, beside itself and then renamed, when it is opened and when its records outgrow their bound.
+
+use super::Error;
+use brink_policy::coherence::{LastChanges, Snapshot, TagHash, Touch};
+use brink_protocol::{OriginId, Position};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    fs::{self, File, OpenOptions},
+    hash::{DefaultHasher, Hasher},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+/// Version of the format.
+const VERSION: u32 = 1;
+/// Largest record, in bytes; the largest snapshot that a configuration allows is below it.
+const RECORD_BYTES_MAX: usize = 256 << 20;
+/// When the records after the snapshot are more, in bytes, the file is written anew.
+const RECORDS_BYTES_MAX: u64 = 32 << 20;
+/// Indexes left out when a journal is read: more than any lost tail had.
+pub(super) const GAP: u64 = 1 << 32;
+/// Bytes before a record: length and checksum.
+const FRAME_BYTES: usize = 12;
+
+/// The first record.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    version: u32,
+    generation: u64,
+    position: Position,
+    changes: Snapshot,
+}
+
+/// A record after it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Record {
+    /// A change of the feed.
+    Change { origin: OriginId, sequence: u64, tags: Vec<TagHash>, soft: bool },
+    /// An invalidation by this PoP itself.
+    Local { tags: Vec<TagHash> },
+    /// Everything was dropped.
+    EndAll { position: Position },
+}
+
+/// What a readable journal amounts to.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    /// Entries of others are refused.
+    pub(super) generation: u64,
+    /// Where the feed is to be resumed.
+    pub(super) position: Position,
+    /// The last changes; the next index lies beyond the gap.
+    pub(super) changes: LastChanges,
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+    generation: u64,
+    records_bytes: u64,
+    buffer: Vec<u8>,
+}
+
+/// Reads the journal in `dir`; none if there is none that can be read from its beginning.
+pub(super) fn recover(dir: &Path, tags_max: usize) -> Option<Recovered> {
+    let mut bytes = Vec::new();
+    let file = File::open(dir.join("journal")).ok()?;
+    file.take((RECORD_BYTES_MAX as u64).saturating_add(2 * RECORDS_BYTES_MAX)).read_to_end(&mut bytes).ok()?;
+    read(&bytes, tags_max)
+}
+
+fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
+    let mut rest = bytes;
+    let head: Head = take(&mut rest)?;
+    if head.version != VERSION {
+        return None;
+    }
+    let mut changes = LastChanges::from_snapshot(head.changes, tags_max);
+    let mut position = head.position;
+    while let Some(record) = take(&mut rest) {
+        match record {
+            Record::Change { origin, sequence, tags, soft } => {
+                changes.apply(&Touch { tags, soft });
+                position.advance(&origin, sequence);
+            }
+            Record::Local { tags } => {
+                changes.apply(&Touch { tags, soft: false });
+            }
+            Record::EndAll { position: start } => {
+                changes.end_all();
+                position = start;
+            }
+        }
+    }
+    changes.leave_gap(GAP);
+    Some(Recovered { generation: head.generation, position, changes })
+}
+
+/// The next record; none at the end, and none from the first on that is torn or changed.
+fn take<T: DeserializeOwned>(rest: &mut &[u8]) -> Option<T> {
+    let (frame, after) = rest.split_at_checked(FRAME_BYTES)?;
+    let (length, sum) = frame.split_at_checked(4)?;
+    let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
+    let (record, after) = after.split_at_checked(length)?;
+    if checksum(record) != u64::from_le_bytes(sum.try_into().ok()?) {
+        return None;
+    }
+    *rest = after;
+    postcard::from_bytes(record).ok()
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Appends `record` as a frame.
+fn put<T: Serialize>(buffer: &mut Vec<u8>, record: &T) -> io::Result<()> {
+    let start = buffer.len();
+    buffer.extend([0; FRAME_BYTES]);
+    postcard::to_io(record, &mut *buffer).map_err(io::Error::other)?;
+    let Some((frame, body)) = buffer.get_mut(start..).and_then(|frame| frame.split_at_mut_checked(FRAME_BYTES)) else {
+        return Err(io::Error::other("a frame without its head"));
+    };
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let sum = checksum(body).to_le_bytes();
+    for (place, byte) in frame.iter_mut().zip(length.to_le_bytes().into_iter().chain(sum)) {
+        *place = byte;
+    }
+    Ok(())
+}
+
+impl Journal {
+    /// Begins a journal in `dir` with what is known now, in the place of the one there, and syncs it.
+    pub(super) fn begin(
+        dir: &Path,
+        generation: u64,
+        position: &Position,
+        changes: &LastChanges,
+    ) -> Result<Self, Error> {
+        let path = dir.join("journal");
+        let failed = |source| Error::File { action: "write", path: path.clone(), source };
+        let file = write_anew(&path, generation, position, changes).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        if let Ok(dir) = File::open(dir) {
+            dir.sync_all().map_err(failed)?;
+        }
+        Ok(Self { path, file, generation, records_bytes: 0, buffer: Vec::new() })
+    }
+
+    /// Notes a change of the feed.
+    pub(super) fn change(&mut self, origin: &OriginId, sequence: u64, touch: &Touch) -> io::Result<()> {
+        let (tags, soft) = (touch.tags.clone(), touch.soft);
+        self.append(&Record::Change { origin: origin.clone(), sequence, tags, soft })
+    }
+
+    /// Notes an invalidation of our own.
+    pub(super) fn local(&mut self, tags: &[TagHash]) -> io::Result<()> {
+        self.append(&Record::Local { tags: tags.to_vec() })
+    }
+
+    /// Notes that everything was dropped.
+    pub(super) fn end_all(&mut self, position: &Position) -> io::Result<()> {
+        self.append(&Record::EndAll { position: position.clone() })
+    }
+
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        self.buffer.clear();
+        put(&mut self.buffer, record)?;
+        self.records_bytes += self.buffer.len() as u64;
+        self.file.write_all(&self.buffer)
+    }
+
+    /// Writes the file anew if its records have outgrown their bound.
+    pub(super) fn compact_if_due(&mut self, position: &Position, changes: &LastChanges) -> io::Result<()> {
+        if self.records_bytes > RECORDS_BYTES_MAX {
+            self.file = write_anew(&self.path, self.generation, position, changes)?;
+            self.records_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Writes beside `path`, then renames; gives the file, ready to be appended to.
+fn write_anew(path: &Path, generation: u64, position: &Position, changes: &LastChanges) -> io::Result<File> {
+    let beside = path.with_extension("new");
+    let mut bytes = Vec::new();
+    let position = position.clone();
+    put(&mut bytes, &Head { version: VERSION, generation, position, changes: changes.snapshot() })?;
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&beside)?;
+    file.write_all(&bytes)?;
+    fs::rename(&beside, path)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

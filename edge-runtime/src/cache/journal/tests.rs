@@ -1,0 +1,102 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+use super::*;
+use brink_policy::coherence::Verdict;
+
+const TAGS_MAX: usize = 100;
+
+fn touch(tag: TagHash) -> Touch {
+    Touch { tags: vec![tag], soft: false }
+}
+
+/// A journal in which change `n` of one origin touched tag `n`, and the state after each.
+fn written(dir: &Path, changes_count: u64) -> Vec<u8> {
+    let origin: OriginId = "core-1.1".parse().unwrap();
+    let mut changes = LastChanges::new(TAGS_MAX);
+    let mut position = Position::default();
+    let mut journal = Journal::begin(dir, 9, &position, &changes).unwrap();
+    for n in 1..=changes_count {
+        journal.change(&origin, n, &touch(n)).unwrap();
+        changes.apply(&touch(n));
+        position.advance(&origin, n);
+    }
+    fs::read(dir.join("journal")).unwrap()
+}
+
+#[test]
+fn cut_at_every_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = written(dir.path(), 5);
+    let origin: OriginId = "core-1.1".parse().unwrap();
+    let mut lengths = Vec::new();
+    for end in 0..=whole.len() {
+        let Some(recovered) = read(&whole[..end], TAGS_MAX) else {
+            assert!(lengths.is_empty(), "readable before, not at {end}");
+            continue;
+        };
+        let last = recovered.position.get(&origin);
+        lengths.push(last);
+        assert_eq!(recovered.generation, 9);
+        assert_eq!(recovered.changes.index(), last + GAP);
+        for index in 0..=6 {
+            for tag in 1..=6 {
+                let verdict = recovered.changes.verdict(&[tag], index);
+                let expected = match (index, tag) {
+                    // Made after the last change that is still known: nobody knows what came before it.
+                    (index, _) if index > last => Verdict::Unknown,
+                    (index, tag) if tag <= last && tag > index => Verdict::Ended,
+                    _ => Verdict::Valid,
+                };
+                assert_eq!(verdict, expected, "cut at {end}, index {index}, tag {tag}");
+            }
+        }
+    }
+    assert!(lengths.is_sorted());
+    assert_eq!((lengths.first(), lengths.last()), (Some(&0), Some(&5)));
+}
+
+#[test]
+fn changed_at_every_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = written(dir.path(), 3);
+    let origin: OriginId = "core-1.1".parse().unwrap();
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x10;
+        if let Some(recovered) = read(&changed, TAGS_MAX) {
+            assert!(recovered.position.get(&origin) < 3, "byte {at} is part of a record");
+            assert_eq!(recovered.generation, 9);
+        }
+    }
+}
+
+#[test]
+fn goes_on_after_being_read_and_compacted() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 3);
+    let origin: OriginId = "core-1.1".parse().unwrap();
+    let Recovered { generation, mut position, mut changes } = recover(dir.path(), TAGS_MAX).unwrap();
+    let mut journal = Journal::begin(dir.path(), generation, &position, &changes).unwrap();
+    journal.change(&origin, 4, &touch(4)).unwrap();
+    changes.apply(&touch(4));
+    position.advance(&origin, 4);
+    journal.records_bytes = RECORDS_BYTES_MAX + 1;
+    journal.compact_if_due(&position, &changes).unwrap();
+    assert_eq!(journal.records_bytes, 0);
+    journal.local(&[77]).unwrap();
+    journal.end_all(&"core-2.1=8".parse().unwrap()).unwrap();
+    journal.change(&origin, 5, &touch(5)).unwrap();
+    let again = recover(dir.path(), TAGS_MAX).unwrap();
+    assert_eq!(again.position.to_string(), "core-1.1=5,core-2.1=8");
+    assert_eq!(again.changes.index(), 3 + GAP + 1 + 1 + 1 + 1 + GAP);
+    assert_eq!(again.changes.verdict(&[1], 3), Verdict::Unknown, "everything was dropped after it");
+}
+
+#[test]
+fn none_or_another_format_vouches_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(recover(dir.path(), TAGS_MAX).is_none());
+    for content in [&b""[..], b"x", &[0; 64], &[0xff; 64]] {
+        fs::write(dir.path().join("journal"), content).unwrap();
+        assert!(recover(dir.path(), TAGS_MAX).is_none());
+    }
+}

@@ -1,0 +1,257 @@
+//! Puts an edge together from its settings, runs it, and ends it.
+
+use crate::{
+    admin::{Admin, Render, View, unready},
+    admission::Admission,
+    cache::Cache,
+    config::Settings,
+    deployments::Deployments,
+    error::Error,
+    feed::Feed,
+    figures::{Red, Sums},
+    files,
+    link::Link,
+    modules::{Guarded, Platform, Store},
+    origin::Origins,
+    pipeline::{Edge, Front},
+    progress::Progress,
+    reporter::Reporter,
+    reports::Reports,
+    routes::Table,
+};
+use arc_swap::ArcSwap;
+use brink_listener::Listener;
+use brink_sandbox::Sandbox;
+use serde_json::json;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Time for the cache and the tasks to end after the listener has drained.
+const CLOSE_MAX: Duration = Duration::from_millis(1500);
+/// How often it is looked whether the edge is ready, until it is.
+const READY_LOOK: Duration = Duration::from_millis(20);
+
+/// An edge that is bound and put together, and not serving yet.
+pub struct Assembled {
+    listener: Listener,
+    admin: Option<Admin>,
+    view: View,
+    reports: Arc<Reports>,
+    deployments: Option<Deployments>,
+    has_tls: bool,
+}
+
+impl Assembled {
+    /// Opens the cache, binds the addresses, and takes up the deployments that were kept on disk. Nothing is served,
+    /// and the core is not asked, until [`Assembled::run`].
+    ///
+    /// # Errors
+    /// A directory, address, certificate or value that cannot be used.
+    pub async fn new(settings: Settings, render: Render) -> Result<Self, Error> {
+        if let Some(data) = &settings.data {
+            files::make_dir(data)?;
+        }
+        let has_tls = settings.listener.tls.is_some();
+        let listener = Listener::bind(settings.listener).await?;
+        let admin = match settings.admin {
+            Some(address) => Some(Admin::bind(address).await?),
+            None => None,
+        };
+        let exports_spans = settings.telemetry.otlp_endpoint.is_some();
+        let cache = Cache::open(settings.cache, &settings.pop).await?;
+        let link = settings.core.map(Link::new).transpose()?;
+        let progress = Arc::new(Progress::default());
+        let reports = Arc::new(Reports::default());
+        let sums = Arc::new(Sums::default());
+        let table = Arc::new(ArcSwap::from_pointee(Table::default()));
+        let egress =
+            Guarded::new(&settings.egress_allow).map_err(|e| Error::Egress(e.to_string()))?;
+        let platform = Arc::new(Platform {
+            pop: settings.pop.clone(),
+            link: link.clone(),
+            cache: cache.clone(),
+            progress: Arc::clone(&progress),
+            reports: Arc::clone(&reports),
+            egress,
+        });
+        let deployments = match &link {
+            None => None,
+            Some(link) => {
+                let dir = settings.data.as_ref().map(|data| data.join("components"));
+                let deployments = Deployments {
+                    pop: settings.pop.clone(),
+                    sandbox: Sandbox::new(settings.sandbox)?,
+                    store: Store::new(dir, Some(link.clone()))?,
+                    table: Arc::clone(&table),
+                    cache: cache.clone(),
+                    progress: Arc::clone(&progress),
+                    reports: Arc::clone(&reports),
+                    file: settings.data.as_ref().map(|data| data.join("deployments")),
+                };
+                deployments.restore().await;
+                Some(deployments)
+            }
+        };
+        let edge = Arc::new(Edge {
+            admission: Admission::new(settings.exchanges_max),
+            table,
+            cache: cache.clone(),
+            origins: Origins::new(settings.origin)?,
+            platform,
+            sums: Arc::clone(&sums),
+            unrouted: Red::register("none"),
+            access_log: settings.access_log,
+            exports_spans,
+        });
+        let view = View {
+            pop: settings.pop,
+            edge,
+            cache,
+            progress,
+            link,
+            sums,
+            render,
+        };
+        Ok(Self {
+            listener,
+            admin,
+            view,
+            reports,
+            deployments,
+            has_tls,
+        })
+    }
+
+    /// The table that answers requests: for edges that get it from elsewhere than a core.
+    #[must_use]
+    pub fn table(&self) -> &ArcSwap<Table> {
+        &self.view.edge.table
+    }
+
+    /// Where clients come in and operators look in: `url`, `h3` and `admin`.
+    #[must_use]
+    pub fn addresses(&self) -> serde_json::Value {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        let url = |scheme: &str, address: std::net::SocketAddr| format!("{scheme}://{address}");
+        json!({
+            "url": self.listener.tcp_addr().map(|address| url(scheme, address)),
+            "h3": self.listener.quic_addr().map(|address| url("https", address)),
+            "admin": self.admin.as_ref().map(|admin| url("http", admin.address())),
+        })
+    }
+
+    /// Serves until `stop`, then drains and ends, within 5 s in all. `ready_file` is written when everything answers.
+    ///
+    /// # Errors
+    /// The cache could not be closed: what was under way to disk may be missing there.
+    pub async fn run(
+        self,
+        stop: CancellationToken,
+        ready_file: Option<PathBuf>,
+    ) -> Result<(), Error> {
+        let addresses = self.addresses();
+        let Self {
+            listener,
+            admin,
+            view,
+            reports,
+            deployments,
+            has_tls: _,
+        } = self;
+        // Clients are drained first; what serves them goes on until then.
+        let background = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        if let Some(admin) = admin {
+            tasks.spawn(admin.serve(view.clone(), background.clone()));
+        }
+        if let (Some(link), Some(deployments)) = (view.link.clone(), deployments) {
+            follow_core(&tasks, &view, link, reports, deployments, &background);
+        }
+        tasks.spawn(tell_ready(
+            view.clone(),
+            addresses,
+            ready_file,
+            background.clone(),
+        ));
+        let front = Arc::new(Front(Arc::clone(&view.edge)));
+        listener.serve(front, stop).await;
+        background.cancel();
+        tasks.close();
+        let closing = async {
+            tasks.wait().await;
+            view.cache.close().await
+        };
+        match tokio::time::timeout(CLOSE_MAX, closing).await {
+            Ok(closed) => closed.map_err(Error::from),
+            Err(_) => {
+                tracing::warn!("the cache did not close in time");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn follow_core(
+    tasks: &TaskTracker,
+    view: &View,
+    link: Link,
+    reports: Arc<Reports>,
+    deployments: Deployments,
+    stop: &CancellationToken,
+) {
+    let feed = Feed {
+        pop: view.pop.clone(),
+        link: link.clone(),
+        cache: view.cache.clone(),
+        progress: Arc::clone(&view.progress),
+        reports: Arc::clone(&reports),
+    };
+    let reporter = Reporter {
+        pop: view.pop.clone(),
+        link: link.clone(),
+        cache: view.cache.clone(),
+        progress: Arc::clone(&view.progress),
+        reports,
+        sums: Arc::clone(&view.sums),
+    };
+    let (maintained, stop) = (link.clone(), stop.clone());
+    let token = stop.clone();
+    tasks.spawn(async move { maintained.maintain(token).await });
+    let token = stop.clone();
+    tasks.spawn(async move { feed.follow(token).await });
+    let token = stop.clone();
+    tasks.spawn(async move { reporter.run(token).await });
+    tasks.spawn(async move { deployments.follow(&link, stop).await });
+}
+
+/// Says once that the edge is ready, in the log and in `ready_file`.
+async fn tell_ready(
+    view: View,
+    addresses: serde_json::Value,
+    ready_file: Option<PathBuf>,
+    stop: CancellationToken,
+) {
+    let ready = async {
+        while unready(&view).is_some() {
+            tokio::time::sleep(READY_LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => return,
+        () = ready => {}
+    }
+    tracing::info!(%addresses, "ready");
+    if let Some(path) = ready_file
+        && let Err(error) = write_ready(&path, &addresses)
+    {
+        tracing::error!(%error, "the ready file could not be written");
+    }
+}
+
+fn write_ready(path: &Path, addresses: &serde_json::Value) -> Result<(), Error> {
+    files::replace(path, format!("{addresses}\n").as_bytes())
+}

@@ -1,0 +1,250 @@
+//! One request on its way through the stages.
+
+use crate::routes::Entry;
+use brink_listener::{Body, Connection};
+use brink_policy::cache_status::CacheStatus;
+use brink_protocol::{Position, TenantName, control::POSITION_HEADER, problem::Problem};
+use brink_telemetry::{RequestId, TraceContext};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    request::Parts,
+};
+use http_body::Body as _;
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+/// The field that names a request in answers, problem documents and logs.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Prefix of fields that mean something between parts of the platform; clients cannot send them.
+pub const INTERNAL_PREFIX: &str = "brink-";
+
+/// The authenticated caller, as a plugin found it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// Who.
+    pub subject: Option<String>,
+    /// What is known of it.
+    pub claims: Vec<(String, String)>,
+}
+
+/// The value that travels: what is known of a request, and what the stages found out on its way.
+pub struct Exchange {
+    /// The request's name.
+    pub id: RequestId,
+    /// Where it stands in its trace; what it causes is a child of this.
+    pub trace: TraceContext,
+    /// The trace is the client's, not one begun here.
+    pub continues_trace: bool,
+    /// How it came.
+    pub connection: Arc<Connection>,
+    /// Where it goes.
+    pub entry: Arc<Entry>,
+    /// Its head, as plugins left it. The URI has scheme and authority.
+    pub head: Parts,
+    /// Its body, until a stage takes it.
+    pub body: Body,
+    /// When it arrived.
+    pub now: SystemTime,
+    /// When it arrived, to measure from.
+    pub began: Instant,
+    /// Who sends it, if a plugin said so.
+    pub caller: Option<Arc<Caller>>,
+    /// The client's session token: it has seen this much and must not see less (coherence.md, P4).
+    pub session: Option<Box<Position>>,
+    /// Fields that plugins set: the answer depends on them, so they join its `Vary`.
+    pub fields_set: Vec<HeaderName>,
+    /// How many plugins have seen the request.
+    pub plugins_passed: usize,
+    /// What was written on its behalf is in the log at this position.
+    pub written: Position,
+    /// What the cache did.
+    pub cache: Option<CacheStatus>,
+}
+
+impl Exchange {
+    /// Whose route it is.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantName {
+        &self.entry.route.tenant
+    }
+
+    /// `host[:port]` in the form of [`brink_protocol::purge::normal_host`].
+    #[must_use]
+    pub fn host(&self) -> Cow<'_, str> {
+        let authority = self.head.uri.authority().map_or("", |a| a.as_str());
+        normal_host(authority).unwrap_or(Cow::Borrowed(""))
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.head.uri.scheme_str().unwrap_or("http")
+    }
+
+    /// The target, beginning with `/`.
+    #[must_use]
+    pub fn path_and_query(&self) -> &str {
+        self.head.uri.path_and_query().map_or("/", |p| p.as_str())
+    }
+
+    /// Tells who answers next which request and trace this is.
+    pub fn mark_forwarded(&mut self) {
+        self.trace.inject(&mut self.head.headers);
+        name(self.id, &mut self.head.headers);
+    }
+
+    /// A problem document that names this request.
+    #[must_use]
+    pub fn problem(&self, problem: Problem) -> Response<Body> {
+        problem_response(problem.with_instance(self.id.to_string()))
+    }
+
+    /// The last touch before the answer leaves: its id, the position of what was written, no body for `HEAD`.
+    #[must_use]
+    pub fn close(&self, mut response: Response<Body>) -> Response<Body> {
+        name(self.id, response.headers_mut());
+        if !self.written.is_empty()
+            && let Ok(position) = HeaderValue::from_str(&self.written.to_string())
+        {
+            let name = HeaderName::from_static(POSITION_HEADER);
+            response.headers_mut().insert(name, position);
+        }
+        if self.head.method == Method::HEAD {
+            without_body(response)
+        } else {
+            response
+        }
+    }
+}
+
+/// Names the request in the fields of a message.
+pub fn name(id: RequestId, headers: &mut HeaderMap) {
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// RFC 9110 §9.3.2: the fields of what `GET` would answer, and no body.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact()
+        && length > 0
+        && !head.headers.contains_key(CONTENT_LENGTH)
+    {
+        head.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(head, Body::empty())
+}
+
+/// A problem document as a response. RFC 9457 §3.
+#[must_use]
+pub fn problem_response(problem: Problem) -> Response<Body> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(Body::from(problem.to_json()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(brink_protocol::problem::MEDIA_TYPE),
+    );
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// As [`brink_protocol::purge::normal_host`], without a copy where the text is in that form already.
+#[must_use]
+pub fn normal_host(authority: &str) -> Option<Cow<'_, str>> {
+    let is_normal = !authority.is_empty()
+        && authority.len() <= 255
+        && authority
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_:[]".contains(&b))
+        && !authority.ends_with(":443")
+        && !authority.ends_with(":80");
+    if is_normal {
+        return Some(Cow::Borrowed(authority));
+    }
+    brink_protocol::purge::normal_host(authority)
+        .ok()
+        .map(Cow::Owned)
+}
+
+/// Takes off the fields that only the platform may set. RFC 9110 §7.6.1's hop-by-hop fields are the cache's and the
+/// origin client's to deal with.
+pub fn strip_internal(headers: &mut HeaderMap) {
+    let is_internal = |name: &HeaderName| name.as_str().starts_with(INTERNAL_PREFIX);
+    if !headers.keys().any(is_internal) {
+        return;
+    }
+    let internal: Vec<HeaderName> = headers.keys().filter(|n| is_internal(n)).cloned().collect();
+    for name in internal {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn hosts_are_normal_with_and_without_a_copy() {
+        for (authority, normal, is_copy) in [
+            ("example.com", Some("example.com"), false),
+            ("127.0.0.1:8080", Some("127.0.0.1:8080"), false),
+            ("[::1]:8443", Some("[::1]:8443"), false),
+            ("Example.com", Some("example.com"), true),
+            ("example.com:443", Some("example.com"), true),
+            ("example.com:80", Some("example.com"), true),
+            ("", None, false),
+            ("a%b", None, false),
+        ] {
+            let found = normal_host(authority);
+            assert_eq!(found.as_deref(), normal, "{authority}");
+            assert_eq!(matches!(found, Some(Cow::Owned(_))), is_copy, "{authority}");
+            let theirs = brink_protocol::purge::normal_host(authority).ok();
+            assert_eq!(theirs.as_deref(), normal, "{authority}");
+        }
+    }
+
+    #[test]
+    fn internal_fields_leave() {
+        let mut headers = HeaderMap::new();
+        for name in ["brink-subject", "brink-position", "accept", "x-brink"] {
+            headers.append(name, HeaderValue::from_static("1"));
+            headers.append(name, HeaderValue::from_static("2"));
+        }
+        strip_internal(&mut headers);
+        let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["accept", "x-brink"]);
+    }
+
+    #[test]
+    fn problems_are_documents_that_no_cache_keeps() {
+        let response = problem_response(Problem::new(503, "overloaded", "t", "d"));
+        assert_eq!(response.status(), 503);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["retry-after"], "1");
+        let length = response.body().size_hint().exact().unwrap();
+        let head = without_body(response);
+        assert_eq!(
+            head.headers()["content-length"],
+            length.to_string().as_str()
+        );
+        assert_eq!(head.body().size_hint().exact(), Some(0));
+    }
+}

@@ -1,0 +1,54 @@
+//! `brink:platform/commands` over the core link.
+
+use super::run::Run;
+use crate::link::LinkError;
+use async_trait::async_trait;
+use brink_protocol::link::{CommandAnswer, CommandError, CommandRequest, path};
+use brink_sandbox::{CommandCall, Commands};
+
+#[async_trait]
+impl Commands for Run {
+    async fn execute(&self, call: CommandCall) -> Result<Vec<u8>, CommandError> {
+        let link = self.link().map_err(CommandError::Denied)?;
+        {
+            // What the command read at the core has no tag here.
+            let mut collected = self.note();
+            collected.unnamed = true;
+        }
+        let request = CommandRequest {
+            tenant: self.tenant.clone(),
+            caller: self.module.clone(),
+            subject: self.caller.as_ref().and_then(|c| c.subject.clone()),
+            command: call.command,
+            collection: call.collection,
+            partition: call.partition,
+            input: call.input,
+            idempotency_key: call.idempotency_key,
+        };
+        let trace = Some(&self.trace);
+        // With a key the core executes it once, however often it is asked.
+        let asked = if request.idempotency_key.is_some() {
+            link.call_again(path::COMMANDS, &request, trace).await
+        } else {
+            link.call(path::COMMANDS, &request, trace).await
+        };
+        let answer: CommandAnswer = asked.map_err(|error| {
+            self.note().core_away |= error.is_passing();
+            match error {
+                LinkError::Refused {
+                    status: 400,
+                    detail,
+                } => CommandError::Invalid(detail),
+                LinkError::Refused {
+                    status: 401 | 403 | 404,
+                    detail,
+                } => CommandError::Denied(detail),
+                error => CommandError::Unavailable(error.to_string()),
+            }
+        })?;
+        if answer.outcome.is_ok() {
+            self.note().written.merge(&answer.position);
+        }
+        answer.outcome.map(|output| output.to_vec())
+    }
+}

@@ -1,7 +1,6 @@
 //! `Cache-Status`: RFC 9211.
 
 use ::http::HeaderValue;
-use std::fmt;
 
 /// Why a request went forward. RFC 9211 §2.2, with the reasons of our own told apart in `detail`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,41 +91,80 @@ impl CacheStatus {
         matches!(self.outcome, Outcome::Hit)
     }
 
-    /// As a field value; `cache` is the name that this cache gives itself, a token such as `brink-ams`.
+    /// As a field value; `cache` is the name that this cache gives itself, a token of at most 80 bytes such as
+    /// `brink-ams`. Costs one allocation.
     #[must_use]
     pub fn to_value(&self, cache: &str) -> Option<HeaderValue> {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(cache.len() + 48);
-        text.push_str(cache);
+        let mut line = Line {
+            bytes: [0; LINE_BYTES_MAX],
+            length: 0,
+        };
+        line.push(cache);
         match self.outcome {
-            Outcome::Hit => text.push_str("; hit"),
+            Outcome::Hit => line.push("; hit"),
             Outcome::Forward {
                 reason,
                 status,
                 stored,
                 collapsed,
             } => {
-                text.push_str("; fwd=");
-                text.push_str(reason.as_str());
+                line.push("; fwd=");
+                line.push(reason.as_str());
                 if let Some(status) = status {
-                    let _ = write!(text, "; fwd-status={status}");
+                    line.push("; fwd-status=");
+                    line.push_number(status.into());
                 }
                 if stored {
-                    text.push_str("; stored");
+                    line.push("; stored");
                 }
                 if collapsed {
-                    text.push_str("; collapsed");
+                    line.push("; collapsed");
                 }
             }
         }
         if let Some(ttl) = self.ttl_seconds {
-            let _ = write!(text, "; ttl={ttl}");
+            line.push(if ttl < 0 { "; ttl=-" } else { "; ttl=" });
+            line.push_number(ttl.unsigned_abs());
         }
         if let Some(detail) = self.detail {
-            text.push_str("; detail=");
-            text.push_str(detail);
+            line.push("; detail=");
+            line.push(detail);
         }
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+        HeaderValue::from_bytes(line.bytes.get(..line.length)?).ok()
+    }
+}
+
+/// Room for the longest line: a name, every parameter, the longest detail.
+const LINE_BYTES_MAX: usize = 256;
+
+/// A line that is written without an allocation.
+struct Line {
+    bytes: [u8; LINE_BYTES_MAX],
+    length: usize,
+}
+
+impl Line {
+    fn push(&mut self, text: &str) {
+        let end = self.length + text.len();
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(text.as_bytes());
+            self.length = end;
+        }
+    }
+
+    fn push_number(&mut self, mut number: u64) {
+        let mut digits = [b'0'; 20];
+        let mut count = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            count += 1;
+            if number == 0 {
+                break;
+            }
+        }
+        let text = digits.get(digits.len() - count..).unwrap_or(&[]);
+        self.push(std::str::from_utf8(text).unwrap_or(""));
     }
 }
 

@@ -1,7 +1,17 @@
 //! Every decision that an edge takes about caching, coherence and routes, without a clock or a socket.
 //!
 //! Time, chance and bytes are arguments. A decision is an enum that carries its reason; acting on it is the caller's.
+//!
+//! | module | decides | source |
+//! |---|---|---|
+//! | [`http`] | what may be stored and reused, for how long, what a client's condition or range gets | RFC 9110, 9111, 9213, 5861 |
+//! | [`coherence`] | which stored entries a change ends, what a fill may store, when a silent feed counts | coherence.md |
+//! | [`cache_status`] | what the answer says of it | RFC 9211 |
+//! | [`key`], [`names`], [`routes`] | under what key, with which names, by whom | RFC 9111 §2, RFC 9875 |
 
 pub mod cache_status;
+pub mod coherence;
+pub mod http;
 pub mod key;
+pub mod names;
 pub mod routes;

@@ -1,0 +1,20 @@
+//! Coherence: which stored entries a change ends, and how that is known.
+//!
+//! Every change that is applied at a PoP gets the next *apply index*. An entry carries the index that was current when
+//! its fill started, and its tags as hashes. It may be served if, for each of its tags, the last change that touched the
+//! tag is not after the entry's index. The same question, asked before an entry is stored, is the *fence*; asked on every
+//! hit, of either tier, it is what makes a purge *applied* the moment that the change is noted.
+//!
+//! Two tags with one hash make an invalidation spurious, never lost.
+
+mod index;
+mod last_changes;
+mod lease;
+pub mod tags;
+mod touch;
+
+pub use index::{EntryId, TagIndex};
+pub use last_changes::{Gap, LastChanges, Next, Snapshot, Verdict, next};
+pub use lease::Lease;
+pub use tags::TagHash;
+pub use touch::{Touch, tag_hash, touched_by};

@@ -1,0 +1,144 @@
+//! Reading of field values: lists, quoted strings, dates; which fields are hop-by-hop.
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{
+        CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
+        UPGRADE,
+    },
+};
+use std::time::SystemTime;
+
+/// The members of a list, without the space around them; commas in quoted strings do not part. RFC 9110 §5.6.1.
+pub fn members(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (mut quoted, mut escaped) = (false, false);
+        let end = text.bytes().position(|b| {
+            if escaped {
+                escaped = false;
+            } else if quoted && b == b'\\' {
+                escaped = true;
+            } else if b == b'"' {
+                quoted = !quoted;
+            } else {
+                return b == b',' && !quoted;
+            }
+            false
+        });
+        let (member, after) = match end {
+            Some(at) => (text.get(..at).unwrap_or(""), text.get(at + 1..)),
+            None => (text, None),
+        };
+        rest = after;
+        Some(member.trim_matches([' ', '\t']))
+    })
+    .filter(|member| !member.is_empty())
+}
+
+/// A quoted string without quotes and escapes; other text as it is. RFC 9110 §5.6.4.
+#[must_use]
+pub fn unquoted(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')) else {
+        return value.to_owned();
+    };
+    let mut text = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        text.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    text
+}
+
+/// A date in any of the three formats. RFC 9110 §5.6.7.
+#[must_use]
+pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
+}
+
+/// Fields that are for the next hop alone, beside those that `Connection` names. RFC 9110 §7.6.1.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Removes the fields that are for the next hop alone. RFC 9110 §7.6.1.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let values = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let named: Vec<HeaderName> = values
+            .flat_map(members)
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lists() {
+        for (value, expected) in [
+            ("a, b", &["a", "b"][..]),
+            (",a,,b ,\t", &["a", "b"]),
+            ("a=\"x,y\", b", &["a=\"x,y\"", "b"]),
+            ("a=\"x\\\",y\", b", &["a=\"x\\\",y\"", "b"]),
+            ("\"open, b", &["\"open, b"]),
+            ("", &[]),
+        ] {
+            assert_eq!(members(value).collect::<Vec<_>>(), expected, "{value}");
+        }
+        assert_eq!(unquoted("\"a\\\"b\\\\\""), "a\"b\\");
+        assert_eq!(unquoted("\""), "\"");
+    }
+
+    #[test]
+    fn hop_by_hop() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-One"),
+            ("connection", "x-two"),
+            ("x-one", "1"),
+            ("x-two", "2"),
+            ("x-three", "3"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-connection", "close"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), ["x-three"]);
+    }
+
+    proptest! {
+        #[test]
+        fn members_lose_nothing_but_space_and_commas(value in "[a-c,\" \\\\]{0,30}") {
+            let kept: String = members(&value).collect::<Vec<_>>().concat();
+            let strip = |text: &str| text.replace([' ', ',', '\t'], "");
+            prop_assert_eq!(strip(&kept), strip(&value));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! One byte range from a whole stored body: RFC 9110 §14.
+
+use super::{condition::strongly_equal, fields::date};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE},
+};
+use std::ops::Range as Bytes;
+
+/// What a request gets of a whole body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// All of it: no range was asked for, or one that may be ignored (several ranges, another unit, `If-Range` differs).
+    Whole,
+    /// These bytes, with 206.
+    Range(Bytes<usize>),
+    /// None: 416.
+    Unsatisfiable,
+}
+
+/// RFC 9110 §14.2: only `GET` has ranges, and only of a 200.
+#[must_use]
+pub fn part(
+    method: &Method,
+    request: &HeaderMap,
+    status: StatusCode,
+    stored: &HeaderMap,
+    length: usize,
+) -> Part {
+    let mut ranges = request.get_all(RANGE).iter();
+    let (Some(range), None) = (ranges.next(), ranges.next()) else {
+        return Part::Whole;
+    };
+    if *method != Method::GET || status != StatusCode::OK || !holds_if_range(request, stored) {
+        return Part::Whole;
+    }
+    range
+        .to_str()
+        .ok()
+        .and_then(|text| one(text, length))
+        .unwrap_or(Part::Whole)
+}
+
+/// RFC 9110 §13.1.5: a strong tag, or a date that is exactly `Last-Modified` and old enough to be strong (§8.8.2.2).
+fn holds_if_range(request: &HeaderMap, stored: &HeaderMap) -> bool {
+    let Some(wanted) = request.get(IF_RANGE) else {
+        return true;
+    };
+    if wanted.as_bytes().starts_with(b"\"") || wanted.as_bytes().starts_with(b"W/") {
+        return stored
+            .get(ETAG)
+            .is_some_and(|etag| strongly_equal(etag.as_bytes(), wanted.as_bytes()));
+    }
+    let (Some(wanted), Some(modified)) = (date(request, &IF_RANGE), date(stored, &LAST_MODIFIED))
+    else {
+        return false;
+    };
+    let strong = date(stored, &DATE)
+        .and_then(|at| at.duration_since(modified).ok())
+        .is_some_and(|age| age.as_secs() >= 1);
+    wanted == modified && strong
+}
+
+/// `bytes=FIRST-[LAST]` or `bytes=-SUFFIX`. None if it is none of these.
+fn one(text: &str, length: usize) -> Option<Part> {
+    let (unit, set) = text.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let (first, last) = set.trim().split_once('-')?;
+    let number = |text: &str| -> Option<usize> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse().unwrap_or(usize::MAX))
+    };
+    if first.is_empty() {
+        let suffix = number(last)?;
+        return Some(match suffix {
+            0 => Part::Unsatisfiable,
+            _ if length == 0 => Part::Unsatisfiable,
+            _ => Part::Range(length.saturating_sub(suffix)..length),
+        });
+    }
+    let first = number(first)?;
+    let end = match last {
+        "" => length,
+        last => number(last)?.saturating_add(1),
+    };
+    if end <= first && !last.is_empty() {
+        return None;
+    }
+    Some(if first >= length {
+        Part::Unsatisfiable
+    } else {
+        Part::Range(first..end.min(length))
+    })
+}
+
+/// `Content-Range` of a 206. RFC 9110 §14.4.
+#[must_use]
+pub fn content_range(range: &Bytes<usize>, length: usize) -> Option<HeaderValue> {
+    let last = range.end.checked_sub(1)?;
+    HeaderValue::try_from(format!("bytes {}-{last}/{length}", range.start)).ok()
+}
+
+/// `Content-Range` of a 416.
+#[must_use]
+pub fn unsatisfied(length: usize) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("bytes */{length}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn parts() {
+        for (range, expected) in [
+            ("bytes=0-1", Part::Range(0..2)),
+            ("bytes=1-", Part::Range(1..11)),
+            ("bytes=-1", Part::Range(10..11)),
+            ("bytes=-99", Part::Range(0..11)),
+            ("bytes=5-999999999999999999999999", Part::Range(5..11)),
+            ("BYTES=5-5", Part::Range(5..6)),
+            ("bytes=11-", Part::Unsatisfiable),
+            ("bytes=-0", Part::Unsatisfiable),
+            ("bytes=5-4", Part::Whole),
+            ("bytes=0-1,3-4", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("bytes=a-b", Part::Whole),
+            ("lines=0-1", Part::Whole),
+            ("bytes", Part::Whole),
+        ] {
+            let request = map(&[("range", range)]);
+            let got = part(
+                &Method::GET,
+                &request,
+                StatusCode::OK,
+                &HeaderMap::new(),
+                11,
+            );
+            assert_eq!(got, expected, "{range}");
+        }
+    }
+
+    #[test]
+    fn if_range() {
+        let (day, later) = (
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Mon, 07 Nov 1994 08:49:37 GMT",
+        );
+        type Fields<'a> = &'a [(&'static str, &'a str)];
+        let cases: [(&str, Fields<'_>, bool); 7] = [
+            ("\"a\"", &[("etag", "\"a\"")], true),
+            ("\"b\"", &[("etag", "\"a\"")], false),
+            ("W/\"a\"", &[("etag", "W/\"a\"")], false),
+            (day, &[("last-modified", day), ("date", later)], true),
+            (day, &[("last-modified", day), ("date", day)], false),
+            (later, &[("last-modified", day), ("date", later)], false),
+            ("nonsense", &[("last-modified", day)], false),
+        ];
+        for (wanted, stored, ranged) in cases {
+            let request = map(&[("range", "bytes=0-0"), ("if-range", wanted)]);
+            let got = part(&Method::GET, &request, StatusCode::OK, &map(stored), 5);
+            assert_eq!(got == Part::Range(0..1), ranged, "{wanted} {stored:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn inside_the_body(text in "(bytes=)?[0-9]{0,3}-?[0-9]{0,3}", length in 0usize..200) {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                let mut request = HeaderMap::new();
+                request.insert(RANGE, value);
+                if let Part::Range(range) = part(&Method::GET, &request, StatusCode::OK, &HeaderMap::new(), length) {
+                    prop_assert!(range.start < range.end && range.end <= length);
+                    prop_assert!(content_range(&range, length).is_some());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Whether a response may be stored (RFC 9111 §3), and how long it is fresh (§4.2.1, §4.2.2).
+
+use super::{directives::ResponseDirectives, fields::date, vary};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE},
+};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime};
+
+/// Part of the time since the last modification for which a response without an explicit lifetime is fresh.
+const HEURISTIC_DIVISOR: u64 = 10;
+/// Longest heuristic lifetime, in seconds (a day).
+const HEURISTIC_SECONDS_MAX: u64 = 86_400;
+
+/// How long a stored response may be used, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// Freshness lifetime, in seconds. RFC 9111 §4.2.1.
+    pub fresh_seconds: u64,
+    /// `stale-while-revalidate`, in seconds. RFC 5861 §3.
+    pub while_revalidate_seconds: u64,
+    /// `stale-if-error`, in seconds. RFC 5861 §4.
+    pub if_error_seconds: u64,
+    /// Never to be served stale: `must-revalidate`, `proxy-revalidate`, `s-maxage`.
+    pub must_revalidate: bool,
+    /// Never to be served without validation: `no-cache`.
+    pub always_validate: bool,
+}
+
+impl Lifetime {
+    /// A lifetime of so many seconds and nothing more.
+    #[must_use]
+    pub fn fresh_for(seconds: u64) -> Self {
+        Self {
+            fresh_seconds: seconds,
+            ..Self::default()
+        }
+    }
+}
+
+/// Why a response is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NoStoreReason {
+    /// The request's method is not `GET`.
+    Method,
+    /// The request says `no-store`.
+    RequestNoStore,
+    /// The status says nothing that could be reused (1xx, 206, 304).
+    Status,
+    /// `no-store`.
+    NoStore,
+    /// `private`, or a handler that read who asks.
+    Private,
+    /// The request has `Authorization` and the response does not allow sharing. RFC 9111 §3.5.
+    Authorization,
+    /// `Vary: *`. RFC 9111 §4.1.
+    VaryAny,
+    /// No explicit lifetime, and a status that has no heuristic one.
+    NoLifetime,
+    /// `Set-Cookie` without an explicit lifetime.
+    SetCookie,
+    /// Never fresh, and nothing to validate it with.
+    NotReusable,
+    /// The handler said so.
+    Handler,
+    /// The handler read what no tag names, and gave no lifetime.
+    Unnamed,
+    /// Too many tags.
+    Tags,
+    /// The body is over the limit or was streamed.
+    TooLarge,
+    /// A change touched it while it was made.
+    Fenced,
+    /// The records it was made of are older than what this PoP has seen.
+    ReadBehind,
+    /// The request is one whose answer is never stored (a body on `GET`, a key over the limit).
+    Request,
+}
+
+impl NoStoreReason {
+    /// A token for `Cache-Status: detail`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::RequestNoStore => "request-no-store",
+            Self::Status => "status",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::VaryAny => "vary-any",
+            Self::NoLifetime => "no-lifetime",
+            Self::SetCookie => "set-cookie",
+            Self::NotReusable => "not-reusable",
+            Self::Handler => "handler-no-store",
+            Self::Unnamed => "unnamed-read",
+            Self::Tags => "too-many-tags",
+            Self::TooLarge => "too-large",
+            Self::Fenced => "fenced",
+            Self::ReadBehind => "read-behind",
+            Self::Request => "request",
+        }
+    }
+
+    /// Whether the next answer of this key will hardly be shared either, so that requests should not wait for it.
+    #[must_use]
+    pub const fn lasts(self) -> bool {
+        !matches!(
+            self,
+            Self::Fenced | Self::ReadBehind | Self::Method | Self::RequestNoStore | Self::Request
+        )
+    }
+}
+
+/// A response and the request it answers, as far as storing goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// The request's fields.
+    pub request: &'a HeaderMap,
+    /// The request's `Cache-Control` has `no-store`.
+    pub request_no_store: bool,
+    /// The response's status.
+    pub status: StatusCode,
+    /// The response's fields.
+    pub response: &'a HeaderMap,
+    /// What the handler set, in seconds; goes before the response's fields, except `no-store` and `private`.
+    pub lifetime: Option<u64>,
+    /// When the response came.
+    pub received: SystemTime,
+}
+
+/// RFC 9111 §3, for a shared cache.
+///
+/// `Set-Cookie` does not prevent storing where the response gives its lifetime itself (RFC 9111 §7.3 leaves that to the
+/// origin); with a heuristic lifetime it does.
+///
+/// # Errors
+/// Why it is not stored.
+pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
+    let Candidate {
+        method,
+        request,
+        status,
+        response,
+        ..
+    } = *candidate;
+    if *method != Method::GET {
+        return Err(NoStoreReason::Method);
+    }
+    if candidate.request_no_store {
+        return Err(NoStoreReason::RequestNoStore);
+    }
+    if status.is_informational() || matches!(status.as_u16(), 206 | 304) {
+        return Err(NoStoreReason::Status);
+    }
+    let directives = ResponseDirectives::of(response);
+    // §5.2.2.3: `must-understand` takes the place of `no-store` for those who know the status.
+    let understood = directives.must_understand && is_understood(status);
+    if directives.must_understand && !understood {
+        return Err(NoStoreReason::Status);
+    }
+    if directives.no_store && !understood {
+        return Err(NoStoreReason::NoStore);
+    }
+    if directives.private {
+        return Err(NoStoreReason::Private);
+    }
+    if vary::is_any(response) {
+        return Err(NoStoreReason::VaryAny);
+    }
+    let shared = directives.public || directives.must_revalidate || directives.s_maxage.is_some();
+    if request.contains_key(AUTHORIZATION) && !shared {
+        return Err(NoStoreReason::Authorization);
+    }
+    let explicit = candidate
+        .lifetime
+        .or_else(|| explicit_lifetime(&directives, response, candidate.received));
+    let fresh_seconds = match explicit {
+        Some(seconds) => seconds,
+        None if response.contains_key(SET_COOKIE) => return Err(NoStoreReason::SetCookie),
+        None if is_heuristic(status) || directives.public => {
+            heuristic(response, candidate.received)
+        }
+        None => return Err(NoStoreReason::NoLifetime),
+    };
+    let lifetime = Lifetime {
+        fresh_seconds,
+        while_revalidate_seconds: directives.stale_while_revalidate.unwrap_or(0),
+        if_error_seconds: directives.stale_if_error.unwrap_or(0),
+        must_revalidate: directives.must_revalidate || directives.s_maxage.is_some(),
+        always_validate: directives.no_cache && candidate.lifetime.is_none(),
+    };
+    let never_fresh = lifetime.always_validate || fresh_seconds == 0;
+    let validators = response.contains_key(ETAG) || response.contains_key(LAST_MODIFIED);
+    let stale_use = lifetime.while_revalidate_seconds + lifetime.if_error_seconds > 0;
+    if never_fresh && !validators && !stale_use {
+        return Err(NoStoreReason::NotReusable);
+    }
+    Ok(lifetime)
+}
+
+/// Whether a response says itself how long it is fresh.
+#[must_use]
+pub fn has_lifetime(response: &HeaderMap) -> bool {
+    let directives = ResponseDirectives::of(response);
+    explicit_lifetime(&directives, response, SystemTime::UNIX_EPOCH).is_some()
+}
+
+/// `s-maxage`, `max-age`, `Expires`, in this order. RFC 9111 §4.2.1.
+fn explicit_lifetime(
+    directives: &ResponseDirectives,
+    response: &HeaderMap,
+    received: SystemTime,
+) -> Option<u64> {
+    if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
+        return Some(seconds);
+    }
+    if directives.targeted || !response.contains_key(EXPIRES) {
+        return None;
+    }
+    // §5.3: what is not a date, `0` above all, lies in the past.
+    let Some(expires) = date(response, &EXPIRES) else {
+        return Some(0);
+    };
+    let from = date(response, &DATE).unwrap_or(received);
+    Some(
+        expires
+            .duration_since(from)
+            .unwrap_or(Duration::ZERO)
+            .as_secs(),
+    )
+}
+
+/// RFC 9111 §4.2.2.
+fn heuristic(response: &HeaderMap, received: SystemTime) -> u64 {
+    let Some(modified) = date(response, &LAST_MODIFIED) else {
+        return 0;
+    };
+    let from = date(response, &DATE).unwrap_or(received);
+    let since = from
+        .duration_since(modified)
+        .unwrap_or(Duration::ZERO)
+        .as_secs();
+    (since / HEURISTIC_DIVISOR).min(HEURISTIC_SECONDS_MAX)
+}
+
+/// Statuses with a heuristic lifetime, 206 aside. RFC 9110 §15.1.
+fn is_heuristic(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    )
+}
+
+/// Statuses of RFC 9110 whose caching we know, 206 and 304 aside.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
+    )
+}
+
+#[cfg(test)]
+mod tests;

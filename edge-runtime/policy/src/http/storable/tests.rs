@@ -1,0 +1,210 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use http::HeaderName;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        let value = match value.strip_prefix('@') {
+            Some(offset) => {
+                let offset: i64 = offset.parse().unwrap();
+                let at = u64::try_from(1_700_000_000 + offset).unwrap();
+                httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(at))
+            }
+            None => (*value).to_owned(),
+        };
+        map.append(HeaderName::from_static(name), value.parse().unwrap());
+    }
+    map
+}
+
+fn check(
+    status: u16,
+    request: &[(&'static str, &str)],
+    response: &[(&'static str, &str)],
+) -> Result<u64, NoStoreReason> {
+    let (request, response) = (map(request), map(response));
+    storable(&Candidate {
+        method: &Method::GET,
+        request: &request,
+        request_no_store: false,
+        status: StatusCode::from_u16(status).unwrap(),
+        response: &response,
+        lifetime: None,
+        received: now(),
+    })
+    .map(|lifetime| lifetime.fresh_seconds)
+}
+
+#[test]
+fn by_response() {
+    use NoStoreReason as No;
+    for (status, response, expected) in [
+        (200, &[("cache-control", "max-age=60")][..], Ok(60)),
+        (200, &[("cache-control", "s-maxage=5, max-age=60")], Ok(5)),
+        (
+            200,
+            &[("cache-control", "max-age=60"), ("expires", "@10")],
+            Ok(60),
+        ),
+        (200, &[("expires", "@30"), ("date", "@0")], Ok(30)),
+        (200, &[("expires", "@30"), ("date", "@20")], Ok(10)),
+        (200, &[("expires", "@-30"), ("etag", "\"a\"")], Ok(0)),
+        (200, &[("expires", "0")], Err(No::NotReusable)),
+        (200, &[], Err(No::NotReusable)),
+        (200, &[("last-modified", "@-1000")], Ok(100)),
+        (
+            200,
+            &[("last-modified", "@-100000000")],
+            Ok(HEURISTIC_SECONDS_MAX),
+        ),
+        (
+            200,
+            &[("last-modified", "@-1000"), ("set-cookie", "a=b")],
+            Err(No::SetCookie),
+        ),
+        (
+            200,
+            &[("cache-control", "max-age=1"), ("set-cookie", "a=b")],
+            Ok(1),
+        ),
+        (201, &[("last-modified", "@-1000")], Err(No::NoLifetime)),
+        (
+            201,
+            &[("last-modified", "@-1000"), ("cache-control", "public")],
+            Ok(100),
+        ),
+        (299, &[("cache-control", "max-age=60")], Ok(60)),
+        (503, &[("cache-control", "max-age=60")], Ok(60)),
+        (206, &[("cache-control", "max-age=60")], Err(No::Status)),
+        (304, &[("cache-control", "max-age=60")], Err(No::Status)),
+        (
+            200,
+            &[("cache-control", "max-age=60, no-store")],
+            Err(No::NoStore),
+        ),
+        (
+            200,
+            &[("cache-control", "max-age=60, private")],
+            Err(No::Private),
+        ),
+        (
+            200,
+            &[("cache-control", "max-age=60, private=\"a\"")],
+            Ok(60),
+        ),
+        (
+            200,
+            &[("cache-control", "max-age=60, no-store, must-understand")],
+            Ok(60),
+        ),
+        (
+            299,
+            &[("cache-control", "max-age=60, must-understand")],
+            Err(No::Status),
+        ),
+        (
+            200,
+            &[("cache-control", "max-age=60"), ("vary", "a, *")],
+            Err(No::VaryAny),
+        ),
+        (200, &[("cache-control", "no-cache")], Err(No::NotReusable)),
+        (
+            200,
+            &[("cache-control", "no-cache"), ("etag", "\"a\"")],
+            Ok(0),
+        ),
+        (
+            200,
+            &[("cache-control", "max-age=0, stale-if-error=60")],
+            Ok(0),
+        ),
+        (
+            200,
+            &[("cdn-cache-control", "max-age=9"), ("expires", "@-1")],
+            Ok(9),
+        ),
+        (
+            200,
+            &[("cdn-cache-control", "foo"), ("expires", "@100")],
+            Err(No::NotReusable),
+        ),
+    ] {
+        assert_eq!(
+            check(status, &[], response),
+            expected,
+            "{status} {response:?}"
+        );
+    }
+}
+
+#[test]
+fn by_authorization() {
+    let authorized = [("authorization", "Basic x")];
+    for (cache_control, stored) in [
+        ("max-age=60", false),
+        ("max-age=60, public", true),
+        ("max-age=60, must-revalidate", true),
+        ("s-maxage=60", true),
+    ] {
+        let got = check(200, &authorized, &[("cache-control", cache_control)]);
+        let expected = if stored {
+            Ok(60)
+        } else {
+            Err(NoStoreReason::Authorization)
+        };
+        assert_eq!(got, expected, "{cache_control}");
+    }
+}
+
+#[test]
+fn by_request_and_handler() {
+    let empty = HeaderMap::new();
+    let private = map(&[("cache-control", "private")]);
+    let base = Candidate {
+        method: &Method::GET,
+        request: &empty,
+        request_no_store: false,
+        status: StatusCode::OK,
+        response: &empty,
+        lifetime: Some(60),
+        received: now(),
+    };
+    assert_eq!(storable(&base), Ok(Lifetime::fresh_for(60)));
+    for (candidate, reason) in [
+        (
+            Candidate {
+                method: &Method::HEAD,
+                ..base
+            },
+            NoStoreReason::Method,
+        ),
+        (
+            Candidate {
+                method: &Method::POST,
+                ..base
+            },
+            NoStoreReason::Method,
+        ),
+        (
+            Candidate {
+                request_no_store: true,
+                ..base
+            },
+            NoStoreReason::RequestNoStore,
+        ),
+        (
+            Candidate {
+                response: &private,
+                ..base
+            },
+            NoStoreReason::Private,
+        ),
+    ] {
+        assert_eq!(storable(&candidate), Err(reason));
+    }
+}

@@ -3,7 +3,6 @@
 use crate::model::{self, Stock};
 use brink_sdk::{Problem, Request, Response, cache, log, records};
 use serde::Deserialize;
-use serde_json::json;
 
 /// How often an adjustment is tried when others change the same record at the same time.
 const ATTEMPTS_MAX: usize = 8;
@@ -89,13 +88,6 @@ fn apply(adjustment: &Adjustment, key: Option<&str>) -> Result<Response, Problem
 }
 
 fn answer(stock: &Stock, warehouse: &str) -> Response {
-    let availability = stock.availability(warehouse);
-    let body = json!({
-        "sku": stock.sku,
-        "warehouse": warehouse,
-        "on_hand": availability.on_hand,
-        "reserved": availability.reserved,
-        "available": availability.available,
-    });
-    Response::json(&body).header("cache-control", "no-store")
+    Response::json(&stock.availability().of(&stock.sku).at(warehouse))
+        .header("cache-control", "no-store")
 }

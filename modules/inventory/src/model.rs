@@ -33,19 +33,24 @@ pub(crate) struct Adjusted {
 /// What can be had of an article at a warehouse.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Availability {
-    pub(crate) warehouse: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sku: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) warehouse: Option<String>,
     pub(crate) on_hand: u64,
     pub(crate) reserved: u64,
     pub(crate) available: u64,
 }
 
 impl Stock {
-    pub(crate) fn availability(&self, warehouse: &str) -> Availability {
+    pub(crate) fn availability(&self) -> Availability {
         let available = self.on_hand.saturating_sub(self.reserved);
+        let (on_hand, reserved) = (self.on_hand, self.reserved);
         Availability {
-            warehouse: warehouse.to_owned(),
-            on_hand: self.on_hand,
-            reserved: self.reserved,
+            sku: None,
+            warehouse: None,
+            on_hand,
+            reserved,
             available,
         }
     }
@@ -89,6 +94,22 @@ impl Stock {
             });
         }
         Ok(Some(self))
+    }
+}
+
+impl Availability {
+    pub(crate) fn of(self, sku: &str) -> Self {
+        Self {
+            sku: Some(sku.to_owned()),
+            ..self
+        }
+    }
+
+    pub(crate) fn at(self, warehouse: &str) -> Self {
+        Self {
+            warehouse: Some(warehouse.to_owned()),
+            ..self
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use brink_sdk::commands::Call;
 use brink_sdk::records::{self, Key, Range};
 use brink_sdk::{Method, Problem, Request, Response, cache, config, log, ulid};
 use model::{Order, OrderRequest, Page, Placed, Profile};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
@@ -137,7 +138,7 @@ fn list(request: &Request, customer: &str) -> Result<Response, Problem> {
         }
         range = range.after(after);
     }
-    let page = range.read_json::<serde_json::Value>()?;
+    let page = range.read_json::<Box<RawValue>>()?;
     let next = page
         .entries
         .last()

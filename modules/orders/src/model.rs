@@ -2,7 +2,7 @@
 
 use brink_sdk::{Problem, clock};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 /// Most lines of an order.
 pub(crate) const LINES_MAX: usize = 100;
@@ -67,7 +67,7 @@ pub(crate) struct Order {
 /// Orders of a customer.
 #[derive(Debug, Serialize)]
 pub(crate) struct Page {
-    pub(crate) orders: Vec<Value>,
+    pub(crate) orders: Vec<Box<RawValue>>,
     /// Give it as `after` to go on; none: these were the last.
     pub(crate) next: Option<String>,
 }

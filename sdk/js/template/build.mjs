@@ -6,9 +6,9 @@ const { component } = await componentize({
   sourcePath: "src/index.js",
   witPath: "wit",
   worldName: "module",
-  // Parts of the JavaScript engine that would import more than wit/world.wit says. Take "http" out to use fetch(), "clocks" for
-  // timers and the time, "random" for Math.random(); "stdio" goes nowhere: use brink:platform/log.
-  disableFeatures: ["clocks", "http", "random", "stdio"],
+  // Parts of the JavaScript engine that would import more than wit/world.wit says. Take "http" out to use fetch() and "random" for
+  // Math.random(); "stdio" is for console.log, which ends in the module's log. The engine does not start without "clocks".
+  disableFeatures: ["http", "random", "stdio"],
 });
 await mkdir("dist", { recursive: true });
 await writeFile("dist/{{name}}.wasm", component);

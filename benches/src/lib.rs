@@ -6,5 +6,5 @@
 pub mod bare;
 pub mod cpu;
 pub mod load;
+pub mod module;
 pub mod server;
-pub mod table;

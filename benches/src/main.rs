@@ -1,0 +1,65 @@
+//! `brink-bench`: the load runs behind the README's figures.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Load runs beside bare servers, in one run on one machine.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Run {
+    /// CPU time of a module's answer in process, with fresh and reused instances.
+    Module {
+        /// The component.
+        component: PathBuf,
+        /// What to ask for.
+        #[arg(default_value = "/hello")]
+        path: String,
+    },
+    /// A bare server, the yardstick: prints its address and serves until it is killed.
+    Bare {
+        /// `http1`, `http2` or `http3`.
+        protocol: Protocol,
+        /// PEM; for HTTP/2 and HTTP/3.
+        #[arg(long, default_value = "")]
+        certificate: PathBuf,
+        /// PEM; for HTTP/2 and HTTP/3.
+        #[arg(long, default_value = "")]
+        key: PathBuf,
+        /// Size of the answer's body.
+        #[arg(long, default_value_t = 1024)]
+        bytes: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Protocol {
+    Http1,
+    Http2,
+    Http3,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    match Arguments::parse().run {
+        Run::Module { component, path } => {
+            let cost = brink_bench::module::cost(&component, &path).await?;
+            println!("a module's answer in process, CPU time: fresh {:?}, reused {:?}", cost.fresh, cost.reused);
+            Ok(())
+        }
+        Run::Bare { protocol, certificate, key, bytes } => {
+            let body = vec![b'x'; bytes].into();
+            match protocol {
+                Protocol::Http1 => brink_bench::bare::http1(local, body).await,
+                Protocol::Http2 => brink_bench::bare::http2(local, &certificate, &key, body).await,
+                Protocol::Http3 => brink_bench::bare::http3(local, &certificate, &key, body).await,
+            }
+        }
+    }
+}

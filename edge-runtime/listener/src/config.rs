@@ -63,7 +63,7 @@ limits! {
     /// Time for a TLS or QUIC handshake, in milliseconds. Slower: the connection is closed.
     handshake_ms_max: u64 = 10_000,
     /// Time for a request's header section, in milliseconds. HTTP/1.1 counts from the end of the
-    /// previous answer, so this also ends idle HTTP/1.1 connections. Slower: the connection (HTTP/1.1) or
+    /// previous answer (and up to a quarter more), so this also ends idle HTTP/1.1 connections. Slower: the connection (HTTP/1.1) or
     /// stream (HTTP/3) is closed.
     header_ms_max: u64 = 30_000,
     /// Bytes of a request's header section; at least 8192. More: 431, or a reset where the

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -14,6 +13,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 
+use crate::activity::{Activity, InFlight};
 use crate::body::Body;
 use crate::config::Limits;
 use crate::connection::{Connection, Protocol};
@@ -202,65 +202,6 @@ pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
     let json = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response
-}
-
-/// What a connection is doing, for its idle limit and its drain.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    in_flight: AtomicU32,
-    begun: AtomicU64,
-}
-
-impl Activity {
-    /// A request begins; it ends when the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
-    /// Requests whose answer is not finished.
-    pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Requests since the connection was opened.
-    pub(crate) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    /// Resolves when there was no request at all within the time for a first header section, or none
-    /// for as long as a connection may be idle (at most a quarter longer).
-    pub(crate) async fn idle(&self, limits: &Limits) {
-        const TICKS: u32 = 4;
-        let idle = limits.idle();
-        tokio::time::sleep(limits.header()).await;
-        if self.begun() == 0 {
-            return;
-        }
-        let mut seen = self.begun();
-        let mut quiet = 0;
-        while quiet < TICKS {
-            tokio::time::sleep(idle / TICKS).await;
-            let begun = self.begun();
-            quiet = if begun == seen && self.in_flight() == 0 {
-                quiet + 1
-            } else {
-                0
-            };
-            seen = begun;
-        }
-    }
-}
-
-/// One request in flight.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<Activity>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// An answer's body that keeps its request in flight until it is sent.

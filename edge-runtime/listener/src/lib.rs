@@ -11,6 +11,7 @@
 //!
 //! Nothing here knows of routes, caches or modules.
 
+mod activity;
 mod admission;
 pub mod authority;
 mod body;

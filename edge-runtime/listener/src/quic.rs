@@ -9,6 +9,7 @@ mod filter;
 mod qpack;
 mod transport;
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use transport::{Handoff, Transport, var_int};
 
+use crate::activity::Patience;
 use crate::admission::Admission;
 use crate::config::Limits;
 use crate::connection::{Connection, Protocol, TlsPeer};
@@ -177,8 +179,13 @@ impl<S: Service> Acceptor<S> {
         dispatcher: &Arc<Dispatcher<S>>,
         requests: &TaskTracker,
     ) -> Result<(), BoxError> {
-        let idle = dispatcher.activity.idle(&self.shared.limits);
-        let mut idle = std::pin::pin!(idle);
+        let activity = &dispatcher.activity;
+        let limits = &self.shared.limits;
+        let patience = Patience {
+            first: limits.header(),
+            next: limits.idle(),
+        };
+        let _watch = activity.watch(self.stop.clone(), patience);
         loop {
             let resolver = tokio::select! {
                 biased;
@@ -188,8 +195,7 @@ impl<S: Service> Acceptor<S> {
                     Err(error) if error.is_h3_no_error() => return Ok(()),
                     Err(error) => return Err(error.into()),
                 },
-                () = self.stop.cancelled() => return Ok(()),
-                () = idle.as_mut() => return Ok(()),
+                () = poll_fn(|cx| activity.poll_over(cx)) => return Ok(()),
             };
             let Some(stream) = handoff.take() else {
                 continue;

@@ -1,11 +1,12 @@
 //! HTTP/1.1 and HTTP/2 over TCP and TLS: accept, handshake, hand to hyper, drain.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -18,11 +19,12 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::activity::{Activity, Patience};
 use crate::admission::Admission;
 use crate::client::ALPN_HTTP2;
 use crate::config::Limits;
 use crate::connection::{Connection, Protocol, TlsPeer};
-use crate::dispatch::{Activity, Dispatcher, Service, Shared};
+use crate::dispatch::{Dispatcher, Service, Shared};
 use crate::error::{BoxError, Error};
 use crate::tls;
 
@@ -147,7 +149,14 @@ impl<S: Service> Acceptor<S> {
         });
         let connection =
             http1_builder(&self.shared.limits).serve_connection(TokioIo::new(stream), service);
-        self.drive(connection, &activity).await
+        // Both at once, as a head may be on its way: hyper's own header deadline costs a timer a request.
+        let limits = &self.shared.limits;
+        let next = limits.header().min(limits.idle());
+        let patience = Patience {
+            first: limits.header(),
+            next,
+        };
+        self.drive(connection, &activity, patience).await
     }
 
     async fn http2<I>(&self, stream: I, connection: Connection) -> Result<(), BoxError>
@@ -162,20 +171,33 @@ impl<S: Service> Acceptor<S> {
         });
         let connection =
             http2_builder(&self.shared.limits).serve_connection(TokioIo::new(stream), service);
-        self.drive(connection, &activity).await
+        let limits = &self.shared.limits;
+        let patience = Patience {
+            first: limits.header(),
+            next: limits.idle(),
+        };
+        self.drive(connection, &activity, patience).await
     }
 
     /// Drives a connection until it ends, is idle for too long, or has to stop. It is then asked to
     /// finish what is in flight, and closed when that takes too long.
-    async fn drive<C: Graceful>(&self, connection: C, activity: &Activity) -> Result<(), BoxError> {
+    async fn drive<C: Graceful>(
+        &self,
+        connection: C,
+        activity: &Arc<Activity>,
+        patience: Patience,
+    ) -> Result<(), BoxError> {
         let limits = &self.shared.limits;
         let mut connection = pin!(connection);
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => return ended.map_err(Into::into),
-            () = self.stop.cancelled() => {}
-            () = activity.idle(limits) => {}
+        let watch = activity.watch(self.stop.clone(), patience);
+        let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => activity.poll_over(cx).map(|()| None),
+        });
+        if let Some(ended) = ended.await {
+            return ended.map_err(Into::into);
         }
+        drop(watch);
         if activity.begun() == 0 {
             // Nothing was asked: nothing to finish. hyper would wait for a first request.
             return Ok(());
@@ -190,8 +212,7 @@ impl<S: Service> Acceptor<S> {
 fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header())
+        .header_read_timeout(None)
         .max_buf_size(limits.header_bytes())
         // A client may close its side after the request and still wants the answer (`nc -N`).
         .half_close(true);

@@ -246,3 +246,21 @@ fn every_refusal_is_a_client_or_server_error() {
         assert!(!refusal.detail().is_empty());
     }
 }
+
+proptest::proptest! {
+    /// A host that is taken is one: no user information, no path, and a URI that says the same.
+    #[test]
+    fn any_host_is_one_or_refused(host in "[ -~]{0,20}|[a-z@:/?#.\\[\\]]{0,12}") {
+        let Ok(value) = HeaderValue::from_str(&host) else { return Ok(()) };
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, value);
+        let mut uri = Uri::from_static("/p?q");
+        let local = Authority::from_static("192.0.2.1");
+        let defaults = Defaults { scheme: &Scheme::HTTPS, local: &local };
+        if normalise(&mut uri, &headers, Version::HTTP_11, &defaults, &mut None).is_ok() {
+            proptest::prop_assert_eq!(uri.to_string(), format!("https://{host}/p?q"));
+            proptest::prop_assert!(!host.contains(['@', '/', '?', '#', ' ']));
+            proptest::prop_assert!(uri.host().is_some_and(|host| !host.is_empty()));
+        }
+    }
+}

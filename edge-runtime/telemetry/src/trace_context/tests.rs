@@ -121,3 +121,22 @@ fn a_disabled_span_still_has_a_place() {
     assert_eq!(here.trace_id(), parent.trace_id());
     assert_ne!(here.span_id(), parent.span_id());
 }
+
+proptest::proptest! {
+    /// What is taken can be said again and is then taken as the same.
+    #[test]
+    fn any_fields_are_read_or_dropped(
+        parent in "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,5})?|[ -~]{0,60}",
+        state in "([a-z0-9_@*/=, -]{0,12}[,=]){0,6}|[ -~]{0,40}",
+    ) {
+        let mut headers = HeaderMap::new();
+        if let (Ok(parent), Ok(state)) = (HeaderValue::from_str(&parent), HeaderValue::from_str(&state)) {
+            headers.insert(TRACEPARENT, parent);
+            headers.insert(TRACESTATE, state);
+        }
+        if let Some(context) = TraceContext::from_headers(&headers) {
+            context.inject(&mut headers);
+            proptest::prop_assert_eq!(TraceContext::from_headers(&headers), Some(context));
+        }
+    }
+}

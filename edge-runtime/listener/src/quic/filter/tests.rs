@@ -142,3 +142,32 @@ fn unidirectional_streams_are_bounded_by_their_type() {
         Err(Excess::Frame(SETTINGS, 1 << 25)),
     );
 }
+
+proptest::proptest! {
+    /// Whatever comes, however it is cut: the same bytes are kept or the same excess is found, nothing
+    /// panics, and what is kept was sent.
+    #[test]
+    fn any_bytes_however_cut(
+        input in proptest::collection::vec(
+            proptest::prop_oneof![0_u8..5, proptest::num::u8::ANY], 0..400
+        ),
+        cuts in proptest::collection::vec(0_usize..400, 0..6),
+        unidirectional in proptest::bool::ANY,
+    ) {
+        let filter = || if unidirectional { Filter::unidirectional() } else { Filter::request(HEADER_MAX) };
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(input.len())).collect();
+        cuts.push(input.len());
+        cuts.sort_unstable();
+        let mut start = 0;
+        let mut pieces = Vec::new();
+        for cut in cuts {
+            pieces.push(input.get(start..cut).unwrap());
+            start = cut;
+        }
+        let whole = run(filter(), &[&input]);
+        proptest::prop_assert_eq!(&run(filter(), &pieces), &whole);
+        if let Ok(kept) = whole {
+            proptest::prop_assert!(kept.len() <= input.len());
+        }
+    }
+}

@@ -12,9 +12,15 @@ use tokio::net::TcpListener;
 fn answer(body: &Bytes) -> http::Response<()> {
     let mut response = http::Response::new(());
     let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("text/plain"),
+    );
     headers.insert(http::header::CONTENT_LENGTH, body.len().into());
-    headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("max-age=3600"));
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        http::HeaderValue::from_static("max-age=3600"),
+    );
     response
 }
 
@@ -34,7 +40,9 @@ pub async fn http1(listen: SocketAddr, body: Bytes) -> Result<()> {
                 let response = answer(&body).map(|()| Full::new(body.clone()));
                 async move { Ok::<_, Infallible>(response) }
             });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -52,7 +60,9 @@ pub async fn http2(listen: SocketAddr, certificate: &Path, key: &Path, body: Byt
         stream.set_nodelay(true)?;
         let (acceptor, body) = (acceptor.clone(), body.clone());
         tokio::spawn(async move {
-            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
             let service = service_fn(move |_: http::Request<Incoming>| {
                 let response = answer(&body).map(|()| Full::new(body.clone()));
                 async move { Ok::<_, Infallible>(response) }
@@ -69,7 +79,8 @@ pub async fn http2(listen: SocketAddr, certificate: &Path, key: &Path, body: Byt
 /// The address cannot be bound or the certificate not be read.
 pub async fn http3(listen: SocketAddr, certificate: &Path, key: &Path, body: Bytes) -> Result<()> {
     let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls(certificate, key, b"h3")?)?;
-    let endpoint = quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(tls)), listen)?;
+    let endpoint =
+        quinn::Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(tls)), listen)?;
     announce(endpoint.local_addr()?);
     while let Some(incoming) = endpoint.accept().await {
         let body = body.clone();
@@ -86,8 +97,11 @@ async fn serve_http3(incoming: quinn::Incoming, body: Bytes) -> Result<()> {
     while let Some(resolver) = connection.accept().await? {
         let body = body.clone();
         tokio::spawn(async move {
-            let Ok((_, mut stream)) = resolver.resolve_request().await else { return };
-            let sent = stream.send_response(answer(&body)).await.is_ok() && stream.send_data(body).await.is_ok();
+            let Ok((_, mut stream)) = resolver.resolve_request().await else {
+                return;
+            };
+            let sent = stream.send_response(answer(&body)).await.is_ok()
+                && stream.send_data(body).await.is_ok();
             if sent {
                 let _ = stream.finish().await;
             }

@@ -17,7 +17,13 @@ pub fn spent(pid: u32) -> Result<Duration> {
     // The command's name stands in parentheses and may hold anything: fields are counted from behind it.
     let (_, fields) = stat.rsplit_once(')').context("no command in stat")?;
     let mut ticks = fields.split_whitespace().skip(11);
-    let mut next = || -> Result<u64> { ticks.next().context("stat is cut short")?.parse().context("ticks") };
+    let mut next = || -> Result<u64> {
+        ticks
+            .next()
+            .context("stat is cut short")?
+            .parse()
+            .context("ticks")
+    };
     let total = next()? + next()?;
     Ok(Duration::from_millis(total * 1000 / TICKS_PER_SECOND))
 }
@@ -30,8 +36,14 @@ pub fn precise() -> Result<Duration> {
     let mut nanoseconds = 0u64;
     for task in std::fs::read_dir("/proc/self/task")? {
         // A thread may end between the two calls: it has then no figures any more.
-        let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        nanoseconds += text.split_whitespace().next().context("schedstat is empty")?.parse::<u64>()?;
+        let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else {
+            continue;
+        };
+        nanoseconds += text
+            .split_whitespace()
+            .next()
+            .context("schedstat is empty")?
+            .parse::<u64>()?;
     }
     Ok(Duration::from_nanos(nanoseconds))
 }

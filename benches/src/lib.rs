@@ -8,3 +8,4 @@ pub mod cpu;
 pub mod load;
 pub mod module;
 pub mod server;
+pub mod table;

@@ -22,11 +22,22 @@ pub async fn http1(url: &str, time: Duration) -> Result<Seen> {
     let seconds = format!("{}s", time.as_secs());
     let text = run("wrk", &["-t1", "-c32", "-d", &seconds, url]).await?;
     ensure!(!text.contains("Non-2xx"), "wrk saw errors:\n{text}");
-    let line = text.lines().find(|line| line.contains("requests in")).context("wrk's summary")?;
+    let line = text
+        .lines()
+        .find(|line| line.contains("requests in"))
+        .context("wrk's summary")?;
     let mut words = line.split_whitespace();
     let requests = words.next().context("requests")?.parse()?;
-    let took = words.nth(2).context("time")?.trim_end_matches(',').trim_end_matches('s').parse()?;
-    Ok(Seen { requests, time: Duration::from_secs_f64(took) })
+    let took = words
+        .nth(2)
+        .context("time")?
+        .trim_end_matches(',')
+        .trim_end_matches('s')
+        .parse()?;
+    Ok(Seen {
+        requests,
+        time: Duration::from_secs_f64(took),
+    })
 }
 
 /// HTTP/2 over TLS by `h2load`: 8 connections of 16 streams.
@@ -36,13 +47,25 @@ pub async fn http1(url: &str, time: Duration) -> Result<Seen> {
 pub async fn http2(url: &str, time: Duration) -> Result<Seen> {
     let seconds = time.as_secs().to_string();
     let text = run("h2load", &["-c8", "-m16", "-t1", "-D", &seconds, url]).await?;
-    let line = text.lines().find(|line| line.starts_with("requests:")).context("h2load's summary")?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("requests:"))
+        .context("h2load's summary")?;
     let count = |what: &str| -> Result<u64> {
-        let part = line.split(',').find(|part| part.ends_with(what)).with_context(|| line.to_owned())?;
+        let part = line
+            .split(',')
+            .find(|part| part.ends_with(what))
+            .with_context(|| line.to_owned())?;
         Ok(part.split_whitespace().next().context("a count")?.parse()?)
     };
-    ensure!(count(" failed")? == 0 && count(" errored")? == 0, "h2load saw errors: {line}");
-    Ok(Seen { requests: count(" succeeded")?, time })
+    ensure!(
+        count(" failed")? == 0 && count(" errored")? == 0,
+        "h2load saw errors: {line}"
+    );
+    Ok(Seen {
+        requests: count(" succeeded")?,
+        time,
+    })
 }
 
 async fn run(program: &str, arguments: &[&str]) -> Result<String> {
@@ -51,9 +74,15 @@ async fn run(program: &str, arguments: &[&str]) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .await
-        .with_context(|| format!("{program} did not start: `cargo xtask setup --bench` installs it"))?;
+        .with_context(|| {
+            format!("{program} did not start: `cargo xtask setup --bench` installs it")
+        })?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "{program}: {}\n{text}", output.status);
+    ensure!(
+        output.status.success(),
+        "{program}: {}\n{text}",
+        output.status
+    );
     Ok(text)
 }
 
@@ -61,7 +90,13 @@ async fn run(program: &str, arguments: &[&str]) -> Result<String> {
 ///
 /// # Errors
 /// The server cannot be reached, or an answer was an error.
-pub async fn http3(address: SocketAddr, authority: &str, path: &str, ca: &Path, time: Duration) -> Result<Seen> {
+pub async fn http3(
+    address: SocketAddr,
+    authority: &str,
+    path: &str,
+    ca: &Path,
+    time: Duration,
+) -> Result<Seen> {
     const CONNECTIONS: usize = 4;
     const STREAMS: usize = 16;
     let endpoint = client(ca)?;
@@ -89,13 +124,18 @@ pub async fn http3(address: SocketAddr, authority: &str, path: &str, ca: &Path, 
     while let Some(done) = tasks.join_next().await {
         requests += done??;
     }
-    Ok(Seen { requests, time: began.elapsed() })
+    Ok(Seen {
+        requests,
+        time: began.elapsed(),
+    })
 }
 
 type Sender = h3::client::SendRequest<h3_quinn::OpenStreams, bytes::Bytes>;
 
 async fn get(sender: &mut Sender, uri: http::Uri) -> Result<()> {
-    let mut stream = sender.send_request(http::Request::get(uri).body(())?).await?;
+    let mut stream = sender
+        .send_request(http::Request::get(uri).body(())?)
+        .await?;
     stream.finish().await?;
     let response = stream.recv_response().await?;
     if !response.status().is_success() {

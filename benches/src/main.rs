@@ -13,6 +13,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Run {
+    /// The README's table.
+    Table {
+        /// The program `brink-edge`, built with --release.
+        #[arg(long, default_value = "target/release/brink-edge")]
+        edge: PathBuf,
+        /// The component of `modules/hello`.
+        #[arg(long, default_value = "modules/target/components/hello.wasm")]
+        hello: PathBuf,
+        /// Seconds of each run.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Runs of each, in alternation; the median counts.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// CPU time of a module's answer in process, with fresh and reused instances.
     Module {
         /// The component.
@@ -48,12 +63,39 @@ enum Protocol {
 async fn main() -> Result<()> {
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     match Arguments::parse().run {
-        Run::Module { component, path } => {
-            let cost = brink_bench::module::cost(&component, &path).await?;
-            println!("a module's answer in process, CPU time: fresh {:?}, reused {:?}", cost.fresh, cost.reused);
+        Run::Table {
+            edge,
+            hello,
+            seconds,
+            rounds,
+        } => {
+            let time = std::time::Duration::from_secs(seconds.max(1));
+            let plan = brink_bench::table::Plan {
+                edge,
+                hello,
+                time,
+                rounds: rounds.max(1),
+            };
+            print!(
+                "{}",
+                brink_bench::table::markdown(&brink_bench::table::rows(&plan).await?)
+            );
             Ok(())
         }
-        Run::Bare { protocol, certificate, key, bytes } => {
+        Run::Module { component, path } => {
+            let cost = brink_bench::module::cost(&component, &path).await?;
+            println!(
+                "a module's answer in process, CPU time: fresh {:?}, reused {:?}",
+                cost.fresh, cost.reused
+            );
+            Ok(())
+        }
+        Run::Bare {
+            protocol,
+            certificate,
+            key,
+            bytes,
+        } => {
             let body = vec![b'x'; bytes].into();
             match protocol {
                 Protocol::Http1 => brink_bench::bare::http1(local, body).await,

@@ -24,28 +24,50 @@ const REQUESTS: u32 = 2000;
 /// # Errors
 /// The component does not load, or does not answer 200.
 pub async fn cost(component: &Path, path: &str) -> Result<Cost> {
-    let bytes: Bytes = std::fs::read(component).with_context(|| component.display().to_string())?.into();
+    let bytes: Bytes = std::fs::read(component)
+        .with_context(|| component.display().to_string())?
+        .into();
     let sandbox = Sandbox::new(brink_sandbox::Config::default())?;
     let digest = Digest::of(&bytes);
     let component = sandbox.load(&digest, || async move { Ok(bytes) }).await?;
     let fresh = Limits::default();
-    let reused = Limits { instance_reuse_max: 1_000_000, ..Limits::default() };
+    let reused = Limits {
+        instance_reuse_max: 1_000_000,
+        ..Limits::default()
+    };
     let mut rounds = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         rounds.0.push(round(&component, path, &fresh).await?);
         rounds.1.push(round(&component, path, &reused).await?);
     }
-    Ok(Cost { fresh: median(rounds.0), reused: median(rounds.1) })
+    Ok(Cost {
+        fresh: median(rounds.0),
+        reused: median(rounds.1),
+    })
 }
 
-async fn round(component: &brink_sandbox::Component, path: &str, limits: &Limits) -> Result<Duration> {
+async fn round(
+    component: &brink_sandbox::Component,
+    path: &str,
+    limits: &Limits,
+) -> Result<Duration> {
     let before = crate::cpu::precise()?;
     for _ in 0..REQUESTS {
-        let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+        let body: Body = Empty::<Bytes>::new()
+            .map_err(|never| match never {})
+            .boxed_unsync();
         let request = http::Request::get(format!("http://localhost{path}")).body(body)?;
         let response = component.handle(request, Context::denied(), limits).await?;
-        ensure!(response.status() == 200, "the module answered {}", response.status());
-        response.into_body().collect().await.map_err(|e| anyhow::anyhow!(e))?;
+        ensure!(
+            response.status() == 200,
+            "the module answered {}",
+            response.status()
+        );
+        response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| anyhow::anyhow!(e))?;
     }
     Ok((crate::cpu::precise()? - before) / REQUESTS)
 }

@@ -30,7 +30,10 @@ impl Server {
         let server = Self { child };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().parse().with_context(|| format!("bare server said {line:?}"))?;
+        let address = line
+            .trim()
+            .parse()
+            .with_context(|| format!("bare server said {line:?}"))?;
         Ok((server, address))
     }
 
@@ -38,7 +41,11 @@ impl Server {
     ///
     /// # Errors
     /// It ended, or was not ready within 30 s.
-    pub fn brink(program: &Path, arguments: &[&str], ready: &Path) -> Result<(Self, serde_json::Value)> {
+    pub fn brink(
+        program: &Path,
+        arguments: &[&str],
+        ready: &Path,
+    ) -> Result<(Self, serde_json::Value)> {
         let child = Command::new(program)
             .args(arguments)
             .arg("--ready-file")

@@ -99,8 +99,9 @@ pub(super) fn check_dependencies(metadata: &Value) -> Result<Vec<Finding>> {
 
 /// Names of all packages that the package `id` needs, tests and build scripts apart.
 fn reachable(metadata: &Value, id: &str) -> BTreeSet<String> {
-    let nodes: BTreeMap<&str, &Value> = metadata["resolve"]["nodes"]
-        .as_array()
+    let nodes: BTreeMap<&str, &Value> = metadata
+        .pointer("/resolve/nodes")
+        .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .filter_map(|node| Some((node["id"].as_str()?, node)))

@@ -223,8 +223,11 @@ fn circles_of_parents_and_children() {
     );
 }
 
+/// A crate and where it lies; nowhere: it is not ours.
+type Import = (&'static str, &'static str);
+
 /// What `cargo metadata` prints for packages of ours with these dependencies.
-fn metadata(packages: &[(&str, &str, &[(&str, &str)])]) -> String {
+fn metadata(packages: &[(&str, &str, &[Import])]) -> String {
     let packages: Vec<_> = packages
         .iter()
         .map(|(name, folder, dependencies)| {

@@ -1,0 +1,20 @@
+//! End to end: the real programs, driven by clients that are not ours, from publishing to the loss of processes.
+//!
+//! `cargo xtask test` builds what these tests need and runs them with everything else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod bad_requests;
+mod clients;
+mod crashes;
+mod harness;
+mod hostile;
+mod projects;
+mod publishing;
+mod secrets;
+mod serving;
+mod up;

@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -55,11 +55,17 @@ impl DevAuthority {
                 path: dir.to_owned(),
                 source,
             };
-            fs::DirBuilder::new()
+            let made = fs::DirBuilder::new()
                 .recursive(true)
-                .create(dir)
-                .map_err(failed)?;
-            Self::create(&certificate, &key)?;
+                .mode(0o700)
+                .create(dir);
+            made.map_err(failed)?;
+            // Two processes that start together must not mix their files: the second waits here.
+            let lock = fs::File::create(dir.join("ca.lock")).map_err(failed)?;
+            lock.lock().map_err(failed)?;
+            if !certificate.exists() {
+                Self::create(&certificate, &key)?;
+            }
         }
         Self::open(certificate, &key)
     }
@@ -230,7 +236,23 @@ mod tests {
             assert_eq!(found, mode, "{}", path.display());
         }
         let files = fs::read_dir(&dir).unwrap().count();
-        assert_eq!(files, 4, "nothing else stays behind");
+        assert_eq!(files, 5, "the lock, and nothing else stays behind");
+    }
+
+    #[test]
+    fn many_at_once_make_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let open = || DevAuthority::open_or_create(dir.path()).unwrap();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap().certificate_pem)
+                .collect()
+        });
+        assert!(made.iter().all(|pem| *pem == made[0]));
+        let last = DevAuthority::open_or_create(dir.path()).unwrap();
+        assert_eq!(last.certificate_pem(), made[0]);
     }
 
     #[test]

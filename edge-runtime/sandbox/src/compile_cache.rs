@@ -171,6 +171,3 @@ fn read_or_make_key(dir: &Path, path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     write(dir, path, &[&key])?;
     Ok(key)
 }
-
-#[cfg(test)]
-mod tests;

@@ -282,7 +282,7 @@ fn missing(engine: &Engine, linker: &Linker<Host>, component: &Component) -> Res
             break;
         };
         // What follows from a made-up import is not the component's fault.
-        if imports.is_empty() || cause.contains("missing") {
+        if imports.is_empty() || !cause.contains("resource type") {
             let reason = explain(&error);
             imports.push(MissingImport {
                 name: name.clone(),
@@ -300,10 +300,22 @@ fn missing(engine: &Engine, linker: &Linker<Host>, component: &Component) -> Res
     }
 }
 
-/// The causes of a mismatch, without the first line, which names the import.
+/// What about an import does not fit, from the causes that wasmtime gives.
 fn explain(error: &wasmtime::Error) -> String {
-    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
-    causes.join(": ")
+    let cause = error.root_cause().to_string();
+    let part = error.chain().skip(1).find_map(|cause| {
+        let text = cause.to_string();
+        let rest = text.strip_prefix("instance export ")?;
+        let part = rest.strip_suffix(" has the wrong type")?;
+        Some(part.to_owned())
+    });
+    let missing = cause.ends_with("implementation is missing");
+    match (missing, part) {
+        (true, Some(part)) => format!("{part} is not there"),
+        (true, None) => "not there".into(),
+        (false, Some(part)) => format!("{part} has another type: {cause}"),
+        (false, None) => cause,
+    }
 }
 
 /// Defines an import that is not there, so that the others can be checked.

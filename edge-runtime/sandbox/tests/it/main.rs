@@ -1,0 +1,19 @@
+//! Runs components, made here from WebAssembly text, in a real sandbox.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod cache;
+mod calls;
+mod faults;
+mod guest;
+mod guests;
+mod host;
+mod http;
+mod inspect;
+mod platform;
+mod reuse;

@@ -103,11 +103,17 @@ impl Deployments {
         caller: &Caller,
         action: &'static str,
         subject: &str,
-        mut plan: impl AsyncFnMut(&DeploymentTable) -> Result<Plan<T>, Refusal>,
+        module: Option<&ModuleName>,
+        mut plan: impl FnMut(&DeploymentTable, Vec<Deployment>) -> Result<Plan<T>, Refusal> + Send,
     ) -> Result<(T, Position), Refusal> {
         for _ in 0..ATTEMPTS_MAX {
             let present = self.tables.refresh().await?;
-            let planned = plan(&present).await?;
+            // Read after the table: a history that is newer than the table goes with a revision that will not be there.
+            let history = match module {
+                Some(name) => self.store.history(&caller.tenant, name).await?,
+                None => Vec::new(),
+            };
+            let planned = plan(&present, history)?;
             let now = now_ms();
             let purge = (!planned.purge.is_empty()).then(|| NewPurge {
                 purge: Purge {
@@ -152,14 +158,14 @@ impl Deployments {
     pub async fn deploy(&self, caller: &Caller, deploy: Deploy) -> Result<Deployed, Refusal> {
         let version = self.version(caller, &deploy.module, deploy.version).await?;
         let needed = self.grants_needed(&version).await?;
-        let history = self.store.history(&caller.tenant, &deploy.module).await?;
         let subject = format!("{}@{}", version.module, version.version);
         let (answer, position) = self
             .change(
                 caller,
                 "deploy",
                 &subject,
-                async |table: &DeploymentTable| {
+                Some(&deploy.module),
+                |table: &DeploymentTable, history: Vec<Deployment>| {
                     let present = plan::find(table, &caller.tenant, &deploy.module);
                     let next = plan::deployment(
                         caller,
@@ -170,7 +176,7 @@ impl Deployments {
                         &self.ceilings,
                     )?;
                     let previous_version = present.map(|deployment| deployment.version);
-                    let mut history = history.clone();
+                    let mut history = history;
                     if history.last() != Some(&next) {
                         history.push(next.clone());
                     }
@@ -208,13 +214,13 @@ impl Deployments {
         name: &ModuleName,
         to: Rollback,
     ) -> Result<Deployed, Refusal> {
-        let history = self.store.history(&caller.tenant, name).await?;
         let (answer, position) = self
             .change(
                 caller,
                 "rollback",
                 name.as_str(),
-                async |table: &DeploymentTable| {
+                Some(name),
+                |table: &DeploymentTable, history: Vec<Deployment>| {
                     let present = plan::find(table, &caller.tenant, name)
                         .ok_or_else(|| Refusal::NotFound(format!("{name} is not deployed")))?;
                     let kept = plan::history_until(&history, to.to).ok_or_else(|| {
@@ -264,7 +270,8 @@ impl Deployments {
                 caller,
                 "undeploy",
                 name.as_str(),
-                async |table: &DeploymentTable| {
+                None,
+                |table: &DeploymentTable, _| {
                     plan::find(table, &caller.tenant, name)
                         .ok_or_else(|| Refusal::NotFound(format!("{name} is not deployed")))?;
                     let mut table = table.clone();
@@ -301,7 +308,8 @@ impl Deployments {
             caller,
             "route.put",
             &subject,
-            async |table: &DeploymentTable| {
+            None,
+            |table: &DeploymentTable, _| {
                 plan::check_target(table, &route)?;
                 let mut table = table.clone();
                 let modules = plan::modules_at(&table, caller, &route);
@@ -334,7 +342,8 @@ impl Deployments {
                 caller,
                 "route.delete",
                 &subject,
-                async |table: &DeploymentTable| {
+                None,
+                |table: &DeploymentTable, _| {
                     let mut table = table.clone();
                     let is_it = |route: &Route| {
                         route.tenant == caller.tenant

@@ -52,6 +52,12 @@ pub enum Error {
     /// Telemetry could not be set up.
     #[error("telemetry: {0}")]
     Telemetry(String),
+    /// The asynchronous runtime did not start, or a task of it ended by itself.
+    #[error("runtime: {0}")]
+    Runtime(String),
+    /// The system does not let signals be taken.
+    #[error("signals: {0}")]
+    Signals(String),
     /// The system gave no random bytes.
     #[error("the system gave no random bytes: {0}")]
     Random(String),

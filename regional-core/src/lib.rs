@@ -1,16 +1,36 @@
-//! The regional core.
+//! The regional core: authoritative records, commands beside them, the registry of modules, deployments and routes,
+//! purges with proof, and the control API.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`store`] | the `Store` trait, written for CQL, and the embedded store |
+//! | [`records`], [`commands`] | reads, writes, and transactions of components over one partition |
+//! | [`feed`], [`pops`] | the change log as a stream to PoPs, and how far each has come |
+//! | [`registry`], [`deployments`], [`purges`], [`tokens`], [`logs`] | what operators and developers do |
+//! | [`link`], [`control`], [`admin`] | the three listeners |
+//! | [`config`], [`identity`], [`core`] | a whole core: build, serve, drain |
+//!
+//! What is absent: no module here knows of caches or routes' meaning; the store knows no component; only `core` knows all.
 
+pub mod admin;
 pub mod clock;
 pub mod commands;
+pub mod config;
+pub mod control;
+pub mod core;
 pub mod deployments;
 pub mod error;
 pub mod feed;
+pub mod identity;
+pub mod link;
 pub mod logs;
+pub mod measure;
 pub mod pops;
 pub mod purges;
 pub mod records;
 pub mod refusal;
 pub mod registry;
+pub mod signals;
 pub mod store;
 pub mod tokens;
 

@@ -1,6 +1,7 @@
 //! The newest log lines of modules, in memory.
 
 use brink_protocol::{ModuleName, TenantName, link::LogLine};
+use serde::Serialize;
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
@@ -13,11 +14,12 @@ pub const LINES_MAX: usize = 10_000;
 pub const BYTES_MAX: usize = 64 << 20;
 
 /// A line and its place in the sequence of all lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct NumberedLine {
     /// Counts from 1 since the core's start.
     pub number: u64,
     /// The line.
+    #[serde(flatten)]
     pub line: LogLine,
 }
 

@@ -16,6 +16,7 @@ pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 /// What a token may do; each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Role {
     /// Look at modules, deployments, routes, PoPs and logs.
     Reader,
@@ -30,6 +31,7 @@ pub enum Role {
 /// Makes a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewToken {
     /// What it is for, for people. 1 to 100 characters.
     pub label: String,
@@ -45,6 +47,7 @@ pub struct NewToken {
 
 /// A token as it is listed: without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Token {
     /// Its id.
     pub id: String,
@@ -65,6 +68,7 @@ pub struct Token {
 
 /// A published version of a module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Version {
     /// The module.
     pub module: ModuleName,
@@ -87,6 +91,7 @@ pub struct Version {
 /// Deploys a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deploy {
     /// The module.
     pub module: ModuleName,
@@ -110,6 +115,7 @@ pub struct Deploy {
 /// A route of the deployed module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewRoute {
     /// See [`Route::host`].
     #[serde(default)]
@@ -126,6 +132,7 @@ pub struct NewRoute {
 
 /// What is deployed after a deploy or a rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deployed {
     /// What runs now.
     #[serde(flatten)]
@@ -141,6 +148,7 @@ pub struct Deployed {
 /// Goes back to an earlier version.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rollback {
     /// To which; the one deployed before the present one if it is left out.
     #[serde(default)]
@@ -150,6 +158,7 @@ pub struct Rollback {
 /// Asks for a purge. At least one list is not empty, or `everything` is true.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewPurge {
     /// Names given by `cache.tag`, `Surrogate-Key` or `Cache-Tag`.
     pub keys: Vec<String>,
@@ -167,6 +176,7 @@ pub struct NewPurge {
 
 /// A purge and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PurgeStatus {
     /// Its id.
     pub id: String,
@@ -188,6 +198,7 @@ pub struct PurgeStatus {
 
 /// A purge at one PoP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PurgeAtPop {
     /// The PoP.
     pub pop: PopName,
@@ -199,6 +210,7 @@ pub struct PurgeAtPop {
 
 /// A PoP as the core sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pop {
     /// Its name.
     pub name: PopName,
@@ -218,6 +230,7 @@ pub struct Pop {
 
 /// The state of the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
     /// The core's software version.
     pub version: String,
@@ -239,6 +252,7 @@ pub struct Status {
 
 /// One line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditEntry {
     /// Counts from 1.
     pub number: u64,
@@ -257,6 +271,7 @@ pub struct AuditEntry {
 /// One line of an import: a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ImportLine {
     /// See [`crate::record::Key`].
     pub collection: String,
@@ -273,6 +288,7 @@ pub struct ImportLine {
 
 /// What an import did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Imported {
     /// Records written.
     pub imported: u64,

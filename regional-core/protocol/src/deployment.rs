@@ -12,6 +12,7 @@ pub const PLUGINS_MAX: usize = 16;
 /// Bounds of one module's runs. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Limits {
     /// Linear memory of one instance, in bytes. Default 64 MiB.
     pub memory_bytes_max: u64,
@@ -44,6 +45,7 @@ impl Default for Limits {
 /// What a deployment may use beyond its records, configuration and log. Nothing by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Grants {
     /// Wall-clock time (`brink:platform/clock`).
     pub clock: bool,
@@ -57,6 +59,7 @@ pub struct Grants {
 
 /// A module, command or plugin as it is to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deployment {
     /// Whose it is.
     pub tenant: TenantName,
@@ -79,6 +82,7 @@ pub struct Deployment {
 /// Which world of `brink:platform` a component fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum World {
     /// Exports `wasi:http/incoming-handler`.
     Module,
@@ -91,6 +95,7 @@ pub enum World {
 /// Where requests of a host and path go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Route {
     /// Whose route; taken from the token that sets it.
     #[serde(default = "default_tenant")]
@@ -160,6 +165,7 @@ impl Route {
 /// Who answers a route's requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Target {
     /// A deployed module.
     Module(ModuleName),
@@ -172,6 +178,7 @@ pub enum Target {
 /// A fixed answer: a health check, a robots.txt, a maintenance page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StaticAnswer {
     /// Status, 200 to 599.
     pub status: u16,
@@ -184,6 +191,7 @@ pub struct StaticAnswer {
 /// What to do with a stored coherent answer once the feed has been silent for longer than the lease (coherence.md, P2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum WhenDisconnected {
     /// Ask the module or origin again; if that fails too, serve the stored answer as stale.
     Revalidate,

@@ -8,6 +8,7 @@ use std::{fmt, str::FromStr};
 /// The SHA-256 of some bytes, written `sha256:` and 64 lower-case hexadecimal digits, as OCI does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct Digest([u8; 32]);
 
 impl Digest {

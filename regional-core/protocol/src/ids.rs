@@ -20,6 +20,7 @@ macro_rules! label {
         /// 1 to 63 of `a-z 0-9 -`, not beginning or ending with `-` (a DNS label).
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
         pub struct $name(Arc<str>);
 
         impl $name {

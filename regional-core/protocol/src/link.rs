@@ -252,6 +252,7 @@ pub struct AppliedPurge {
 
 /// One line that a module logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -273,6 +274,7 @@ pub struct LogLine {
 
 /// Figures of a PoP since its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PopFigures {
     /// Requests answered.
     pub requests: u64,

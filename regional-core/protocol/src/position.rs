@@ -15,6 +15,7 @@ pub const ORIGINS_MAX: usize = 64;
     try_from = "BTreeMap<OriginText, u64>",
     into = "BTreeMap<OriginText, u64>"
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = BTreeMap<String, u64>))]
 pub struct Position(BTreeMap<OriginId, u64>);
 
 /// An origin as a map key in JSON.

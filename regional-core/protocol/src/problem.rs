@@ -7,6 +7,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// A problem document. RFC 9457 §3.1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Which kind of problem: a URI reference that identifies it, `about:blank` if the status says all.
     #[serde(rename = "type", default = "about_blank")]

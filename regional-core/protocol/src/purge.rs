@@ -19,6 +19,7 @@ pub const HOST_BYTES_MAX: usize = 255;
 /// A name that an author gives to responses: a surrogate key. 1 to 1024 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct TagName(Box<str>);
 
 impl TagName {
@@ -70,6 +71,7 @@ impl fmt::Display for TagName {
 /// One thing that a purge matches. Always within one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Selector {
     /// Responses that carry the name.
     Key(TagName),

@@ -1,0 +1,427 @@
+//! The core's configuration: a TOML file, with flags over it. Every mistake in it is reported at once.
+
+use crate::{Error, deployments::Ceilings};
+use brink_protocol::NodeName;
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+use toml::{Table, Value};
+
+/// The whole configuration. A file has one table for each part, and `data`, `node`, `region`, `names` and `ready_file`
+/// before them; every key has a default but `data`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the core keeps everything. `data` in the file.
+    pub data: PathBuf,
+    /// The core node's name, the origin of its changes. Default `core-1`.
+    pub node: NodeName,
+    /// The region that it says it is in. Default `local`.
+    pub region: String,
+    /// Further host names and addresses in the certificates that it issues to itself.
+    pub names: Vec<String>,
+    /// Written when everything answers: JSON with the bound addresses.
+    pub ready_file: Option<PathBuf>,
+    /// The control API.
+    pub control: ControlConfig,
+    /// The link.
+    pub link: LinkConfig,
+    /// Health and metrics.
+    pub admin: AdminConfig,
+    /// The store.
+    pub store: StoreConfig,
+    /// The feed.
+    pub feed: FeedConfig,
+    /// The sandbox of commands. `cache_dir` is `cwasm` in the data directory if it is left out.
+    pub sandbox: brink_sandbox::Config,
+    /// The most that deployments may ask for.
+    pub ceilings: Ceilings,
+    /// Logs, metrics, traces.
+    pub telemetry: brink_telemetry::Config,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlConfig {
+    /// Address of the control API. Default `127.0.0.1:7443`.
+    pub listen: SocketAddr,
+    /// Certificate chain to use in the place of one of the core's own authority (PEM). Goes with `key`.
+    pub certificate: Option<PathBuf>,
+    /// Its key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            listen: loopback(7443),
+            certificate: None,
+            key: None,
+        }
+    }
+}
+
+/// `[link]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkConfig {
+    /// Address of the link, for TCP and UDP. Default `127.0.0.1:7444`.
+    pub listen: SocketAddr,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            listen: loopback(7444),
+        }
+    }
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Address of health and metrics, over plain HTTP: for machines of one's own only. Default `127.0.0.1:7445`.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: loopback(7445),
+        }
+    }
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Changes that the log keeps. An edge that was away for more of them starts with an empty cache. Default 1,000,000.
+    pub log_changes_max: u64,
+    /// Writes that may wait for the disk. Default 8,192.
+    pub queue_max: usize,
+    /// Memory for pages of the database, in bytes. Default 256 MiB.
+    pub cache_bytes: usize,
+    /// How often records whose lifetime has ended are removed, in milliseconds. Default 1,000.
+    pub sweep_ms: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            log_changes_max: 1_000_000,
+            queue_max: 8_192,
+            cache_bytes: 256 << 20,
+            sweep_ms: 1_000,
+        }
+    }
+}
+
+/// `[feed]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedConfig {
+    /// How long an edge may call coherent entries fresh without hearing from the feed, in milliseconds: more than two
+    /// heartbeats (500 ms each). Default 2,000.
+    pub lease_ms: u64,
+}
+
+impl Default for FeedConfig {
+    fn default() -> Self {
+        Self { lease_ms: 2_000 }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// What the command line says over the file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Flags {
+    /// Configuration file (TOML)
+    #[arg(long, env = "BRINK_CORE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where the core keeps everything
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Address of the control API
+    #[arg(long)]
+    pub control: Option<SocketAddr>,
+    /// Address of the link, for TCP and UDP
+    #[arg(long)]
+    pub link: Option<SocketAddr>,
+    /// Address of health and metrics
+    #[arg(long)]
+    pub admin: Option<SocketAddr>,
+    /// The core node's name
+    #[arg(long)]
+    pub node: Option<String>,
+    /// Its region
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Written when everything answers: JSON with the bound addresses
+    #[arg(long)]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Collects mistakes while the file is taken apart.
+struct Reader {
+    table: Table,
+    mistakes: Vec<String>,
+}
+
+impl Reader {
+    fn take<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
+        let value = self.table.remove(key)?;
+        match value.try_into() {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                let text = error.to_string();
+                self.mistakes
+                    .push(format!("{key}: {}", text.trim().replace('\n', " ")));
+                None
+            }
+        }
+    }
+
+    fn part<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
+        self.take(key).unwrap_or_default()
+    }
+
+    fn check(&mut self, holds: bool, mistake: impl Into<String>) {
+        if !holds {
+            self.mistakes.push(mistake.into());
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file that the flags name, if they do, and puts the flags over it.
+    ///
+    /// # Errors
+    /// The file cannot be read; or all mistakes in it and in the flags.
+    pub fn load(flags: &Flags) -> Result<Self, Error> {
+        let text = match &flags.config {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|error| Error::file("read", path, error))?
+            }
+            None => String::new(),
+        };
+        Self::parse(&text, flags)
+    }
+
+    /// The configuration of a text and flags.
+    ///
+    /// # Errors
+    /// All mistakes in them.
+    pub fn parse(text: &str, flags: &Flags) -> Result<Self, Error> {
+        let table = text
+            .parse::<Table>()
+            .map_err(|error| Error::Config(error.to_string()))?;
+        let mut reader = Reader {
+            table,
+            mistakes: Vec::new(),
+        };
+        let file_node: Option<String> = reader.take("node");
+        let node = flags
+            .node
+            .clone()
+            .or(file_node)
+            .unwrap_or_else(|| "core-1".into());
+        let node = node
+            .parse::<NodeName>()
+            .map_err(|error| reader.mistakes.push(format!("node: {error}")))
+            .ok();
+        let file_data: Option<PathBuf> = reader.take("data");
+        let data = flags.data.clone().or(file_data);
+        reader.check(
+            data.is_some(),
+            "data: name the directory where the core keeps everything (`data`, or --data)",
+        );
+        let file_region: Option<String> = reader.take("region");
+        let file_ready: Option<PathBuf> = reader.take("ready_file");
+        let mut config = Self {
+            region: flags
+                .region
+                .clone()
+                .or(file_region)
+                .unwrap_or_else(|| "local".into()),
+            names: reader.part("names"),
+            ready_file: flags.ready_file.clone().or(file_ready),
+            control: reader.part("control"),
+            link: reader.part("link"),
+            admin: reader.part("admin"),
+            store: reader.part("store"),
+            feed: reader.part("feed"),
+            sandbox: reader.part("sandbox"),
+            ceilings: reader.part("ceilings"),
+            telemetry: telemetry(&mut reader),
+            // In their places below, once it is known that they are there.
+            data: PathBuf::new(),
+            node: match "core-1".parse() {
+                Ok(name) => name,
+                Err(error) => return Err(Error::Limit(error)),
+            },
+        };
+        config.over(flags);
+        config.check(&mut reader);
+        let unknown: Vec<String> = reader
+            .table
+            .keys()
+            .map(|key| format!("{key}: there is no such key"))
+            .collect();
+        reader.mistakes.extend(unknown);
+        let (Some(data), Some(node), true) = (data, node, reader.mistakes.is_empty()) else {
+            return Err(Error::Config(reader.mistakes.join("\n")));
+        };
+        config.telemetry.node = node.to_string();
+        config
+            .sandbox
+            .cache_dir
+            .get_or_insert_with(|| data.join("cwasm"));
+        Ok(Self {
+            data,
+            node,
+            ..config
+        })
+    }
+
+    fn over(&mut self, flags: &Flags) {
+        let set = |address: &mut SocketAddr, flag: Option<SocketAddr>| {
+            *address = flag.unwrap_or(*address)
+        };
+        set(&mut self.control.listen, flags.control);
+        set(&mut self.link.listen, flags.link);
+        set(&mut self.admin.listen, flags.admin);
+    }
+
+    fn check(&self, reader: &mut Reader) {
+        let region = &self.region;
+        let is_region =
+            (1..=64).contains(&region.len()) && region.bytes().all(|b| b.is_ascii_graphic());
+        reader.check(is_region, "region: it is 1 to 64 visible ASCII characters");
+        reader.check(self.names.len() <= 64, "names: there are at most 64");
+        let both = self.control.certificate.is_some() == self.control.key.is_some();
+        reader.check(both, "control: certificate and key go together");
+        let store = &self.store;
+        reader.check(
+            store.log_changes_max >= 1,
+            "store.log_changes_max: it is at least 1",
+        );
+        reader.check(
+            (1..=1 << 20).contains(&store.queue_max),
+            "store.queue_max: it is 1 to 1048576",
+        );
+        reader.check(
+            store.cache_bytes >= 1 << 20,
+            "store.cache_bytes: it is at least 1 MiB",
+        );
+        reader.check(
+            (10..=3_600_000).contains(&store.sweep_ms),
+            "store.sweep_ms: it is 10 to 3600000",
+        );
+        let least = 2 * brink_protocol::link::HEARTBEAT_MS;
+        let lease = self.feed.lease_ms;
+        reader.check(
+            (least + 1..=60_000).contains(&lease),
+            format!("feed.lease_ms: it is over {least} and up to 60000"),
+        );
+        if let Err(error) = self.sandbox.check() {
+            reader.mistakes.push(format!("sandbox: {error}"));
+        }
+    }
+
+    /// A file in the data directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.data.join(name)
+    }
+}
+
+/// `[telemetry]`: the service's name is its own.
+fn telemetry(reader: &mut Reader) -> brink_telemetry::Config {
+    let part = reader
+        .table
+        .entry("telemetry")
+        .or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(table) = part {
+        table
+            .entry("service")
+            .or_insert_with(|| Value::String("brink-core".into()));
+    }
+    reader.part("telemetry")
+}
+
+/// Writes a file whole or not at all.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_ready_file(path: &Path, content: &str) -> Result<(), Error> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, content)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|error| Error::file("written", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_mistake_at_once() {
+        let text = r#"
+            node = "Core 1"
+            datta = "/tmp"
+            [control]
+            listen = "nowhere"
+            [link]
+            port = 1
+            [store]
+            queue_max = 0
+            [feed]
+            lease_ms = 1000
+        "#;
+        let error = Config::parse(text, &Flags::default())
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "node:",
+            "data:",
+            "datta: there is no such key",
+            "control:",
+            "link:",
+            "store.queue_max",
+            "feed.lease_ms",
+        ] {
+            assert!(error.contains(part), "{part} is not in:\n{error}");
+        }
+    }
+
+    #[test]
+    fn flags_over_the_file() {
+        let flags = Flags {
+            data: Some("/data".into()),
+            control: Some(loopback(1)),
+            region: Some("eu".into()),
+            ..Flags::default()
+        };
+        let text = "data = '/other'\nregion = 'us'\n[control]\nlisten = '127.0.0.1:2'\n[link]\nlisten = '127.0.0.1:3'";
+        let config = Config::parse(text, &flags).unwrap();
+        assert_eq!(config.data, PathBuf::from("/data"));
+        assert_eq!(
+            (config.control.listen, config.link.listen),
+            (loopback(1), loopback(3))
+        );
+        assert_eq!(
+            (config.region.as_str(), config.node.as_str()),
+            ("eu", "core-1")
+        );
+        assert_eq!(config.sandbox.cache_dir, Some("/data/cwasm".into()));
+        assert_eq!(config.telemetry.service, "brink-core");
+    }
+}

@@ -1,0 +1,123 @@
+//! The control API: HTTP/1.1 and HTTP/2 over TLS, JSON, bearer tokens, problem documents.
+
+mod app;
+mod deployments;
+mod extract;
+mod modules;
+mod openapi;
+mod purges;
+mod records;
+mod reply;
+mod status;
+mod tokens;
+
+pub use app::App;
+
+use self::reply::{Failure, REQUEST_ID};
+use crate::measure::{Measured, RequestSpan};
+use axum::{
+    Router,
+    extract::{MatchedPath, Request},
+    middleware::{self, Next},
+    response::Response,
+    routing::{delete, get, post, put},
+};
+use brink_listener::{Body, Connection};
+use http::{HeaderName, HeaderValue};
+use std::sync::Arc;
+use tower::ServiceExt as _;
+use tracing::Instrument as _;
+
+/// Carries a request's name back to who sent it.
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The control API as a service of a listener.
+pub struct Control {
+    router: Router,
+}
+
+impl Control {
+    /// Over the core.
+    #[must_use]
+    pub fn new(app: App) -> Self {
+        let router = Router::new()
+            .route("/v1/health", get(status::health))
+            .route("/v1/openapi.json", get(openapi::document))
+            .route("/v1/status", get(status::status))
+            .route("/v1/pops", get(status::pops))
+            .route("/v1/logs", get(status::logs))
+            .route("/v1/modules", get(modules::list))
+            .route(
+                "/v1/modules/{name}/versions",
+                post(modules::publish).get(modules::versions),
+            )
+            .route("/v1/components/{digest}", get(modules::component))
+            .route(
+                "/v1/deployments",
+                post(deployments::deploy).get(deployments::list),
+            )
+            .route(
+                "/v1/deployments/{name}/rollback",
+                post(deployments::rollback),
+            )
+            .route("/v1/deployments/{name}", delete(deployments::remove))
+            .route(
+                "/v1/routes",
+                put(deployments::put_route)
+                    .get(deployments::routes)
+                    .delete(deployments::remove_route),
+            )
+            .route("/v1/purges", post(purges::create).get(purges::list))
+            .route("/v1/purges/{id}", get(purges::status))
+            .route("/v1/records/import", post(records::import))
+            .route("/v1/records/{collection}/{partition}", get(records::browse))
+            .route("/v1/tokens", post(tokens::create).get(tokens::list))
+            .route("/v1/tokens/{id}", delete(tokens::remove))
+            .route("/v1/audit", get(tokens::audit))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(middleware::from_fn(observe))
+            .with_state(Arc::new(app));
+        Self { router }
+    }
+}
+
+impl brink_listener::Service for Control {
+    async fn call(&self, request: http::Request<Body>, _: Arc<Connection>) -> http::Response<Body> {
+        let request = request.map(axum::body::Body::new);
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => response.map(Body::stream),
+            Err(never) => match never {},
+        }
+    }
+}
+
+async fn not_found() -> Failure {
+    Failure::not_found("nothing is here; /v1/openapi.json says what is")
+}
+
+async fn method_not_allowed() -> Failure {
+    Failure::new(
+        405,
+        "method",
+        "Another method is needed",
+        "The field `allow` says which methods are answered here.",
+    )
+}
+
+/// Names, traces and measures a request.
+async fn observe(request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or("none", MatchedPath::as_str).to_owned();
+    let RequestSpan {
+        span, request_id, ..
+    } = RequestSpan::begin("control", &route, request.headers());
+    let measured = Measured::begin("control", route);
+    let answer = REQUEST_ID.scope(request_id.clone(), next.run(request));
+    let mut response = answer.instrument(span).await;
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    measured.end(response.status());
+    response
+}

@@ -1,0 +1,28 @@
+//! What the control API needs of the core.
+
+use crate::{deployments::Deployments, logs::Logs, pops::Pops, purges::Purges, store::Store};
+use brink_sandbox::Sandbox;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The core, as the control API sees it.
+pub struct App {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// For looking at what is published.
+    pub sandbox: Sandbox,
+    /// Deployments and routes.
+    pub deployments: Deployments,
+    /// Purges.
+    pub purges: Purges,
+    /// PoPs.
+    pub pops: Arc<Pops>,
+    /// Log lines of modules.
+    pub logs: Arc<Logs>,
+    /// The core node's name.
+    pub node: String,
+    /// Its region.
+    pub region: String,
+    /// Bodies of components and imports that are in memory at a time; more wait.
+    pub large_bodies: Semaphore,
+}

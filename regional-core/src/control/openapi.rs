@@ -1,0 +1,51 @@
+//! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
+
+use super::{deployments, modules, purges, records, status, tokens};
+use axum::Json;
+use std::sync::LazyLock;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Brink control API",
+        description = "Publish, deploy, route, purge, watch. Every error is a problem document (RFC 9457); every write \
+            answers with its position in the header `brink-position`."
+    ),
+    paths(
+        modules::publish, modules::list, modules::versions, modules::component,
+        deployments::deploy, deployments::list, deployments::rollback, deployments::remove,
+        deployments::routes, deployments::put_route, deployments::remove_route,
+        purges::create, purges::list, purges::status,
+        records::import, records::browse,
+        tokens::create, tokens::list, tokens::remove, tokens::audit,
+        status::health, status::status, status::pops, status::logs,
+    ),
+    components(schemas(brink_protocol::problem::Problem)),
+    security(("token" = [])),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+static DOCUMENT: LazyLock<openapi::OpenApi> = LazyLock::new(Document::openapi);
+
+/// The document.
+pub(super) async fn document() -> Json<&'static openapi::OpenApi> {
+    Json(&DOCUMENT)
+}

@@ -1,0 +1,237 @@
+//! Records: import and browsing.
+
+use super::app::App;
+use super::extract::{Operator, Params, large_body};
+use super::reply::{Failure, Reply, Written};
+use crate::{
+    Error,
+    clock::now_ms,
+    records::{position, position_of},
+    store::{Action, BATCH_BYTES_MAX, Commit, NewAudit, Store, Transaction, Write},
+};
+use axum::{
+    Json,
+    extract::{Path, Request, State},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use brink_protocol::{
+    TenantName,
+    address::PartitionAddress,
+    change::RECORDS_PER_CHANGE_MAX,
+    control::{COMPONENT_BYTES_MAX, ImportLine, Imported},
+    link::Condition,
+    record::{Bound, Entry, Range, check_partition, check_sort, check_value},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Transactions of one import that are under way at a time.
+const IMPORT_CONCURRENCY: usize = 32;
+
+type Partitions = BTreeMap<(String, String), BTreeMap<String, (Bytes, Option<u64>)>>;
+
+/// Writes records: one a line. Nothing is written if a line is not valid; of two lines with one key, the later counts.
+#[utoipa::path(post, path = "/v1/records/import", tag = "records",
+    request_body(content = ImportLine, content_type = "application/x-ndjson", description = "One record a line"),
+    responses((status = 200, body = Imported)))]
+pub(super) async fn import(
+    State(app): State<Arc<App>>,
+    Operator(caller): Operator,
+    request: Request,
+) -> Reply<Written<Imported>> {
+    let _permit = app.large_bodies.acquire().await.map_err(|_| Error::Busy)?;
+    let expected = [
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/json",
+    ];
+    let body = large_body(request, &expected, COMPONENT_BYTES_MAX).await?;
+    let partitions = parse(&body)?;
+    let imported = partitions.values().map(BTreeMap::len).sum::<usize>() as u64;
+    let now = now_ms();
+    let transactions = transactions(&caller.tenant, partitions, now);
+    let commits = stream::iter(transactions).map(|transaction| app.store.commit(transaction));
+    let highest = commits
+        .buffer_unordered(IMPORT_CONCURRENCY)
+        .try_fold(0, |highest: u64, commit| {
+            future::ready(Ok(match commit {
+                Commit::Done { sequence, .. } => highest.max(sequence),
+                Commit::Conflict { .. } | Commit::Answered(_) => highest,
+            }))
+        })
+        .await?;
+    let audit = NewAudit {
+        by: caller.id,
+        tenant: caller.tenant,
+        action: "records.import",
+        subject: format!("{imported} records"),
+        at_ms: now,
+    };
+    app.store.add_audit(audit).await?;
+    Ok(Written::ok(
+        position_of(app.store.origin(), highest),
+        Imported { imported },
+    ))
+}
+
+/// A line as it may come: an [`ImportLine`], with the `version` that an export wrote and that does not count here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    collection: String,
+    partition: String,
+    sort: String,
+    value: serde_json::Value,
+    #[serde(default)]
+    lifetime_ms: Option<u64>,
+    #[serde(default, rename = "version")]
+    _version: serde::de::IgnoredAny,
+}
+
+fn parse(body: &[u8]) -> Result<Partitions, Failure> {
+    let mut partitions = Partitions::new();
+    for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let wrong = |reason: String| {
+            Failure::new(
+                422,
+                "invalid",
+                "A line is not valid",
+                format!("line {}: {reason}", index + 1),
+            )
+        };
+        let line: Line = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+        let value = Bytes::from(line.value.to_string());
+        check_partition(&line.collection, &line.partition)
+            .and_then(|()| check_sort(&line.sort))
+            .and_then(|()| check_value(&value, line.lifetime_ms))
+            .map_err(|error| wrong(error.to_string()))?;
+        let partition = partitions
+            .entry((line.collection, line.partition))
+            .or_default();
+        partition.insert(line.sort, (value, line.lifetime_ms));
+    }
+    Ok(partitions)
+}
+
+/// As few transactions as the limits allow.
+fn transactions(tenant: &TenantName, partitions: Partitions, now_ms: u64) -> Vec<Transaction> {
+    let mut all = Vec::new();
+    for ((collection, partition), records) in partitions {
+        let address = PartitionAddress {
+            tenant: tenant.clone(),
+            collection,
+            partition,
+        };
+        let new = || Transaction {
+            partition: address.clone(),
+            seen: Vec::new(),
+            writes: Vec::new(),
+            answer: None,
+            now_ms,
+        };
+        let (mut next, mut bytes) = (new(), 0);
+        for (sort, (value, lifetime_ms)) in records {
+            if next.writes.len() == RECORDS_PER_CHANGE_MAX || bytes + value.len() > BATCH_BYTES_MAX
+            {
+                all.push(std::mem::replace(&mut next, new()));
+                bytes = 0;
+            }
+            bytes += value.len();
+            let expires_at_ms = lifetime_ms.map(|lifetime| now_ms.saturating_add(lifetime));
+            let action = Action::Put {
+                value,
+                expires_at_ms,
+            };
+            next.writes.push(Write {
+                sort,
+                action,
+                condition: Condition::Always,
+            });
+        }
+        all.push(next);
+    }
+    all
+}
+
+/// Which records.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RecordsQuery {
+    /// 1 to 1000; 100 if it is left out.
+    limit: Option<u32>,
+    /// Records behind this sort key.
+    after: Option<String>,
+}
+
+/// A record as it is shown.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct ShownRecord {
+    /// Its sort key.
+    sort: String,
+    /// Its version.
+    version: u64,
+    /// Its value, if that is JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<serde_json::Value>,
+    /// Its value in base64, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base64: Option<String>,
+}
+
+/// Records of a partition.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct ShownPage {
+    /// In order of their sort keys.
+    entries: Vec<ShownRecord>,
+    /// There are more: go on behind the last sort key.
+    more: bool,
+}
+
+fn shown(entry: Entry) -> ShownRecord {
+    let value = serde_json::from_slice(&entry.value).ok();
+    let base64 = value.is_none().then(|| STANDARD.encode(&entry.value));
+    ShownRecord {
+        sort: entry.sort,
+        version: entry.version,
+        value,
+        base64,
+    }
+}
+
+/// Shows records of a partition.
+#[utoipa::path(get, path = "/v1/records/{collection}/{partition}", tag = "records",
+    params(("collection" = String, Path, description = "The collection"),
+        ("partition" = String, Path, description = "The partition key"), RecordsQuery),
+    responses((status = 200, body = ShownPage)))]
+pub(super) async fn browse(
+    State(app): State<Arc<App>>,
+    Operator(caller): Operator,
+    Path((collection, partition)): Path<(String, String)>,
+    Params(query): Params<RecordsQuery>,
+) -> Reply<Json<ShownPage>> {
+    let range = Range {
+        collection,
+        partition,
+        lower: query.after.map_or(Bound::Unbounded, Bound::Exclusive),
+        upper: Bound::Unbounded,
+        limit: query.limit.unwrap_or(100),
+        descending: false,
+    };
+    let page = app.store.scan(&caller.tenant, &range, now_ms()).await?;
+    Ok(Json(ShownPage {
+        entries: page.entries.into_iter().map(shown).collect(),
+        more: page.more,
+    }))
+}
+
+/// The head of the log, for what wrote nothing there.
+pub(super) fn head(store: &dyn Store) -> brink_protocol::Position {
+    position(store)
+}

@@ -1,0 +1,118 @@
+//! The state of the whole, PoPs, logs.
+
+use super::app::App;
+use super::extract::{Params, Reader};
+use super::reply::{Failure, Reply};
+use crate::{
+    logs::{LogQuery, NumberedLine},
+    records::position,
+};
+use axum::{Json, extract::State};
+use brink_protocol::control::{Pop, Status};
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+
+/// The longest that a caller may wait for new lines, in milliseconds.
+const WAIT_MS_MAX: u64 = 30_000;
+/// Most lines of one answer.
+const LINES_MAX: usize = 1000;
+
+/// Whether the core is there.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// The core's software version.
+    version: &'static str,
+}
+
+/// Whether the core is there. Needs no token.
+#[utoipa::path(get, path = "/v1/health", tag = "status", security(()), responses((status = 200, body = Health)))]
+pub(super) async fn health() -> Json<Health> {
+    Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// The state of the whole.
+#[utoipa::path(get, path = "/v1/status", tag = "status", responses((status = 200, body = Status)))]
+pub(super) async fn status(State(app): State<Arc<App>>, Reader(caller): Reader) -> Json<Status> {
+    let table = app.deployments.current();
+    let head = position(&*app.store);
+    let deployments = table
+        .deployments
+        .iter()
+        .filter(|d| d.tenant == caller.tenant)
+        .count() as u64;
+    let routes = table
+        .routes
+        .iter()
+        .filter(|route| route.tenant == caller.tenant)
+        .count() as u64;
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        node: app.node.clone(),
+        region: app.region.clone(),
+        pops: app.pops.list(&head),
+        position: head,
+        revision: table.revision,
+        deployments,
+        routes,
+    })
+}
+
+/// The PoPs.
+#[utoipa::path(get, path = "/v1/pops", tag = "status", responses((status = 200, body = [Pop])))]
+pub(super) async fn pops(State(app): State<Arc<App>>, Reader(_caller): Reader) -> Json<Vec<Pop>> {
+    Json(app.pops.list(&position(&*app.store)))
+}
+
+/// Which lines.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LogsQuery {
+    /// Of this module; of every module if it is left out.
+    module: Option<String>,
+    /// 1 to 1000; 100 if it is left out.
+    limit: Option<usize>,
+    /// After the line with this number, oldest first; the newest lines if it is left out.
+    after: Option<u64>,
+    /// Wait so many milliseconds, up to 30,000, for a line if there is none.
+    wait_ms: Option<u64>,
+}
+
+/// The newest log lines of modules.
+#[utoipa::path(get, path = "/v1/logs", tag = "status", params(LogsQuery), responses((status = 200, body = [NumberedLine])))]
+pub(super) async fn logs(
+    State(app): State<Arc<App>>,
+    Reader(caller): Reader,
+    Params(query): Params<LogsQuery>,
+) -> Reply<Json<Vec<NumberedLine>>> {
+    let asked = LogQuery {
+        tenant: caller.tenant,
+        module: query
+            .module
+            .map(|name| name.parse())
+            .transpose()
+            .map_err(Failure::from)?,
+        after: query.after,
+        limit: query.limit.unwrap_or(100).clamp(1, LINES_MAX),
+    };
+    let wait = Duration::from_millis(query.wait_ms.unwrap_or(0).min(WAIT_MS_MAX));
+    let deadline = tokio::time::Instant::now() + wait;
+    let mut added = app.logs.added();
+    loop {
+        added.mark_unchanged();
+        let lines = app.logs.read(&asked);
+        if !lines.is_empty()
+            || !matches!(
+                tokio::time::timeout_at(deadline, added.changed()).await,
+                Ok(Ok(()))
+            )
+        {
+            return Ok(Json(lines));
+        }
+    }
+}

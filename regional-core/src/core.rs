@@ -1,0 +1,326 @@
+//! A whole core: built from its configuration, run until it is told to stop, drained.
+
+use crate::{
+    Error,
+    admin::Admin,
+    clock::now_ms,
+    commands::Commands,
+    config::Config,
+    control::{App, Control},
+    deployments::{Deployments, Tables},
+    feed::{Feed, Terms},
+    identity::{Identity, issue_core},
+    link::{Link, REQUESTS_MAX},
+    logs::Logs,
+    pops::Pops,
+    purges::Purges,
+    records::Records,
+    store::{Options, RedbStore, Store},
+    tokens,
+};
+use brink_listener::{Limits, Listener, TlsConfig};
+use brink_protocol::{codec::MESSAGE_BYTES_MAX, control::COMPONENT_BYTES_MAX};
+use brink_sandbox::Sandbox;
+use brink_telemetry::Telemetry;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Components and imports that are in memory at a time.
+const LARGE_BODIES_MAX: usize = 4;
+/// Records and answers that one sweep removes.
+const SWEEP_MAX: usize = 1000;
+/// How often what PoPs said is written to the store.
+const POPS_KEPT: Duration = Duration::from_secs(5);
+/// Streams of one edge's connection: its requests share it.
+const LINK_STREAMS_MAX: u32 = 1024;
+
+/// Where a core answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The control API (TCP).
+    pub control: SocketAddr,
+    /// The link (TCP and UDP, the same port).
+    pub link: SocketAddr,
+    /// Health and metrics (TCP).
+    pub admin: SocketAddr,
+}
+
+/// A core whose addresses are bound.
+pub struct Core {
+    config: Config,
+    store: Arc<dyn Store>,
+    pops: Arc<Pops>,
+    control: (Listener, Arc<Control>),
+    link: (Listener, Arc<Link>),
+    admin: (Listener, Arc<Admin>),
+    addresses: Addresses,
+    is_ready: Arc<AtomicBool>,
+    stop: CancellationToken,
+}
+
+/// The parts that more than one listener shows.
+struct Parts {
+    store: Arc<dyn Store>,
+    sandbox: Sandbox,
+    tables: Arc<Tables>,
+    pops: Arc<Pops>,
+    logs: Arc<Logs>,
+    purges: Purges,
+}
+
+impl Parts {
+    async fn open(config: &Config) -> Result<Self, Error> {
+        let options = Options {
+            log_changes_max: config.store.log_changes_max,
+            queue_max: config.store.queue_max,
+            cache_bytes: config.store.cache_bytes,
+            ..Options::new(&config.data, config.node.clone())
+        };
+        let opened = tokio::task::spawn_blocking(move || RedbStore::open(&options)).await;
+        let store: Arc<dyn Store> =
+            Arc::new(opened.map_err(|error| Error::store("opening", error))??);
+        tokens::ensure_root(&*store, &config.file("root.token")).await?;
+        let pops = Pops::load(Arc::clone(&store)).await?;
+        Ok(Self {
+            sandbox: Sandbox::new(config.sandbox.clone())?,
+            tables: Tables::load(Arc::clone(&store)).await?,
+            purges: Purges::new(Arc::clone(&store), Arc::clone(&pops)),
+            logs: Arc::default(),
+            pops,
+            store,
+        })
+    }
+
+    fn control(&self, config: &Config) -> Control {
+        let (store, tables) = (Arc::clone(&self.store), Arc::clone(&self.tables));
+        Control::new(App {
+            deployments: Deployments::new(Arc::clone(&store), tables, config.ceilings.clone()),
+            store,
+            sandbox: self.sandbox.clone(),
+            purges: self.purges.clone(),
+            pops: Arc::clone(&self.pops),
+            logs: Arc::clone(&self.logs),
+            node: config.node.to_string(),
+            region: config.region.clone(),
+            large_bodies: Semaphore::new(LARGE_BODIES_MAX),
+        })
+    }
+
+    fn link(&self, config: &Config, stop: CancellationToken) -> Link {
+        let store = Arc::clone(&self.store);
+        let terms = Terms {
+            region: config.region.clone(),
+            lease_ms: config.feed.lease_ms,
+        };
+        let commands = Commands::new(
+            Arc::clone(&store),
+            self.sandbox.clone(),
+            Arc::clone(&self.tables),
+            Arc::clone(&self.logs),
+            config.node.to_string(),
+            config.region.clone(),
+        );
+        Link {
+            records: Records::new(Arc::clone(&store)),
+            commands: Arc::new(commands),
+            purges: self.purges.clone(),
+            tables: Arc::clone(&self.tables),
+            feed: Feed::new(Arc::clone(&store), Arc::clone(&self.pops), terms),
+            pops: Arc::clone(&self.pops),
+            logs: Arc::clone(&self.logs),
+            permits: Semaphore::new(REQUESTS_MAX),
+            store,
+            stop,
+        }
+    }
+}
+
+fn bound(address: Option<SocketAddr>) -> Result<SocketAddr, Error> {
+    address.ok_or(Error::Listener(brink_listener::Error::NoAddress))
+}
+
+async fn bind_control(config: &Config, identity: &Identity) -> Result<Listener, Error> {
+    let own = &config.control;
+    let tls = TlsConfig {
+        certificate: own
+            .certificate
+            .clone()
+            .unwrap_or_else(|| identity.control.certificate.clone()),
+        key: own
+            .key
+            .clone()
+            .unwrap_or_else(|| identity.control.key.clone()),
+        client_ca: None,
+    };
+    let mut limits = Limits::default();
+    limits.body_bytes_max = COMPONENT_BYTES_MAX as u64;
+    Ok(Listener::bind(brink_listener::Config {
+        tcp: Some(own.listen),
+        tls: Some(tls),
+        limits,
+        ..Default::default()
+    })
+    .await?)
+}
+
+async fn bind_link(config: &Config, identity: &Identity) -> Result<Listener, Error> {
+    let tls = TlsConfig {
+        certificate: identity.link.certificate.clone(),
+        key: identity.link.key.clone(),
+        client_ca: Some(identity.authority.clone()),
+    };
+    let mut limits = Limits::default();
+    limits.body_bytes_max = MESSAGE_BYTES_MAX as u64;
+    limits.streams_max = LINK_STREAMS_MAX;
+    limits.connections_per_address_max = limits.connections_max;
+    Ok(Listener::bind(brink_listener::Config {
+        tcp: Some(config.link.listen),
+        quic: Some(config.link.listen),
+        tls: Some(tls),
+        limits,
+        alt_svc: false,
+    })
+    .await?)
+}
+
+impl Core {
+    /// Opens the store, makes what a first start needs (authority, root token), and binds the addresses.
+    ///
+    /// # Errors
+    /// Files, addresses, the store, the sandbox.
+    pub async fn build(config: Config, telemetry: Option<Arc<Telemetry>>) -> Result<Self, Error> {
+        make_private_directory(&config.data)?;
+        let identity = issue_core(&config.data, &config.names)?;
+        let parts = Parts::open(&config).await?;
+        let stop = CancellationToken::new();
+        let is_ready = Arc::new(AtomicBool::new(false));
+        let control = (
+            bind_control(&config, &identity).await?,
+            Arc::new(parts.control(&config)),
+        );
+        let link = (
+            bind_link(&config, &identity).await?,
+            Arc::new(parts.link(&config, stop.clone())),
+        );
+        let plain = brink_listener::Config {
+            tcp: Some(config.admin.listen),
+            ..Default::default()
+        };
+        let admin = Admin {
+            store: Arc::clone(&parts.store),
+            pops: Arc::clone(&parts.pops),
+            telemetry,
+            is_ready: Arc::clone(&is_ready),
+        };
+        let admin = (Listener::bind(plain).await?, Arc::new(admin));
+        let addresses = Addresses {
+            control: bound(control.0.tcp_addr())?,
+            link: bound(link.0.tcp_addr())?,
+            admin: bound(admin.0.tcp_addr())?,
+        };
+        let Parts { store, pops, .. } = parts;
+        Ok(Self {
+            config,
+            store,
+            pops,
+            control,
+            link,
+            admin,
+            addresses,
+            is_ready,
+            stop,
+        })
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Ends it: requests in flight are finished, within the listeners' drain time.
+    #[must_use]
+    pub fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Answers until it is stopped, then drains and closes the store.
+    pub async fn serve(self) {
+        let stop = &self.stop;
+        let upkeep = upkeep(
+            Arc::clone(&self.store),
+            Arc::clone(&self.pops),
+            self.config.store.sweep_ms,
+        );
+        self.is_ready.store(true, Ordering::Relaxed);
+        let (control, link, admin) = (self.control, self.link, self.admin);
+        let not_ready = async {
+            stop.cancelled().await;
+            self.is_ready.store(false, Ordering::Relaxed);
+        };
+        let upkeep = async {
+            tokio::select! {
+                () = upkeep => {}
+                () = stop.cancelled() => {}
+            }
+        };
+        tokio::join!(
+            control.0.serve(control.1, stop.clone()),
+            link.0.serve(link.1, stop.clone()),
+            admin.0.serve(admin.1, stop.clone()),
+            upkeep,
+            not_ready,
+        );
+        if let Err(error) = self.pops.keep(now_ms()).await {
+            tracing::warn!(%error, "what PoPs last said was not kept");
+        }
+    }
+}
+
+#[cfg(unix)]
+fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|error| Error::file("made", path, error))
+}
+
+#[cfg(not(unix))]
+fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(|error| Error::file("made", path, error))
+}
+
+/// Removes what has ended, and keeps what PoPs said.
+async fn upkeep(store: Arc<dyn Store>, pops: Arc<Pops>, sweep_ms: u64) {
+    let mut sweep = tokio::time::interval(Duration::from_millis(sweep_ms));
+    let mut keep = tokio::time::interval(POPS_KEPT);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let done = tokio::select! {
+            _ = sweep.tick() => sweep_all(&*store).await,
+            _ = keep.tick() => pops.keep(now_ms()).await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, "upkeep of the store failed; it is tried again");
+        }
+    }
+}
+
+async fn sweep_all(store: &dyn Store) -> Result<(), Error> {
+    loop {
+        let swept = store.sweep(now_ms(), SWEEP_MAX).await?;
+        if swept.records < SWEEP_MAX && swept.answers < SWEEP_MAX {
+            return Ok(());
+        }
+    }
+}

@@ -51,6 +51,7 @@ pub(crate) async fn run(args: Dev, output: Output) -> Result<(), Error> {
         Pump {
             output,
             verbose: args.verbose,
+            module_lines: true,
         },
     )?;
     let outcome = tokio::select! {
@@ -70,7 +71,7 @@ async fn alone(
     output: Output,
 ) -> Result<(), Error> {
     let ready = edge.ready(ready_file, READY_TIME_MAX).await?;
-    let address = platform::address(&ready, &["listen", "http", "tcp"]).unwrap_or(listen);
+    let address = platform::address(&ready, &["url"]).unwrap_or(listen);
     let result = serde_json::json!({ "url": format!("http://{address}/"), "serves": what });
     output.line(&result, |_| {
         format!("{what} at http://{address}/   (Ctrl-C stops)")

@@ -29,8 +29,10 @@ const LAST_LINES: usize = 20;
 pub(super) struct Pump {
     /// Where to.
     pub(super) output: Output,
-    /// All lines; otherwise warnings and errors only.
+    /// All of the server's own lines; otherwise warnings and errors only.
     pub(super) verbose: bool,
+    /// What modules log. A core collects it too: then it is shown from there.
+    pub(super) module_lines: bool,
 }
 
 /// The last lines of a child's log.
@@ -168,7 +170,12 @@ async fn pass_on(
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let line = Line::of(&line);
-        if pump.verbose || line.loud {
+        let shown = match line.kind {
+            Kind::Module => pump.module_lines,
+            Kind::Loud => true,
+            Kind::Quiet => pump.verbose,
+        };
+        if shown {
             pump.output.progress(format_args!("{name}: {}", line.text));
         }
         let mut last = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,41 +186,51 @@ async fn pass_on(
     }
 }
 
+/// Whose lines these are in a server's log.
+const OF_MODULE: &str = "brink::module";
+/// What is left out for people.
+const NOT_SHOWN: [&str; 8] = [
+    "timestamp",
+    "level",
+    "message",
+    "target",
+    "service",
+    "node",
+    "spans",
+    "span",
+];
+
 /// A line of a server's log, for people.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     text: String,
-    /// Worth showing without `--verbose`.
-    loud: bool,
+    kind: Kind,
+}
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// What a module logged.
+    Module,
+    /// A warning, an error, or something that is no log line at all: a panic, a usage error.
+    Loud,
+    /// The daily business.
+    Quiet,
 }
 
 impl Line {
-    /// Servers log JSON objects; whatever else they say (a panic, a usage error) is passed on as it is.
+    /// Servers log JSON objects or lines of text.
     fn of(line: &str) -> Self {
         let Ok(Value::Object(object)) = serde_json::from_str::<Value>(line) else {
-            return Self {
-                text: line.to_owned(),
-                loud: !line.is_empty(),
-            };
+            return Self::of_text(line);
         };
         let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
         let level = text("level");
         let mut out = format!("{level} {}", text("message"));
-        for (name, value) in &object {
-            if [
-                "timestamp",
-                "level",
-                "message",
-                "target",
-                "service",
-                "node",
-                "spans",
-                "span",
-            ]
-            .contains(&name.as_str())
-            {
-                continue;
-            }
+        for (name, value) in object
+            .iter()
+            .filter(|(name, _)| !NOT_SHOWN.contains(&name.as_str()))
+        {
             match value {
                 Value::String(value) => out.push_str(&format!(" {name}={value}")),
                 value => out.push_str(&format!(" {name}={value}")),
@@ -221,8 +238,35 @@ impl Line {
         }
         Self {
             text: out,
-            loud: ["WARN", "ERROR"].contains(&level),
+            kind: kind(level, text("target")),
         }
+    }
+
+    /// `2026-11-21T09:00:00Z  INFO brink_edge::edge: ready`
+    fn of_text(line: &str) -> Self {
+        let mut words = line.split_whitespace();
+        let stamped = words.next().is_some_and(|first| {
+            first.ends_with('Z') && first.starts_with(|c: char| c.is_ascii_digit())
+        });
+        let level = words.next().unwrap_or_default();
+        let target = words.next().unwrap_or_default();
+        let kind = match (stamped, line.is_empty()) {
+            (true, _) => kind(level, target.trim_end_matches(':')),
+            (false, true) => Kind::Quiet,
+            (false, false) => Kind::Loud,
+        };
+        Self {
+            text: line.to_owned(),
+            kind,
+        }
+    }
+}
+
+fn kind(level: &str, target: &str) -> Kind {
+    match (target, level) {
+        (OF_MODULE, _) => Kind::Module,
+        (_, "WARN" | "ERROR") => Kind::Loud,
+        _ => Kind::Quiet,
     }
 }
 
@@ -232,25 +276,49 @@ mod tests {
 
     #[test]
     fn lines_of_logs() {
-        for (line, text, loud) in [
+        for (line, text, kind) in [
             (
                 r#"{"timestamp":"x","level":"INFO","message":"listening","port":1}"#,
                 "INFO listening port=1",
-                false,
+                Kind::Quiet,
             ),
             (
                 r#"{"level":"WARN","message":"slow","route":"/a","node":"ams"}"#,
                 "WARN slow route=/a",
-                true,
+                Kind::Loud,
             ),
-            ("thread 'main' panicked", "thread 'main' panicked", true),
-            ("", "", false),
+            (
+                r#"{"level":"WARN","message":"a","target":"brink::module"}"#,
+                "WARN a",
+                Kind::Module,
+            ),
+            (
+                "2026-11-21T09:00:00Z  INFO brink_edge: ready",
+                "2026-11-21T09:00:00Z  INFO brink_edge: ready",
+                Kind::Quiet,
+            ),
+            (
+                "2026-11-21T09:00:00Z ERROR x: y",
+                "2026-11-21T09:00:00Z ERROR x: y",
+                Kind::Loud,
+            ),
+            (
+                "2026-11-21T09:00:00Z DEBUG brink::module: y",
+                "2026-11-21T09:00:00Z DEBUG brink::module: y",
+                Kind::Module,
+            ),
+            (
+                "thread 'main' panicked",
+                "thread 'main' panicked",
+                Kind::Loud,
+            ),
+            ("", "", Kind::Quiet),
         ] {
             assert_eq!(
                 Line::of(line),
                 Line {
                     text: text.into(),
-                    loud
+                    kind
                 },
                 "{line}"
             );

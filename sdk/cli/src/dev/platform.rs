@@ -98,7 +98,7 @@ impl Platform {
         command.arg("--ready-file").arg(&edge_ready);
         let mut edge = Child::start("edge", command, pump)?;
         let addresses = edge.ready(&edge_ready, READY_TIME_MAX).await?;
-        let listen = required(&addresses, "listen", "edge")?;
+        let listen = required(&addresses, "url", "edge")?;
 
         let (ca, token_file) = (data.join("ca/ca.pem"), data.join("root.token"));
         let settings = Settings {

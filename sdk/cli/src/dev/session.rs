@@ -104,6 +104,7 @@ async fn develop(
             Pump {
                 output,
                 verbose: args.verbose,
+                module_lines: false,
             },
         )
         .await?,

@@ -2,8 +2,8 @@
 //! does not fit the format all the same is a miss, never a panic.
 
 use super::stored::{
-    CACHE_STATUS, FULL_KEY_BYTES_MAX, HEAD_BYTES_MAX, Key, OBJECT_BYTES_MAX, Parts, Slot, Stored, Variant,
-    from_ms, to_ms,
+    CACHE_STATUS, FULL_KEY_BYTES_MAX, HEAD_BYTES_MAX, Key, OBJECT_BYTES_MAX, Parts, Slot, Stored,
+    Variant, from_ms, to_ms,
 };
 use brink_policy::{coherence::TagHash, http::Lifetime, key::CacheKey};
 use brink_protocol::Position;
@@ -45,13 +45,18 @@ fn not_ours(what: &'static str) -> Error {
 
 impl Code for Key {
     fn encode(&self, writer: &mut impl Write) -> Result<()> {
-        writer.write_all(self.0.as_str().as_bytes()).map_err(Error::io_error)
+        writer
+            .write_all(self.0.as_str().as_bytes())
+            .map_err(Error::io_error)
     }
 
     fn decode(reader: &mut impl Read) -> Result<Self> {
         let mut text = String::new();
         let limit = FULL_KEY_BYTES_MAX as u64 + 1;
-        let read = reader.take(limit).read_to_string(&mut text).map_err(|_| not_ours("key: not text"))?;
+        let read = reader
+            .take(limit)
+            .read_to_string(&mut text)
+            .map_err(|_| not_ours("key: not text"))?;
         if read as u64 == limit {
             return Err(not_ours("key: too long"));
         }
@@ -68,9 +73,19 @@ impl Code for Slot {
         let meta = match self {
             Self::Answer(stored) => encode_answer(stored),
             Self::Variants(list) => {
-                let of = |v: &'_ Variant| (v.fields.iter().map(|f| f.as_str().to_owned()).collect::<Vec<_>>(), v.selection.clone());
+                let of = |v: &'_ Variant| {
+                    (
+                        v.fields
+                            .iter()
+                            .map(|f| f.as_str().to_owned())
+                            .collect::<Vec<_>>(),
+                        v.selection.clone(),
+                    )
+                };
                 let owned: Vec<_> = list.iter().map(of).collect();
-                let borrowed = owned.iter().map(|(f, s)| (f.iter().map(String::as_str).collect(), s.as_str()));
+                let borrowed = owned
+                    .iter()
+                    .map(|(f, s)| (f.iter().map(String::as_str).collect(), s.as_str()));
                 postcard::to_stdvec(&Meta::Variants(borrowed.collect()))
             }
         };
@@ -79,9 +94,16 @@ impl Code for Slot {
             Self::Answer(stored) => &stored.body,
             Self::Variants(_) => &[],
         };
-        let lengths = [meta.len(), body.len()].map(|n| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
+        let lengths =
+            [meta.len(), body.len()].map(|n| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
         let [meta_length, body_length] = lengths;
-        for piece in [&MAGIC.to_le_bytes()[..], &meta_length, &body_length, &meta, body] {
+        for piece in [
+            &MAGIC.to_le_bytes()[..],
+            &meta_length,
+            &body_length,
+            &meta,
+            body,
+        ] {
             writer.write_all(piece).map_err(Error::io_error)?;
         }
         Ok(())
@@ -90,7 +112,9 @@ impl Code for Slot {
     fn decode(reader: &mut impl Read) -> Result<Self> {
         let mut number = || -> Result<u32> {
             let mut bytes = [0; 4];
-            reader.read_exact(&mut bytes).map_err(|_| not_ours("entry: cut short"))?;
+            reader
+                .read_exact(&mut bytes)
+                .map_err(|_| not_ours("entry: cut short"))?;
             Ok(u32::from_le_bytes(bytes))
         };
         if number()? != MAGIC {
@@ -102,7 +126,9 @@ impl Code for Slot {
         }
         let mut piece = |length: usize| -> Result<Vec<u8>> {
             let mut bytes = vec![0; length];
-            reader.read_exact(&mut bytes).map_err(|_| not_ours("entry: cut short"))?;
+            reader
+                .read_exact(&mut bytes)
+                .map_err(|_| not_ours("entry: cut short"))?;
             Ok(bytes)
         };
         let (meta, body) = (piece(meta_length)?, piece(body_length)?);
@@ -112,10 +138,19 @@ impl Code for Slot {
     fn estimated_size(&self) -> usize {
         match self {
             Self::Answer(stored) => {
-                let head: usize = stored.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 8).sum();
+                let head: usize = stored
+                    .headers
+                    .iter()
+                    .map(|(n, v)| n.as_str().len() + v.len() + 8)
+                    .sum();
                 stored.body.len() + head + stored.tags.len() * 10 + stored.described.len() + 256
             }
-            Self::Variants(list) => list.iter().map(|v| v.selection.len() * 2 + 16).sum::<usize>() + 32,
+            Self::Variants(list) => {
+                list.iter()
+                    .map(|v| v.selection.len() * 2 + 16)
+                    .sum::<usize>()
+                    + 32
+            }
         }
     }
 }
@@ -123,11 +158,17 @@ impl Code for Slot {
 fn encode_answer(stored: &Stored) -> postcard::Result<Vec<u8>> {
     let sent = |name: &HeaderName| *name != AGE && *name != CACHE_STATUS;
     let own = stored.headers.iter().filter(|(name, _)| sent(name));
-    let upstream = stored.upstream_status.iter().map(|value| (&CACHE_STATUS, value));
+    let upstream = stored
+        .upstream_status
+        .iter()
+        .map(|value| ("cache-status", value.as_bytes()));
     postcard::to_stdvec(&Meta::Answer {
         generation: stored.generation,
         status: stored.status.as_u16(),
-        headers: own.chain(upstream).map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
+        headers: own
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .chain(upstream)
+            .collect(),
         lifetime: stored.lifetime,
         initial_age: stored.initial_age,
         received_ms: to_ms(stored.received),
@@ -154,7 +195,10 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
         } => {
             let mut headers = HeaderMap::with_capacity(fields.len() + 2);
             for (name, value) in fields {
-                headers.append(name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?);
+                headers.append(
+                    name.parse::<HeaderName>().ok()?,
+                    HeaderValue::from_bytes(value).ok()?,
+                );
             }
             Some(Slot::Answer(Arc::new(Stored::new(Parts {
                 generation,
@@ -172,10 +216,16 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
         }
         Meta::Variants(list) => {
             let variant = |(fields, selection): (Vec<&str>, &str)| {
-                let fields: Result<Vec<HeaderName>, _> = fields.into_iter().map(str::parse).collect();
-                Some(Variant { fields: fields.ok()?, selection: selection.to_owned() })
+                let fields: Option<Vec<HeaderName>> =
+                    fields.into_iter().map(|name| name.parse().ok()).collect();
+                Some(Variant {
+                    fields: fields?,
+                    selection: selection.to_owned(),
+                })
             };
-            Some(Slot::Variants(Arc::new(list.into_iter().map(variant).collect::<Option<_>>()?)))
+            Some(Slot::Variants(Arc::new(
+                list.into_iter().map(variant).collect::<Option<_>>()?,
+            )))
         }
     }
 }

@@ -1,18 +1,30 @@
-//! The cache itself.
+//! The cache as the pipeline, the feed and the admin listener see it.
 
-use super::{CacheRequest, Config, Error, Fill, Lookup};
-use brink_policy::cache_status::ForwardReason;
+use super::{
+    config::Config,
+    counters::{Counters, Figures},
+    error::Error,
+    explain,
+    flights::Flights,
+    ledger::{Ledger, Outcome},
+    lookup::{self, Lookup},
+    request::CacheRequest,
+    shared::Shared,
+    stored::OBJECT_BYTES_MAX,
+    tiers::{Tiers, remove_ended},
+};
 use brink_protocol::{PopName, Position, change::Change};
-use serde::Serialize;
+use metrics::gauge;
 use std::{
-    sync::Arc,
+    path::Path,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
 };
 
 /// The cache of one PoP. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Cache {
-    _name: Arc<str>,
+    shared: Arc<Shared>,
 }
 
 /// What a change did.
@@ -26,94 +38,168 @@ pub struct Applied {
     pub gap: bool,
 }
 
-/// Figures since the start, and of now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Figures {
-    /// Entries in memory, variant lists included.
-    pub entries: u64,
-    /// Bytes in memory.
-    pub bytes: u64,
-    /// Answers from memory.
-    pub hits_memory: u64,
-    /// Answers from disk.
-    pub hits_disk: u64,
-    /// Stale answers served where that is allowed; counted as hits too.
-    pub hits_stale: u64,
-    /// Requests that went forward.
-    pub forwards: u64,
-    /// Requests answered by another's fill.
-    pub collapsed: u64,
-    /// Answers stored.
-    pub stored: u64,
-    /// Answers not stored because a change touched them while they were made.
-    pub fenced: u64,
-    /// Stored answers refused because a change had ended them.
-    pub refused: u64,
-    /// Entries of memory ended by changes.
-    pub purged: u64,
-    /// Changes applied.
-    pub changes: u64,
-}
-
 impl Cache {
-    /// Opens the tiers and the journal in `config.dir`; what the journal cannot vouch for is dropped.
+    /// Opens the tiers and the journal in `config.dir`; what the journal cannot vouch for is dropped. Call it from
+    /// within a tokio runtime, after the recorder of the metrics was installed.
     ///
     /// # Errors
     /// A bound is not usable, or the directory is not.
-    pub async fn open(_config: Config, pop: &PopName) -> Result<Self, Error> {
+    pub async fn open(config: Config, pop: &PopName) -> Result<Self, Error> {
+        if config.object_bytes_max > OBJECT_BYTES_MAX {
+            return Err(Error::Config {
+                key: "object_bytes_max",
+                value: config.object_bytes_max,
+                rule: "at most 67108864",
+            });
+        }
+        if let Some(dir) = &config.dir {
+            create(dir)?;
+        }
+        let (ledger, trusted) = Ledger::open(
+            config.dir.as_deref(),
+            config.changes_max,
+            config.follows_feed,
+            new_generation(),
+        )?;
+        let tiers = Tiers::open(&config, ledger.generation(), trusted).await?;
+        let shared = Shared {
+            name: format!("brink-{pop}").into(),
+            ledger,
+            tiers: Arc::new(tiers),
+            flights: Flights::new(
+                config.followers_max,
+                Duration::from_millis(config.uncollapsed_ms),
+            ),
+            counters: Counters::new(),
+            variants: Mutex::new(()),
+            config,
+        };
         Ok(Self {
-            _name: format!("brink-{pop}").into(),
+            shared: Arc::new(shared),
         })
     }
 
     /// Looks for a stored answer. Waits for another request's fill of the same key, if there is one.
-    pub async fn lookup(&self, _request: &CacheRequest<'_>, _now: SystemTime) -> Lookup {
-        Lookup::Forward(Fill::new(ForwardReason::UriMiss))
+    pub async fn lookup(&self, request: &CacheRequest<'_>, now: SystemTime) -> Lookup {
+        lookup::lookup(&self.shared, request, now).await
     }
 
     /// Applies one change of the feed. When it returns, nothing that the change ends is served any more. A repeated
-    /// change does nothing. Neither waits nor blocks for long; call it from within a tokio runtime.
-    pub fn apply(&self, _change: &Change) -> Applied {
-        Applied::default()
+    /// change does nothing. It does not wait; call it from within a tokio runtime.
+    pub fn apply(&self, change: &Change) -> Applied {
+        let Shared {
+            ledger,
+            tiers,
+            counters,
+            ..
+        } = &*self.shared;
+        let touch = match ledger.apply(change) {
+            Outcome::Repeated => {
+                return Applied {
+                    repeated: true,
+                    ..Applied::default()
+                };
+            }
+            Outcome::EndedAll => {
+                counters.changes.add(1);
+                let (objects, _) = tiers.extent();
+                tiers.clear_memory();
+                return Applied {
+                    objects,
+                    repeated: false,
+                    gap: true,
+                };
+            }
+            Outcome::Applied(touch) => touch,
+        };
+        counters.changes.add(1);
+        let objects = tiers.count(&touch.tags);
+        counters.purged.add(objects);
+        if !touch.soft && objects > 0 {
+            remove_ended(tiers, touch.tags);
+        }
+        Applied {
+            objects,
+            repeated: false,
+            gap: false,
+        }
     }
 
-    /// What was applied.
+    /// What was applied: where the feed is to be resumed.
     #[must_use]
     pub fn position(&self) -> Position {
-        Position::default()
+        (*self.shared.ledger.position()).clone()
     }
 
     /// The log no longer reaches back to [`Cache::position`]: drops every entry and starts at `position`.
-    pub fn reset(&self, _position: Position) {}
+    pub fn reset(&self, position: Position) {
+        self.shared.ledger.reset(position);
+        self.shared.tiers.clear_memory();
+    }
 
     /// The feed was heard of at `now`: a start, a change or a heartbeat.
-    pub fn heard(&self, _now: Instant) {}
+    pub fn heard(&self, now: Instant) {
+        self.shared.ledger.heard(now);
+    }
 
     /// How long entries count as fresh without hearing from the feed. Before the first call: 2 s.
-    pub fn set_lease(&self, _lease: Duration) {}
+    pub fn set_lease(&self, lease: Duration) {
+        self.shared.ledger.set_lease(lease);
+    }
 
     /// Whether entries count as fresh at `now`. Always where there is no feed.
     #[must_use]
-    pub fn connected(&self, _now: Instant) -> bool {
-        true
+    pub fn connected(&self, now: Instant) -> bool {
+        self.shared.ledger.connected(now)
     }
 
-    /// What is stored for a URL of any tenant: key, variants, tags, index, age, lifetime, tier.
+    /// What is stored for a URL of any tenant: variants, state, tags, apply index, age, lifetime, tier. Of tenants other
+    /// than `default` only what is in memory is found.
     pub async fn explain(&self, url: &str) -> serde_json::Value {
-        serde_json::json!({ "url": url, "entries": [] })
+        explain::explain(&self.shared, url, SystemTime::now()).await
     }
 
-    /// Figures since the start, and of now.
+    /// Figures since the start, and of now. Sets the gauges `brink_cache_entries` and `brink_cache_bytes`.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        Figures::default()
+        let (entries, bytes) = self.shared.tiers.extent();
+        // A gauge is a floating-point number; counts of entries and bytes stay far below 2⁵².
+        #[allow(clippy::cast_precision_loss)]
+        {
+            gauge!("brink_cache_entries").set(entries as f64);
+            gauge!("brink_cache_bytes").set(bytes as f64);
+        }
+        self.shared.counters.figures(entries, bytes)
     }
 
-    /// Writes what is under way to disk.
+    /// Waits until what was stored so far is written to disk.
+    pub async fn written(&self) {
+        self.shared.tiers.written().await;
+    }
+
+    /// Writes what is under way to disk. Nothing is stored on disk afterwards.
     ///
     /// # Errors
     /// The disk tier could not be closed.
     pub async fn close(&self) -> Result<(), Error> {
-        Ok(())
+        self.shared.tiers.close().await
     }
+}
+
+/// A number that no other journal has.
+fn new_generation() -> u64 {
+    let [high, low] = [
+        ulid::Ulid::new().0 >> 64,
+        ulid::Ulid::new().0 & u128::from(u64::MAX),
+    ];
+    u64::try_from((high ^ low) & u128::from(u64::MAX)).unwrap_or(1)
+}
+
+fn create(dir: &Path) -> Result<(), Error> {
+    let made = std::fs::create_dir_all(dir);
+    made.map_err(|source| Error::File {
+        action: "create",
+        path: dir.to_owned(),
+        source,
+    })
 }

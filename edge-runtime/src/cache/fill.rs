@@ -1,72 +1,529 @@
-//! A request on its way to a module or an origin, whose answer may be stored.
+//! A request on its way to a module or an origin, and the answer to it.
 
-use super::{Answer, Dependencies};
-use brink_policy::cache_status::{CacheStatus, ForwardReason};
+use super::{
+    flights::Ticket,
+    judgement::{self, Asked},
+    ledger::Started,
+    reply::{Reply, compose, head as new_head, set_status},
+    request::Dependencies,
+    shared::Shared,
+    stored::{CACHE_STATUS, Parts as StoredParts, Stored, Variant},
+    tiers::remove_ended,
+};
+use brink_listener::Body;
+use brink_policy::{
+    cache_status::{CacheStatus, ForwardReason, Outcome},
+    coherence::{TagHash, Touch, Verdict, tags},
+    http::{
+        Lifetime, NoStoreReason, age,
+        condition::{conditions_from, remove_conditions},
+        directives::{CDN_CACHE_CONTROL, SURROGATE_CONTROL},
+        fields::date_value,
+        freshen::{freshen, remove_own, retain_storable, selects},
+        invalidate::invalidated,
+        reuse::{self, reuse_after_failure, ttl},
+    },
+    key::CacheKey,
+    names,
+};
+use brink_protocol::{TenantName, deployment::WhenDisconnected};
 use bytes::Bytes;
-use http::{HeaderMap, response::Parts};
-use std::time::SystemTime;
+use http::{
+    HeaderMap, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, DATE, EXPIRES, RANGE},
+    response::Parts,
+};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+/// An answer, ready to be sent: conditions, ranges and `HEAD` are dealt with; `Age`, `Date` and `Cache-Status` are set.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status and fields.
+    pub head: Parts,
+    /// The body; empty for `HEAD` and 304.
+    pub body: Bytes,
+    /// What `Cache-Status` says, for logs and metrics.
+    pub status: CacheStatus,
+    /// `stale-while-revalidate`: run this fill beside; dropping it is harmless.
+    pub revalidate: Option<Fill>,
+}
+
+impl Answer {
+    /// The answer as a response.
+    #[must_use]
+    pub fn into_response(self) -> Response<Body> {
+        Response::from_parts(self.head, Body::full(self.body))
+    }
+
+    pub(super) fn new(reply: Reply, revalidate: Option<Fill>) -> Self {
+        let Reply { head, body, status } = reply;
+        Self {
+            head,
+            body,
+            status,
+            revalidate,
+        }
+    }
+}
 
 /// A request on its way to a module or an origin. Dropping it lets those go on that wait for it.
-#[derive(Debug)]
 pub struct Fill {
-    reason: ForwardReason,
+    pub(super) shared: Arc<Shared>,
+    pub(super) subject: Subject,
+    pub(super) key: CacheKey,
+    pub(super) hash: u64,
+    pub(super) reason: ForwardReason,
+    /// What is stored and may be validated, and whether it was purged softly.
+    pub(super) stored: Option<(Arc<Stored>, bool)>,
+    pub(super) variants: Option<Arc<Vec<Variant>>>,
+    pub(super) started: Started,
+    pub(super) requested: SystemTime,
+    /// Whether the answer may be stored as far as the request says.
+    pub(super) keeps: Result<(), NoStoreReason>,
+    /// Released last: those who wait find the answer stored.
+    pub(super) ticket: Option<Ticket>,
+}
+
+/// The request of a fill.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) tenant: TenantName,
+    pub(super) host: Box<str>,
+    pub(super) path_and_query: Box<str>,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) no_store: bool,
+    pub(super) when_disconnected: WhenDisconnected,
+}
+
+impl Subject {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            tenant: &self.tenant,
+            host: &self.host,
+            path_and_query: &self.path_and_query,
+            method: &self.method,
+            headers: &self.headers,
+            no_store: self.no_store,
+        }
+    }
+}
+
+impl fmt::Debug for Fill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fill")
+            .field("key", &self.key)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Fill {
-    pub(super) fn new(reason: ForwardReason) -> Self {
-        Self { reason }
-    }
-
     /// Why the request goes forward.
     #[must_use]
     pub fn reason(&self) -> ForwardReason {
         self.reason
     }
 
-    /// Makes the client's fields fit for the request that goes forward: the client's conditions leave where the whole
-    /// answer is wanted, validators of what is stored come (RFC 9111 §4.3.1).
-    pub fn prepare(&self, _headers: &mut HeaderMap) {}
+    /// Makes the client's fields fit for the request that goes forward: where the whole answer is wanted, the client's
+    /// conditions leave and the validators of what is stored come (RFC 9111 §4.3.1).
+    pub fn prepare(&self, headers: &mut HeaderMap) {
+        if self.keeps.is_err() || headers.contains_key(RANGE) {
+            return;
+        }
+        remove_conditions(headers);
+        for (name, value) in &self.request_headers() {
+            headers.insert(name, value.clone());
+        }
+    }
 
     /// The validators alone. May be empty.
     #[must_use]
     pub fn request_headers(&self) -> HeaderMap {
-        HeaderMap::new()
+        match (&self.stored, self.keeps) {
+            (Some((stored, _)), Ok(())) if !self.subject.headers.contains_key(RANGE) => {
+                conditions_from(&stored.headers)
+            }
+            _ => HeaderMap::new(),
+        }
     }
 
-    /// Whether an answer with this head may be stored, so that it is worth having its body at hand; at most how many
-    /// bytes of it. None: stream it and call [`Fill::pass`].
+    /// Whether an answer with this head is worth having at hand as a whole, for [`Fill::complete`]; at most how many
+    /// bytes of its body. None: stream it and call [`Fill::pass`].
     #[must_use]
-    pub fn wants(&self, _head: &Parts, _dependencies: &Dependencies) -> Option<u64> {
-        None
+    pub fn wants(&self, head: &Parts, dependencies: &Dependencies) -> Option<u64> {
+        let limit = self.shared.config.object_bytes_max;
+        let validates = self.stored.is_some()
+            && (head.status == StatusCode::NOT_MODIFIED || is_failure(head.status));
+        let length = head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+        if !validates
+            && (self.judge(head, dependencies, SystemTime::now()).is_err()
+                || length.is_some_and(|l| l > limit))
+        {
+            return None;
+        }
+        Some(limit)
+    }
+
+    fn judge(
+        &self,
+        head: &Parts,
+        dependencies: &Dependencies,
+        now: SystemTime,
+    ) -> Result<Lifetime, NoStoreReason> {
+        self.keeps?;
+        judgement::lifetime(&self.subject.asked(), head, dependencies, now)
     }
 
     /// The answer came with its whole body. Stores it if it may be, wakes who waits for it, gives what to send.
     #[must_use]
     pub fn complete(
-        self,
+        mut self,
         head: Parts,
         body: Bytes,
-        _dependencies: Dependencies,
-        _now: SystemTime,
+        dependencies: Dependencies,
+        now: SystemTime,
     ) -> Answer {
-        Answer {
-            head,
-            body,
-            status: CacheStatus::forward(self.reason),
-            revalidate: None,
+        let reply = self.settle(head, body, &dependencies, now);
+        drop(self.ticket.take());
+        Answer::new(reply, None)
+    }
+
+    fn settle(
+        &mut self,
+        head: Parts,
+        body: Bytes,
+        dependencies: &Dependencies,
+        now: SystemTime,
+    ) -> Reply {
+        self.invalidate(head.status, &head.headers);
+        if let Some((stored, soft)) = self.stored.clone() {
+            if head.status == StatusCode::NOT_MODIFIED && self.keeps.is_ok() {
+                return self.validated(&stored, head, dependencies, now);
+            }
+            if is_failure(head.status)
+                && let Some(reply) = self.stale(&stored, soft, now)
+            {
+                return reply;
+            }
         }
+        match self.admit(&head, &body, dependencies, now) {
+            Ok(stored) => self.kept(stored, head.status, now),
+            Err(reason) => self.unkept(head, body, reason),
+        }
+    }
+
+    /// Makes an entry of an answer, unless something speaks against it.
+    fn admit(
+        &self,
+        head: &Parts,
+        body: &Bytes,
+        dependencies: &Dependencies,
+        now: SystemTime,
+    ) -> Result<Arc<Stored>, NoStoreReason> {
+        if body.len() as u64 > self.shared.config.object_bytes_max {
+            return Err(NoStoreReason::TooLarge);
+        }
+        let lifetime = self.judge(head, dependencies, now)?;
+        let mut headers = head.headers.clone();
+        retain_storable(&mut headers);
+        let made = Made {
+            status: head.status,
+            headers,
+            body: body.clone(),
+            lifetime,
+            inherited: &[],
+        };
+        self.entry(made, &head.headers, dependencies, now)
+    }
+
+    /// Makes an entry and holds it against the changes since the fill began: the fence.
+    fn entry(
+        &self,
+        made: Made<'_>,
+        received: &HeaderMap,
+        dependencies: &Dependencies,
+        now: SystemTime,
+    ) -> Result<Arc<Stored>, NoStoreReason> {
+        let (mut hashes, described) =
+            judgement::tags_of(&self.subject.asked(), received, dependencies)?;
+        if !made.inherited.is_empty() {
+            hashes.extend(made.inherited);
+            hashes.sort_unstable();
+            hashes.dedup();
+        }
+        let reads = judgement::reads_records(dependencies);
+        if reads && !dependencies.position.covers(&self.started.position) {
+            return Err(NoStoreReason::ReadBehind);
+        }
+        if self.shared.ledger.fence(&hashes, self.started.index) != Verdict::Valid {
+            self.shared.counters.fenced.add(1);
+            return Err(NoStoreReason::Fenced);
+        }
+        let exchange = age::Exchange {
+            requested: self.requested,
+            received: now,
+        };
+        Ok(Arc::new(Stored::new(StoredParts {
+            generation: self.shared.ledger.generation(),
+            status: made.status,
+            initial_age: age::initial_age(received, exchange),
+            headers: made.headers,
+            body: made.body,
+            lifetime: made.lifetime,
+            received: now,
+            tags: hashes.into(),
+            index: self.started.index,
+            position: if reads {
+                Arc::new(dependencies.position.clone())
+            } else {
+                self.started.position.clone()
+            },
+            described,
+        })))
+    }
+
+    /// Stores an entry and makes the answer to this request of it.
+    fn kept(&self, stored: Arc<Stored>, forwarded: StatusCode, now: SystemTime) -> Reply {
+        let known = self.variants.clone();
+        let kept = self
+            .shared
+            .store(&self.key, &self.subject.headers, stored.clone(), known);
+        if kept {
+            self.shared.counters.stored.add(1);
+        }
+        let reusable = kept
+            && stored.lifetime.fresh_seconds > stored.initial_age
+            && !stored.lifetime.always_validate;
+        if reusable {
+            self.shared.flights.set_collapsed(self.hash);
+        } else {
+            self.shared
+                .flights
+                .set_uncollapsed(self.hash, Instant::now());
+        }
+        let age = stored.age(now);
+        let other = forwarded == StatusCode::NOT_MODIFIED;
+        let status = CacheStatus {
+            outcome: Outcome::Forward {
+                reason: self.reason,
+                status: other.then_some(forwarded.as_u16()),
+                stored: kept,
+                collapsed: false,
+            },
+            ttl_seconds: Some(ttl(&stored.lifetime, age)),
+            detail: (!kept).then_some(NoStoreReason::VaryAny.as_str()),
+        };
+        self.reply(&stored, age, status)
+    }
+
+    fn reply(&self, stored: &Stored, age: u64, status: CacheStatus) -> Reply {
+        compose(
+            stored,
+            &self.subject.method,
+            &self.subject.headers,
+            age,
+            status,
+            &self.shared.name,
+        )
+    }
+
+    /// The answer goes to this client alone.
+    fn unkept(&self, mut head: Parts, body: Bytes, reason: NoStoreReason) -> Reply {
+        let status = self.mark(&mut head, Some(reason));
+        Reply { head, body, status }
+    }
+
+    /// Strips what is for caches alone, sets `Cache-Status`, remembers that the key need not be waited for.
+    fn mark(&self, head: &mut Parts, reason: Option<NoStoreReason>) -> CacheStatus {
+        if self.ticket.is_some() && reason.is_none_or(NoStoreReason::lasts) {
+            self.shared
+                .flights
+                .set_uncollapsed(self.hash, Instant::now());
+        }
+        remove_own(&mut head.headers);
+        let status = CacheStatus {
+            detail: reason.map(NoStoreReason::as_str),
+            ..CacheStatus::forward(self.reason)
+        };
+        let upstream = head.headers.get(CACHE_STATUS).cloned();
+        set_status(
+            &mut head.headers,
+            upstream.as_ref(),
+            &status,
+            &self.shared.name,
+        );
+        status
+    }
+
+    /// A 304: what is stored still holds. RFC 9111 §4.3.4.
+    fn validated(
+        &self,
+        stored: &Arc<Stored>,
+        update: Parts,
+        dependencies: &Dependencies,
+        now: SystemTime,
+    ) -> Reply {
+        let mut headers = stored.own_headers();
+        if selects(&stored.headers, &update.headers) {
+            let mut fields = update.headers.clone();
+            fields.remove(CACHE_STATUS);
+            freshen(&mut headers, fields);
+        }
+        if !update.headers.contains_key(DATE)
+            && let Some(date) = date_value(now)
+        {
+            headers.insert(DATE, date);
+        }
+        // Without a word on its lifetime the one that was stored goes on.
+        let speaks = dependencies.lifetime.is_some()
+            || [CACHE_CONTROL, EXPIRES, CDN_CACHE_CONTROL, SURROGATE_CONTROL]
+                .iter()
+                .any(|name| update.headers.contains_key(name));
+        let merged = new_head(stored.status, headers.clone());
+        let lifetime = match self.judge(&merged, dependencies, now) {
+            Err(
+                NoStoreReason::NotReusable
+                | NoStoreReason::NoLifetime
+                | NoStoreReason::SetCookie
+                | NoStoreReason::Unnamed,
+            )
+            | Ok(_)
+                if !speaks =>
+            {
+                Ok(stored.lifetime)
+            }
+            judged => judged,
+        };
+        retain_storable(&mut headers);
+        let entry = lifetime.and_then(|lifetime| {
+            let (status, body) = (stored.status, stored.body.clone());
+            // The body is the one stored before: what it depended on, it depends on still.
+            let made = Made {
+                status,
+                headers,
+                body,
+                lifetime,
+                inherited: &stored.tags,
+            };
+            self.entry(made, &update.headers, dependencies, now)
+        });
+        match entry {
+            Ok(entry) => self.kept(entry, StatusCode::NOT_MODIFIED, now),
+            Err(reason) => {
+                let status = CacheStatus {
+                    detail: Some(reason.as_str()),
+                    ..CacheStatus::forward(self.reason)
+                };
+                self.reply(stored, 0, status)
+            }
+        }
+    }
+
+    /// What is stored, served stale because no better answer came, if that is allowed.
+    fn stale(&self, stored: &Stored, soft: bool, now: SystemTime) -> Option<Reply> {
+        let age = stored.age(now);
+        let held = reuse::Stored {
+            lifetime: &stored.lifetime,
+            age_seconds: age,
+            soft_purged: soft,
+        };
+        let connection = self.shared.connection(self.subject.when_disconnected);
+        // What a change has ended meanwhile is not served, however stale it might be.
+        if !matches!(
+            self.shared.ledger.verdict(stored),
+            Verdict::Valid | Verdict::Soft
+        ) {
+            return None;
+        }
+        let reason = reuse_after_failure(&held, connection, self.shared.config.stale_seconds_max)?;
+        self.shared.counters.hits_stale.add(1);
+        let status = CacheStatus {
+            outcome: Outcome::Hit,
+            ttl_seconds: Some(ttl(&stored.lifetime, age)),
+            detail: Some(reason.as_str()),
+        };
+        Some(self.reply(stored, age, status))
     }
 
     /// The answer is streamed, too large, or not to be stored. Strips what is for caches alone from its head and sets
     /// `Cache-Status`.
-    pub fn pass(self, _head: &mut Parts) -> CacheStatus {
-        CacheStatus::forward(self.reason)
+    pub fn pass(mut self, head: &mut Parts) -> CacheStatus {
+        self.invalidate(head.status, &head.headers);
+        let status = self.mark(head, self.keeps.err());
+        drop(self.ticket.take());
+        status
     }
 
     /// No answer came (the origin or the core is away, the module trapped). The stored answer, if it may be served
     /// stale now.
     #[must_use]
-    pub fn failed(self, _now: SystemTime) -> Option<Answer> {
-        None
+    pub fn failed(self, now: SystemTime) -> Option<Answer> {
+        let (stored, soft) = self.stored.as_ref()?;
+        self.stale(stored, *soft, now)
+            .map(|reply| Answer::new(reply, None))
     }
+
+    /// RFC 9111 §4.4, RFC 9875 §3. Touches nothing if nothing can be stored or on its way.
+    fn invalidate(&self, status: StatusCode, response: &HeaderMap) {
+        let Subject {
+            tenant,
+            host,
+            path_and_query,
+            method,
+            ..
+        } = &self.subject;
+        let urls = invalidated(method, host, path_and_query, status, response);
+        if urls.is_empty() {
+            return;
+        }
+        let mut touched: Vec<_> = urls
+            .iter()
+            .filter(|url| self.is_known(url))
+            .map(|url| tags::url(tenant, url))
+            .collect();
+        let groups = names::invalidated_groups(response);
+        touched.extend(groups.iter().map(|group| tags::group(tenant, host, group)));
+        if !touched.is_empty() {
+            let touch = Touch {
+                tags: touched,
+                soft: false,
+            };
+            self.shared.ledger.touch(&touch);
+            remove_ended(&self.shared.tiers, touch.tags);
+        }
+    }
+
+    /// Whether an answer of this URL is or may soon be stored. Without asking, every `POST` would cost the table of
+    /// last changes a place.
+    fn is_known(&self, url: &str) -> bool {
+        let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+        ["https", "http"].into_iter().any(|scheme| {
+            let key = CacheKey::new(&self.subject.tenant, scheme, host, path);
+            self.shared.flights.is_open(self.shared.tiers.hash(&key))
+                || self.shared.tiers.may_contain(&super::stored::Key(key))
+        })
+    }
+}
+
+/// What an entry is made of, beside what is known of the fill.
+struct Made<'a> {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    lifetime: Lifetime,
+    /// Tags of the entry whose body it takes over.
+    inherited: &'a [TagHash],
+}
+
+/// Errors for which `stale-if-error` is meant. RFC 5861 §4.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }

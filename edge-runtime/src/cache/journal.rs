@@ -15,6 +15,9 @@
 //! - A journal that is missing, or whose snapshot cannot be read, vouches for nothing: it begins anew with another
 //!   *generation*, and entries of other generations are refused.
 //!
+//! - A record that could not be written (a full disk) is followed by none: the file ends before it, as if torn there,
+//!   until it can be written anew with a snapshot that holds all.
+//!
 //! The file is written anew, beside itself and then renamed, when it is opened and when its records outgrow their bound.
 
 use super::Error;
@@ -34,6 +37,8 @@ const VERSION: u32 = 1;
 const RECORD_BYTES_MAX: usize = 256 << 20;
 /// When the records after the snapshot are more, in bytes, the file is written anew.
 const RECORDS_BYTES_MAX: u64 = 32 << 20;
+/// After so many records that were not written it is tried to write the file anew.
+const RETRY_RECORDS: u64 = 64;
 /// Indexes left out when a journal is read: more than any lost tail had.
 pub(super) const GAP: u64 = 1 << 32;
 /// Bytes before a record: length and checksum.
@@ -52,7 +57,12 @@ struct Head {
 #[derive(Debug, Serialize, Deserialize)]
 enum Record {
     /// A change of the feed.
-    Change { origin: OriginId, sequence: u64, tags: Vec<TagHash>, soft: bool },
+    Change {
+        origin: OriginId,
+        sequence: u64,
+        tags: Vec<TagHash>,
+        soft: bool,
+    },
     /// An invalidation by this PoP itself.
     Local { tags: Vec<TagHash> },
     /// Everything was dropped.
@@ -78,13 +88,18 @@ pub(super) struct Journal {
     generation: u64,
     records_bytes: u64,
     buffer: Vec<u8>,
+    /// Records that could not be written, since one could not. None may follow it in the file: the position would claim
+    /// what it said. The file stays as it is until it can be written anew.
+    unwritten: u64,
 }
 
 /// Reads the journal in `dir`; none if there is none that can be read from its beginning.
 pub(super) fn recover(dir: &Path, tags_max: usize) -> Option<Recovered> {
     let mut bytes = Vec::new();
     let file = File::open(dir.join("journal")).ok()?;
-    file.take((RECORD_BYTES_MAX as u64).saturating_add(2 * RECORDS_BYTES_MAX)).read_to_end(&mut bytes).ok()?;
+    file.take((RECORD_BYTES_MAX as u64).saturating_add(2 * RECORDS_BYTES_MAX))
+        .read_to_end(&mut bytes)
+        .ok()?;
     read(&bytes, tags_max)
 }
 
@@ -98,7 +113,12 @@ fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
     let mut position = head.position;
     while let Some(record) = take(&mut rest) {
         match record {
-            Record::Change { origin, sequence, tags, soft } => {
+            Record::Change {
+                origin,
+                sequence,
+                tags,
+                soft,
+            } => {
                 changes.apply(&Touch { tags, soft });
                 position.advance(&origin, sequence);
             }
@@ -112,7 +132,11 @@ fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
         }
     }
     changes.leave_gap(GAP);
-    Some(Recovered { generation: head.generation, position, changes })
+    Some(Recovered {
+        generation: head.generation,
+        position,
+        changes,
+    })
 }
 
 /// The next record; none at the end, and none from the first on that is torn or changed.
@@ -139,12 +163,18 @@ fn put<T: Serialize>(buffer: &mut Vec<u8>, record: &T) -> io::Result<()> {
     let start = buffer.len();
     buffer.extend([0; FRAME_BYTES]);
     postcard::to_io(record, &mut *buffer).map_err(io::Error::other)?;
-    let Some((frame, body)) = buffer.get_mut(start..).and_then(|frame| frame.split_at_mut_checked(FRAME_BYTES)) else {
+    let Some((frame, body)) = buffer
+        .get_mut(start..)
+        .and_then(|frame| frame.split_at_mut_checked(FRAME_BYTES))
+    else {
         return Err(io::Error::other("a frame without its head"));
     };
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let sum = checksum(body).to_le_bytes();
-    for (place, byte) in frame.iter_mut().zip(length.to_le_bytes().into_iter().chain(sum)) {
+    for (place, byte) in frame
+        .iter_mut()
+        .zip(length.to_le_bytes().into_iter().chain(sum))
+    {
         *place = byte;
     }
     Ok(())
@@ -159,55 +189,110 @@ impl Journal {
         changes: &LastChanges,
     ) -> Result<Self, Error> {
         let path = dir.join("journal");
-        let failed = |source| Error::File { action: "write", path: path.clone(), source };
+        let failed = |source| Error::File {
+            action: "write",
+            path: path.clone(),
+            source,
+        };
         let file = write_anew(&path, generation, position, changes).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         if let Ok(dir) = File::open(dir) {
             dir.sync_all().map_err(failed)?;
         }
-        Ok(Self { path, file, generation, records_bytes: 0, buffer: Vec::new() })
+        Ok(Self {
+            path,
+            file,
+            generation,
+            records_bytes: 0,
+            buffer: Vec::new(),
+            unwritten: 0,
+        })
     }
 
     /// Notes a change of the feed.
-    pub(super) fn change(&mut self, origin: &OriginId, sequence: u64, touch: &Touch) -> io::Result<()> {
+    pub(super) fn change(
+        &mut self,
+        origin: &OriginId,
+        sequence: u64,
+        touch: &Touch,
+    ) -> io::Result<()> {
         let (tags, soft) = (touch.tags.clone(), touch.soft);
-        self.append(&Record::Change { origin: origin.clone(), sequence, tags, soft })
+        self.append(&Record::Change {
+            origin: origin.clone(),
+            sequence,
+            tags,
+            soft,
+        })
     }
 
     /// Notes an invalidation of our own.
     pub(super) fn local(&mut self, tags: &[TagHash]) -> io::Result<()> {
-        self.append(&Record::Local { tags: tags.to_vec() })
+        self.append(&Record::Local {
+            tags: tags.to_vec(),
+        })
     }
 
     /// Notes that everything was dropped.
     pub(super) fn end_all(&mut self, position: &Position) -> io::Result<()> {
-        self.append(&Record::EndAll { position: position.clone() })
+        self.append(&Record::EndAll {
+            position: position.clone(),
+        })
     }
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
+        if self.unwritten > 0 {
+            self.unwritten += 1;
+            return Ok(());
+        }
         self.buffer.clear();
-        put(&mut self.buffer, record)?;
+        let written =
+            put(&mut self.buffer, record).and_then(|()| self.file.write_all(&self.buffer));
         self.records_bytes += self.buffer.len() as u64;
-        self.file.write_all(&self.buffer)
+        self.unwritten = u64::from(written.is_err());
+        written
     }
 
-    /// Writes the file anew if its records have outgrown their bound.
-    pub(super) fn compact_if_due(&mut self, position: &Position, changes: &LastChanges) -> io::Result<()> {
-        if self.records_bytes > RECORDS_BYTES_MAX {
-            self.file = write_anew(&self.path, self.generation, position, changes)?;
+    /// Writes the file anew if its records have outgrown their bound, or now and then if one could not be written.
+    pub(super) fn compact_if_due(
+        &mut self,
+        position: &Position,
+        changes: &LastChanges,
+    ) -> io::Result<()> {
+        let retry = self.unwritten > 0 && self.unwritten.is_multiple_of(RETRY_RECORDS);
+        if self.records_bytes > RECORDS_BYTES_MAX || retry {
+            // Whatever comes of it, the next try is as far away as after a success.
             self.records_bytes = 0;
+            self.file = write_anew(&self.path, self.generation, position, changes)?;
+            self.unwritten = 0;
         }
         Ok(())
     }
 }
 
 /// Writes beside `path`, then renames; gives the file, ready to be appended to.
-fn write_anew(path: &Path, generation: u64, position: &Position, changes: &LastChanges) -> io::Result<File> {
+fn write_anew(
+    path: &Path,
+    generation: u64,
+    position: &Position,
+    changes: &LastChanges,
+) -> io::Result<File> {
     let beside = path.with_extension("new");
     let mut bytes = Vec::new();
     let position = position.clone();
-    put(&mut bytes, &Head { version: VERSION, generation, position, changes: changes.snapshot() })?;
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&beside)?;
+    put(
+        &mut bytes,
+        &Head {
+            version: VERSION,
+            generation,
+            position,
+            changes: changes.snapshot(),
+        },
+    )?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(&beside)?;
     file.write_all(&bytes)?;
     fs::rename(&beside, path)?;
     Ok(file)

@@ -8,15 +8,32 @@
 //!                                    failed(..)               no answer came; maybe a stale one may be served
 //!        -> Unavailable(problem)
 //! ```
+//!
+//! Two tiers by foyer ([`tiers`]); a hit costs one look-up in a shard, one comparison of apply indexes, one copy of the
+//! prepared head. What the feed says stands in the [`ledger`], and in the [`journal`] across restarts.
 
 mod config;
+mod counters;
+mod encoding;
 mod engine;
 mod error;
-mod exchange;
+mod explain;
 mod fill;
+mod flights;
+mod journal;
+mod judgement;
+mod ledger;
+mod lookup;
+mod reply;
+mod request;
+mod shared;
+mod stored;
+mod tiers;
 
 pub use config::Config;
-pub use engine::{Applied, Cache, Figures};
+pub use counters::Figures;
+pub use engine::{Applied, Cache};
 pub use error::Error;
-pub use exchange::{Answer, CacheRequest, Dependencies, Lookup};
-pub use fill::Fill;
+pub use fill::{Answer, Fill};
+pub use lookup::Lookup;
+pub use request::{CacheRequest, Dependencies};

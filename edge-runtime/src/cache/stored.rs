@@ -2,7 +2,7 @@
 
 use brink_policy::{
     coherence::{EntryId, TagHash},
-    http::{Lifetime, age},
+    http::{Lifetime, age, fields::date_value},
     key::{CacheKey, KEY_BYTES_MAX},
 };
 use brink_protocol::Position;
@@ -113,12 +113,21 @@ impl Stored {
     /// Prepares a response for being sent again and again: length, date and the places for `Age` and `Cache-Status` are
     /// set.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { generation, status, mut headers, body, lifetime, initial_age, received, .. } = parts;
+        let Parts {
+            generation,
+            status,
+            mut headers,
+            body,
+            lifetime,
+            initial_age,
+            received,
+            ..
+        } = parts;
         if status != StatusCode::NO_CONTENT {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         if !headers.contains_key(DATE)
-            && let Ok(date) = HeaderValue::try_from(httpdate_of(received))
+            && let Some(date) = date_value(received)
         {
             headers.insert(DATE, date);
         }
@@ -156,7 +165,8 @@ impl Stored {
 
     /// Notes a check. A softly purged entry remains one.
     pub(super) fn set_checked(&self, index: u64, soft: bool) {
-        self.checked.fetch_max(index << 1 | u64::from(soft), Ordering::AcqRel);
+        self.checked
+            .fetch_max(index << 1 | u64::from(soft), Ordering::AcqRel);
     }
 
     /// The fields without those that are set on each hit.
@@ -173,17 +183,24 @@ impl Stored {
 
 /// The lines of a list field as one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
-    if lines.is_empty() { None } else { HeaderValue::try_from(lines.join(", ")).ok() }
-}
-
-fn httpdate_of(time: SystemTime) -> String {
-    httpdate::fmt_http_date(time.max(SystemTime::UNIX_EPOCH))
+    let lines: Vec<&str> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
+    if lines.is_empty() {
+        None
+    } else {
+        HeaderValue::try_from(lines.join(", ")).ok()
+    }
 }
 
 /// Bytes of names and values.
 pub(super) fn head_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
 }
 
 /// What an entry costs in memory, in bytes.
@@ -192,21 +209,29 @@ pub(super) fn weight(key: &Key, slot: &Slot) -> usize {
     keys + match slot {
         Slot::Answer(stored) => {
             let head = head_bytes(&stored.headers) + stored.headers.len() * FIELD_OVERHEAD_BYTES;
-            stored.body.len() + head + stored.tags.len() * TAG_OVERHEAD_BYTES + stored.described.len()
+            stored.body.len()
+                + head
+                + stored.tags.len() * TAG_OVERHEAD_BYTES
+                + stored.described.len()
         }
-        Slot::Variants(list) => {
-            list.iter().map(|v| v.selection.len() + v.fields.len() * FIELD_OVERHEAD_BYTES).sum()
-        }
+        Slot::Variants(list) => list
+            .iter()
+            .map(|v| v.selection.len() + v.fields.len() * FIELD_OVERHEAD_BYTES)
+            .sum(),
     }
 }
 
 /// Milliseconds since 1970.
 pub(super) fn to_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The reverse of [`to_ms`].
 pub(super) fn from_ms(ms: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(SystemTime::UNIX_EPOCH)
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_millis(ms))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }

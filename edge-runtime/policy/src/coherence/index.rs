@@ -77,7 +77,11 @@ impl<K> TagIndex<K> {
     where
         K: Clone,
     {
-        let ids = tags.iter().filter_map(|tag| self.tags.get(tag)).flatten().filter(|id| **id < below);
+        let ids = tags
+            .iter()
+            .filter_map(|tag| self.tags.get(tag))
+            .flatten()
+            .filter(|id| **id < below);
         let known = ids.filter_map(|id| self.entries.get(id).map(|(key, _)| (*id, key.clone())));
         known.take(max).collect()
     }

@@ -1,7 +1,7 @@
 //! Reading of field values: lists, quoted strings, dates; which fields are hop-by-hop.
 
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{
         CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
         UPGRADE,
@@ -55,6 +55,12 @@ pub fn unquoted(value: &str) -> String {
 #[must_use]
 pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
+}
+
+/// `time` as a field value. RFC 9110 §5.6.7.
+#[must_use]
+pub fn date_value(time: SystemTime) -> Option<HeaderValue> {
+    HeaderValue::try_from(httpdate::fmt_http_date(time.max(SystemTime::UNIX_EPOCH))).ok()
 }
 
 /// Fields that are for the next hop alone, beside those that `Connection` names. RFC 9110 §7.6.1.

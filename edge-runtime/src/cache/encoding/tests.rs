@@ -44,13 +44,25 @@ fn there_and_back() {
     assert_eq!(one.headers, other.headers);
     assert_eq!(one.upstream_status, other.upstream_status);
     assert_eq!(other.upstream_status.as_ref().unwrap(), "origin; hit");
-    assert_eq!((one.status, &one.body, one.lifetime), (other.status, &other.body, other.lifetime));
-    assert_eq!((one.received, one.initial_age, one.generation), (other.received, other.initial_age, other.generation));
-    assert_eq!((&one.tags, one.index, &one.position), (&other.tags, other.index, &other.position));
+    assert_eq!(
+        (one.status, &one.body, one.lifetime),
+        (other.status, &other.body, other.lifetime)
+    );
+    assert_eq!(
+        (one.received, one.initial_age, one.generation),
+        (other.received, other.initial_age, other.generation)
+    );
+    assert_eq!(
+        (&one.tags, one.index, &one.position),
+        (&other.tags, other.index, &other.position)
+    );
     assert_ne!(one.id, other.id);
     assert!(bytes(&slot).len() <= slot.estimated_size());
 
-    let variant = Variant { fields: vec!["accept".parse().unwrap()], selection: "accept: a\n".into() };
+    let variant = Variant {
+        fields: vec!["accept".parse().unwrap()],
+        selection: "accept: a\n".into(),
+    };
     let list = Slot::Variants(Arc::new(vec![variant.clone()]));
     match Slot::decode(&mut bytes(&list).as_slice()).unwrap() {
         Slot::Variants(again) => assert_eq!(*again, [variant]),

@@ -5,7 +5,10 @@ use brink_policy::coherence::Verdict;
 const TAGS_MAX: usize = 100;
 
 fn touch(tag: TagHash) -> Touch {
-    Touch { tags: vec![tag], soft: false }
+    Touch {
+        tags: vec![tag],
+        soft: false,
+    }
 }
 
 /// A journal in which change `n` of one origin touched tag `n`, and the state after each.
@@ -63,7 +66,10 @@ fn changed_at_every_byte() {
         let mut changed = whole.clone();
         changed[at] ^= 0x10;
         if let Some(recovered) = read(&changed, TAGS_MAX) {
-            assert!(recovered.position.get(&origin) < 3, "byte {at} is part of a record");
+            assert!(
+                recovered.position.get(&origin) < 3,
+                "byte {at} is part of a record"
+            );
             assert_eq!(recovered.generation, 9);
         }
     }
@@ -74,7 +80,11 @@ fn goes_on_after_being_read_and_compacted() {
     let dir = tempfile::tempdir().unwrap();
     written(dir.path(), 3);
     let origin: OriginId = "core-1.1".parse().unwrap();
-    let Recovered { generation, mut position, mut changes } = recover(dir.path(), TAGS_MAX).unwrap();
+    let Recovered {
+        generation,
+        mut position,
+        mut changes,
+    } = recover(dir.path(), TAGS_MAX).unwrap();
     let mut journal = Journal::begin(dir.path(), generation, &position, &changes).unwrap();
     journal.change(&origin, 4, &touch(4)).unwrap();
     changes.apply(&touch(4));
@@ -88,7 +98,11 @@ fn goes_on_after_being_read_and_compacted() {
     let again = recover(dir.path(), TAGS_MAX).unwrap();
     assert_eq!(again.position.to_string(), "core-1.1=5,core-2.1=8");
     assert_eq!(again.changes.index(), 3 + GAP + 1 + 1 + 1 + 1 + GAP);
-    assert_eq!(again.changes.verdict(&[1], 3), Verdict::Unknown, "everything was dropped after it");
+    assert_eq!(
+        again.changes.verdict(&[1], 3),
+        Verdict::Unknown,
+        "everything was dropped after it"
+    );
 }
 
 #[test]
@@ -99,4 +113,38 @@ fn none_or_another_format_vouches_for_nothing() {
         fs::write(dir.path().join("journal"), content).unwrap();
         assert!(recover(dir.path(), TAGS_MAX).is_none());
     }
+}
+
+#[test]
+fn nothing_follows_a_record_that_could_not_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 2);
+    let origin: OriginId = "core-1.1".parse().unwrap();
+    let Recovered {
+        generation,
+        mut position,
+        mut changes,
+    } = recover(dir.path(), TAGS_MAX).unwrap();
+    let mut journal = Journal::begin(dir.path(), generation, &position, &changes).unwrap();
+    let writable = std::mem::replace(
+        &mut journal.file,
+        File::open(dir.path().join("journal")).unwrap(),
+    );
+    assert!(journal.change(&origin, 3, &touch(3)).is_err());
+    journal.file = writable;
+    for n in 4..=RETRY_RECORDS + 2 {
+        journal.change(&origin, n, &touch(n)).unwrap();
+    }
+    assert_eq!(
+        recover(dir.path(), TAGS_MAX).unwrap().position.get(&origin),
+        2
+    );
+    for n in 3..=RETRY_RECORDS + 2 {
+        changes.apply(&touch(n));
+        position.advance(&origin, n);
+    }
+    journal.compact_if_due(&position, &changes).unwrap();
+    let recovered = recover(dir.path(), TAGS_MAX).unwrap();
+    assert_eq!(recovered.position, position);
+    assert_eq!(recovered.changes.verdict(&[3], 2), Verdict::Ended);
 }

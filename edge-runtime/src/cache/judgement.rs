@@ -1,0 +1,159 @@
+//! Whether an answer is stored, and under which tags.
+
+use super::{
+    request::Dependencies,
+    stored::{HEAD_BYTES_MAX, head_bytes},
+};
+use brink_policy::{
+    coherence::{TagHash, tag_hash, tags},
+    http::{
+        Lifetime, NoStoreReason, storable as is_storable,
+        storable::{Candidate, has_lifetime},
+    },
+    names,
+};
+use brink_protocol::{TenantName, purge::TagName, tag::Tag};
+use http::{HeaderMap, Method, response::Parts};
+use std::{fmt::Write as _, time::SystemTime};
+
+/// Most tags of one entry.
+const TAGS_MAX: usize = 1024;
+/// When an answer depends on more records than this, it depends on their partitions instead.
+const RECORD_TAGS_MAX: usize = 512;
+/// Longest description of an entry's tags, in bytes.
+const DESCRIPTION_BYTES_MAX: usize = 2048;
+
+/// The request whose answer is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) tenant: &'a TenantName,
+    pub(super) host: &'a str,
+    pub(super) path_and_query: &'a str,
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) no_store: bool,
+}
+
+/// Whether an answer is stored, as far as its head and its handler say.
+pub(super) fn lifetime(
+    asked: &Asked<'_>,
+    head: &Parts,
+    dependencies: &Dependencies,
+    received: SystemTime,
+) -> Result<Lifetime, NoStoreReason> {
+    if dependencies.private {
+        return Err(NoStoreReason::Private);
+    }
+    if dependencies.no_store {
+        return Err(NoStoreReason::Handler);
+    }
+    if dependencies.unnamed && dependencies.lifetime.is_none() && !has_lifetime(&head.headers) {
+        return Err(NoStoreReason::Unnamed);
+    }
+    if head_bytes(&head.headers) > HEAD_BYTES_MAX {
+        return Err(NoStoreReason::TooLarge);
+    }
+    is_storable(&Candidate {
+        method: asked.method,
+        request: asked.headers,
+        request_no_store: asked.no_store,
+        status: head.status,
+        response: &head.headers,
+        lifetime: dependencies.lifetime.map(|lifetime| lifetime.as_secs()),
+        received,
+    })
+}
+
+/// Whether records were read, so that the core's position counts.
+pub(super) fn reads_records(dependencies: &Dependencies) -> bool {
+    dependencies
+        .tags
+        .iter()
+        .any(|tag| matches!(tag, Tag::Record { .. } | Tag::Range { .. }))
+}
+
+/// The tags of an answer, each once and in order, and some of them for people.
+pub(super) fn tags_of(
+    asked: &Asked<'_>,
+    response: &HeaderMap,
+    dependencies: &Dependencies,
+) -> Result<(Vec<TagHash>, Box<str>), NoStoreReason> {
+    let Asked {
+        tenant,
+        host,
+        path_and_query,
+        ..
+    } = *asked;
+    let mut hashes = tags::implicit(tenant, host, path_and_query);
+    let mut described = String::new();
+    let records = dependencies
+        .tags
+        .iter()
+        .filter(|tag| matches!(tag, Tag::Record { .. }))
+        .count();
+    for tag in &dependencies.tags {
+        hashes.push(match tag {
+            Tag::Record { partition, .. } if records > RECORD_TAGS_MAX => tags::partition(
+                &partition.tenant,
+                &partition.collection,
+                &partition.partition,
+            ),
+            tag => tag_hash(tag),
+        });
+        describe(&mut described, tag);
+    }
+    let own_name = |name: TagName| Tag::Name {
+        tenant: tenant.clone(),
+        name,
+    };
+    for name in names::names(response).map_err(|_| NoStoreReason::Tags)? {
+        let tag = own_name(name);
+        hashes.push(tag_hash(&tag));
+        describe(&mut described, &tag);
+    }
+    for group in names::groups(response).map_err(|_| NoStoreReason::Tags)? {
+        hashes.push(tags::group(tenant, host, &group));
+        if let Ok(name) = group.parse() {
+            let tag = own_name(name);
+            hashes.push(tag_hash(&tag));
+            describe(&mut described, &tag);
+        }
+    }
+    if let Some(module) = &dependencies.module {
+        let tag = Tag::Module {
+            tenant: tenant.clone(),
+            module: module.clone(),
+        };
+        hashes.push(tag_hash(&tag));
+        describe(&mut described, &tag);
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    if hashes.len() > TAGS_MAX {
+        return Err(NoStoreReason::Tags);
+    }
+    Ok((hashes, described.into()))
+}
+
+/// Adds a tag in words, if there is room.
+fn describe(text: &mut String, tag: &Tag) {
+    let start = text.len();
+    if start > 0 {
+        text.push(' ');
+    }
+    let _ = match tag {
+        Tag::Record { partition, sort } => {
+            write!(
+                text,
+                "record:{}/{}/{sort}",
+                partition.collection, partition.partition
+            )
+        }
+        Tag::Range { range, .. } => write!(text, "range:{}/{}", range.collection, range.partition),
+        Tag::Name { name, .. } => write!(text, "name:{name}"),
+        Tag::Module { module, .. } => write!(text, "module:{module}"),
+    };
+    if text.len() > DESCRIPTION_BYTES_MAX {
+        text.truncate(start);
+    }
+}

@@ -1,0 +1,343 @@
+//! The way of a request through the cache.
+
+use super::{
+    fill::{Answer, Fill, Subject},
+    flights::{Joined, Ticket},
+    reply::compose,
+    request::CacheRequest,
+    shared::{Entry, Found, Shared},
+    stored::Key,
+    tiers::Tier,
+};
+use brink_policy::{
+    cache_status::{CacheStatus, ForwardReason, Outcome},
+    http::{
+        NoStoreReason, RequestDirectives, Reuse, StaleReason,
+        condition::has_preconditions,
+        reuse::{self, reuse, ttl},
+    },
+    key::{CacheKey, KEY_BYTES_MAX},
+};
+use brink_protocol::problem::Problem;
+use http::{
+    HeaderMap, Method,
+    header::{CONTENT_LENGTH, RANGE, TRANSFER_ENCODING},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// What a lookup gave.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The answer is at hand.
+    Hit(Answer),
+    /// A module or an origin must answer.
+    Forward(Fill),
+    /// There is nothing that may be served and nothing that may be asked: `only-if-cached` (504), or the feed is silent
+    /// and the route wants to fail (503).
+    Unavailable(Problem),
+}
+
+/// A request under way in the cache.
+struct Way<'a> {
+    shared: &'a Arc<Shared>,
+    request: &'a CacheRequest<'a>,
+    directives: RequestDirectives,
+    now: SystemTime,
+}
+
+pub(super) async fn lookup(
+    shared: &Arc<Shared>,
+    request: &CacheRequest<'_>,
+    now: SystemTime,
+) -> Lookup {
+    let way = Way {
+        shared,
+        request,
+        directives: RequestDirectives::of(request.headers),
+        now,
+    };
+    let key = Key(CacheKey::new(
+        request.tenant,
+        request.scheme,
+        request.host,
+        request.path_and_query,
+    ));
+    if let Some((reason, unkept)) = way.bypasses(&key) {
+        return match way.directives.only_if_cached {
+            true => Lookup::Unavailable(only_if_cached()),
+            false => Lookup::Forward(way.fill(key, reason, Err(unkept))),
+        };
+    }
+    way.walk(key).await
+}
+
+impl Way<'_> {
+    /// Requests that are not answered from the cache at all.
+    fn bypasses(&self, key: &Key) -> Option<(ForwardReason, NoStoreReason)> {
+        let CacheRequest {
+            method, headers, ..
+        } = self.request;
+        if !matches!(**method, Method::GET | Method::HEAD) {
+            return Some((ForwardReason::Method, NoStoreReason::Method));
+        }
+        if key.0.as_str().len() > KEY_BYTES_MAX
+            || has_content(headers)
+            || has_preconditions(headers)
+        {
+            return Some((ForwardReason::Bypass, NoStoreReason::Request));
+        }
+        None
+    }
+
+    /// Looks, waits for another's fill, looks again; in the end it answers or goes forward.
+    async fn walk(&self, key: Key) -> Lookup {
+        let mut waited_until = None;
+        loop {
+            let mut found = self.shared.find(&key, self.request.headers).await;
+            let entry = found.entry.take();
+            let (reason, alone) = match entry {
+                None => (found.reason, false),
+                Some(entry) => {
+                    match self.use_entry(&key, &mut found, entry, waited_until.is_some()) {
+                        Ok(lookup) => return lookup,
+                        Err(why) => why,
+                    }
+                }
+            };
+            if self.directives.only_if_cached {
+                return Lookup::Unavailable(only_if_cached());
+            }
+            let hash = found.hash;
+            let uri = self.shared.tiers.hash(&key.0);
+            let flights = &self.shared.flights;
+            let joined = match alone || !self.collapses() {
+                true => Joined::Alone(flights.alone(hash, uri)),
+                false => flights.join(hash, uri, Instant::now()),
+            };
+            match joined {
+                Joined::Leader(ticket) | Joined::Alone(ticket) => {
+                    return Lookup::Forward(self.forward(key, reason, found, ticket));
+                }
+                Joined::Follower(follower) => {
+                    let wait = Duration::from_millis(self.shared.config.follower_wait_ms_max);
+                    let deadline = *waited_until.get_or_insert_with(|| Instant::now() + wait);
+                    if !follower.wait(deadline).await {
+                        let ticket = flights.alone(hash, uri);
+                        return Lookup::Forward(self.forward(key, reason, found, ticket));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves an entry, or says why the request has to go forward and whether it goes alone.
+    fn use_entry(
+        &self,
+        key: &Key,
+        found: &mut Found,
+        entry: Entry,
+        waited: bool,
+    ) -> Result<Lookup, (ForwardReason, bool)> {
+        let age = entry.stored.age(self.now);
+        let stored = reuse::Stored {
+            lifetime: &entry.stored.lifetime,
+            age_seconds: age,
+            soft_purged: entry.soft,
+        };
+        let connection = self.shared.connection(self.request.when_disconnected);
+        let decision = match self.is_new_enough(&entry) {
+            true => reuse(&self.directives, &stored, connection),
+            false => Reuse::ValidateForRequest,
+        };
+        let forward = match decision {
+            Reuse::Serve => return Ok(Lookup::Hit(self.answer(&entry, age, None, waited, None))),
+            Reuse::ServeStale(reason) => {
+                let beside = match reason {
+                    StaleReason::WhileRevalidate => self.revalidation(key, found, &entry),
+                    StaleReason::IfError | StaleReason::MaxStale | StaleReason::Disconnected => {
+                        None
+                    }
+                };
+                return Ok(Lookup::Hit(self.answer(
+                    &entry,
+                    age,
+                    Some(reason),
+                    waited,
+                    beside,
+                )));
+            }
+            Reuse::OnlyIfCached => return Ok(Lookup::Unavailable(only_if_cached())),
+            Reuse::Disconnected => return Ok(Lookup::Unavailable(disconnected())),
+            Reuse::Validate => (ForwardReason::Stale, false),
+            Reuse::ValidateForRequest => (ForwardReason::Request, true),
+        };
+        found.hash = self
+            .shared
+            .flight_hash(&key.0, &entry.stored, self.request.headers);
+        found.entry = Some(entry);
+        Err(forward)
+    }
+
+    /// A session's token: what is stored must not be older. It is not if this PoP has applied as much, for then the
+    /// entry would have ended; nor if it was made of as new records.
+    fn is_new_enough(&self, entry: &Entry) -> bool {
+        self.request.at_least.is_none_or(|at_least| {
+            self.shared.ledger.position().covers(at_least) || entry.stored.position.covers(at_least)
+        })
+    }
+
+    fn answer(
+        &self,
+        entry: &Entry,
+        age: u64,
+        stale: Option<StaleReason>,
+        waited: bool,
+        beside: Option<Fill>,
+    ) -> Answer {
+        let counters = &self.shared.counters;
+        let (tier, hits) = match entry.tier {
+            Tier::Memory => ("memory", &counters.hits_memory),
+            Tier::Disk => ("disk", &counters.hits_disk),
+        };
+        let outcome = if waited {
+            counters.collapsed.add(1);
+            Outcome::Forward {
+                reason: ForwardReason::Miss,
+                status: None,
+                stored: false,
+                collapsed: true,
+            }
+        } else {
+            hits.add(1);
+            Outcome::Hit
+        };
+        if stale.is_some() {
+            counters.hits_stale.add(1);
+        }
+        let status = CacheStatus {
+            outcome,
+            ttl_seconds: Some(ttl(&entry.stored.lifetime, age)),
+            detail: Some(stale.map_or(tier, StaleReason::as_str)),
+        };
+        let CacheRequest {
+            method, headers, ..
+        } = self.request;
+        Answer::new(
+            compose(
+                &entry.stored,
+                method,
+                headers,
+                age,
+                status,
+                &self.shared.name,
+            ),
+            beside,
+        )
+    }
+
+    /// Whether this request's answer may serve others, so that they wait for it and it for theirs.
+    fn collapses(&self) -> bool {
+        *self.request.method == Method::GET
+            && !self.directives.no_store
+            && !self.request.headers.contains_key(RANGE)
+    }
+
+    /// A validation beside an answer that is served stale; none if one is under way.
+    fn revalidation(&self, key: &Key, found: &Found, entry: &Entry) -> Option<Fill> {
+        let hash = self
+            .shared
+            .flight_hash(&key.0, &entry.stored, self.request.headers);
+        let ticket = self
+            .shared
+            .flights
+            .lead(hash, self.shared.tiers.hash(&key.0))?;
+        let mut fill = self.fill(key.clone(), ForwardReason::Stale, Ok(()));
+        // The client has its answer; what comes now is for the cache, whole and without conditions.
+        fill.subject.method = Method::GET;
+        for name in [
+            RANGE,
+            http::header::IF_NONE_MATCH,
+            http::header::IF_MODIFIED_SINCE,
+            http::header::IF_RANGE,
+        ] {
+            fill.subject.headers.remove(name);
+        }
+        fill.hash = hash;
+        fill.stored = Some((entry.stored.clone(), entry.soft));
+        fill.variants = found.variants.clone();
+        fill.ticket = Some(ticket);
+        fill.started = self.shared.ledger.started();
+        Some(fill)
+    }
+
+    fn forward(&self, key: Key, reason: ForwardReason, found: Found, ticket: Ticket) -> Fill {
+        let keeps = match *self.request.method == Method::GET {
+            true if self.directives.no_store => Err(NoStoreReason::RequestNoStore),
+            true => Ok(()),
+            false => Err(NoStoreReason::Method),
+        };
+        let mut fill = self.fill(key, reason, keeps);
+        fill.hash = found.hash;
+        fill.stored = found.entry.map(|entry| (entry.stored, entry.soft));
+        fill.variants = found.variants;
+        fill.ticket = Some(ticket);
+        // After the ticket was taken: an unsafe request that finds no fill open has ended before this.
+        fill.started = self.shared.ledger.started();
+        fill
+    }
+
+    fn fill(&self, key: Key, reason: ForwardReason, keeps: Result<(), NoStoreReason>) -> Fill {
+        self.shared.counters.forwards.add(1);
+        Fill {
+            shared: self.shared.clone(),
+            subject: Subject {
+                tenant: self.request.tenant.clone(),
+                host: self.request.host.into(),
+                path_and_query: self.request.path_and_query.into(),
+                method: self.request.method.clone(),
+                headers: self.request.headers.clone(),
+                no_store: self.directives.no_store,
+                when_disconnected: self.request.when_disconnected,
+            },
+            key: key.0,
+            hash: 0,
+            reason,
+            stored: None,
+            variants: None,
+            started: self.shared.ledger.started(),
+            requested: self.now,
+            keeps,
+            ticket: None,
+        }
+    }
+}
+
+/// A body on `GET` or `HEAD`: it is no part of the key, so its answer must not be stored.
+fn has_content(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length.as_bytes() != b"0")
+}
+
+/// RFC 9111 §5.2.1.7.
+fn only_if_cached() -> Problem {
+    Problem::new(
+        504,
+        "only-if-cached",
+        "Nothing usable is stored",
+        "the request says only-if-cached, and there is no stored answer that it may get",
+    )
+}
+
+fn disconnected() -> Problem {
+    Problem::new(
+        503,
+        "disconnected",
+        "This place is cut off",
+        "changes are not heard of, and this route does not serve what may be stale; try again soon",
+    )
+}

@@ -1,0 +1,117 @@
+//! Makes the answer to one request of a stored response: `HEAD`, conditions and ranges, `Age` and `Cache-Status`.
+
+use super::stored::{CACHE_STATUS, Stored};
+use brink_policy::{
+    cache_status::CacheStatus,
+    http::{
+        condition::{is_plain, not_modified, retain_for_304},
+        range::{Part, content_range, part, unsatisfied},
+    },
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE},
+    response::Parts,
+};
+
+/// What is sent.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) head: Parts,
+    pub(super) body: Bytes,
+    pub(super) status: CacheStatus,
+}
+
+/// The head of an answer.
+pub(super) fn head(status: StatusCode, headers: HeaderMap) -> Parts {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = headers;
+    parts
+}
+
+/// Sets this cache's member of `Cache-Status`, after those of the caches before it.
+pub(super) fn set_status(
+    headers: &mut HeaderMap,
+    upstream: Option<&HeaderValue>,
+    status: &CacheStatus,
+    name: &str,
+) {
+    let Some(own) = status.to_value(name) else {
+        return;
+    };
+    let both = upstream.and_then(|upstream| {
+        let text = format!("{}, {}", upstream.to_str().ok()?, own.to_str().ok()?);
+        HeaderValue::try_from(text).ok()
+    });
+    headers.insert(CACHE_STATUS, both.unwrap_or(own));
+}
+
+/// The answer to a request, made of a stored response of this age.
+pub(super) fn compose(
+    stored: &Stored,
+    method: &Method,
+    request: &HeaderMap,
+    age: u64,
+    status: CacheStatus,
+    name: &str,
+) -> Reply {
+    let mut headers = stored.headers.clone();
+    headers.insert(AGE, HeaderValue::from(age));
+    set_status(&mut headers, stored.upstream_status.as_ref(), &status, name);
+    let mut head = head(stored.status, headers);
+    let mut body = stored.body.clone();
+    if !is_plain(request) {
+        restrict(stored, method, request, &mut head, &mut body);
+    }
+    if *method == Method::HEAD {
+        body = Bytes::new();
+    }
+    Reply { head, body, status }
+}
+
+/// Conditions, then ranges: RFC 9110 §13.2.2.
+fn restrict(
+    stored: &Stored,
+    method: &Method,
+    request: &HeaderMap,
+    head: &mut Parts,
+    body: &mut Bytes,
+) {
+    if not_modified(
+        method,
+        request,
+        stored.status,
+        &stored.headers,
+        stored.received,
+    ) {
+        head.status = StatusCode::NOT_MODIFIED;
+        retain_for_304(&mut head.headers);
+        *body = Bytes::new();
+        return;
+    }
+    let length = body.len();
+    match part(method, request, stored.status, &stored.headers, length) {
+        Part::Whole => {}
+        Part::Range(range) => {
+            head.status = StatusCode::PARTIAL_CONTENT;
+            head.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from(range.len()));
+            if let Some(value) = content_range(&range, length) {
+                head.headers.insert(CONTENT_RANGE, value);
+            }
+            *body = body.slice(range);
+        }
+        Part::Unsatisfiable => {
+            head.status = StatusCode::RANGE_NOT_SATISFIABLE;
+            head.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from(0_u64));
+            head.headers.remove(CONTENT_TYPE);
+            if let Some(value) = unsatisfied(length) {
+                head.headers.insert(CONTENT_RANGE, value);
+            }
+            *body = Bytes::new();
+        }
+    }
+}

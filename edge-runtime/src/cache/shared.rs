@@ -1,0 +1,220 @@
+//! What lookups and fills share.
+
+use super::{
+    Config,
+    counters::Counters,
+    flights::Flights,
+    ledger::Ledger,
+    stored::{Key, Slot, Stored, Variant},
+    tiers::{Tier, Tiers},
+};
+use brink_policy::{
+    cache_status::ForwardReason,
+    coherence::Verdict,
+    http::{Connection, vary},
+    key::CacheKey,
+};
+use brink_protocol::deployment::WhenDisconnected;
+use http::{HeaderMap, HeaderName};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+/// The parts of a cache.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    /// What this cache calls itself in `Cache-Status`.
+    pub(super) name: Box<str>,
+    pub(super) ledger: Ledger,
+    pub(super) tiers: Arc<Tiers>,
+    pub(super) flights: Arc<Flights>,
+    pub(super) counters: Counters,
+    /// Held while a list of variants is changed.
+    pub(super) variants: Mutex<()>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is stored for a request.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Usable as far as changes go.
+    pub(super) entry: Option<Entry>,
+    /// Why there is none.
+    pub(super) reason: ForwardReason,
+    /// The variants of the URI.
+    pub(super) variants: Option<Arc<Vec<Variant>>>,
+    /// Under which hash requests are collapsed: of the variant if it is known, else of the URI.
+    pub(super) hash: u64,
+}
+
+/// A stored response, held against the changes.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) stored: Arc<Stored>,
+    pub(super) tier: Tier,
+    /// It was purged softly.
+    pub(super) soft: bool,
+}
+
+impl Shared {
+    /// What is stored for a URI and the fields of a request.
+    pub(super) async fn find(&self, key: &Key, request: &HeaderMap) -> Found {
+        match self.tiers.find(key).await {
+            None => self.nothing(key, ForwardReason::UriMiss),
+            Some((Slot::Answer(stored), tier)) => self.held(key, key, stored, tier, None),
+            Some((Slot::Variants(list), _)) => self.find_variant(key, request, list).await,
+        }
+    }
+
+    /// RFC 9111 §4.1: of several variants that match, the newest.
+    async fn find_variant(&self, key: &Key, request: &HeaderMap, list: Arc<Vec<Variant>>) -> Found {
+        let mut known: Option<(&[HeaderName], Option<String>)> = None;
+        for variant in list.iter().rev() {
+            if known
+                .as_ref()
+                .is_none_or(|(fields, _)| *fields != variant.fields)
+            {
+                known = Some((&variant.fields, vary::selection(&variant.fields, request)));
+            }
+            let selection = known
+                .as_ref()
+                .and_then(|(_, selection)| selection.as_deref());
+            if selection == Some(variant.selection.as_str()) {
+                let of_variant = Key(key.0.variant(&variant.selection));
+                if let Some((Slot::Answer(stored), tier)) = self.tiers.find(&of_variant).await {
+                    return self.held(key, &of_variant, stored, tier, Some(list.clone()));
+                }
+            }
+        }
+        let newest = list
+            .last()
+            .and_then(|newest| vary::selection(&newest.fields, request));
+        let hash = newest.map_or_else(
+            || self.tiers.hash(&key.0),
+            |s| self.tiers.hash(&key.0.variant(&s)),
+        );
+        Found {
+            entry: None,
+            reason: ForwardReason::VaryMiss,
+            variants: Some(list),
+            hash,
+        }
+    }
+
+    fn nothing(&self, key: &Key, reason: ForwardReason) -> Found {
+        Found {
+            entry: None,
+            reason,
+            variants: None,
+            hash: self.tiers.hash(&key.0),
+        }
+    }
+
+    /// Holds an entry against the changes; one that they ended leaves both tiers.
+    fn held(
+        &self,
+        uri: &Key,
+        own: &Key,
+        stored: Arc<Stored>,
+        tier: Tier,
+        variants: Option<Arc<Vec<Variant>>>,
+    ) -> Found {
+        let verdict = self.ledger.verdict(&stored);
+        let (soft, valid) = match verdict {
+            Verdict::Valid => (false, true),
+            Verdict::Soft => (true, true),
+            Verdict::Ended | Verdict::Unknown => (false, false),
+        };
+        if valid {
+            // The hash is needed by those alone that go forward; a hit does not pay for it.
+            return Found {
+                entry: Some(Entry { stored, tier, soft }),
+                reason: ForwardReason::Stale,
+                variants,
+                hash: 0,
+            };
+        }
+        self.counters.refused.add(1);
+        self.tiers.remove(own);
+        let hash = self.tiers.hash(&own.0);
+        let reason = if uri == own {
+            ForwardReason::UriMiss
+        } else {
+            ForwardReason::VaryMiss
+        };
+        Found {
+            entry: None,
+            reason,
+            variants,
+            hash,
+        }
+    }
+
+    /// The hash of a stored response's key, for those that go forward.
+    pub(super) fn flight_hash(&self, uri: &CacheKey, stored: &Stored, request: &HeaderMap) -> u64 {
+        let fields = vary::fields(&stored.headers).unwrap_or_default();
+        match vary::selection(&fields, request) {
+            Some(selection) if !fields.is_empty() => self.tiers.hash(&uri.variant(&selection)),
+            Some(_) | None => self.tiers.hash(uri),
+        }
+    }
+
+    /// Stores a response under its URI, or under the fields that select it. Gives whether it could be.
+    pub(super) fn store(
+        &self,
+        uri: &CacheKey,
+        request: &HeaderMap,
+        stored: Arc<Stored>,
+        known: Option<Arc<Vec<Variant>>>,
+    ) -> bool {
+        let Some(fields) = vary::fields(&stored.headers) else {
+            return false;
+        };
+        if fields.is_empty() {
+            self.tiers.insert(Key(uri.clone()), Slot::Answer(stored));
+            return true;
+        }
+        let Some(selection) = vary::selection(&fields, request) else {
+            return false;
+        };
+        let variant = Variant { fields, selection };
+        self.tiers
+            .insert(Key(uri.variant(&variant.selection)), Slot::Answer(stored));
+        let _held = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = self.tiers.variants(&Key(uri.clone())).or(known);
+        if present
+            .as_ref()
+            .is_some_and(|list| list.last() == Some(&variant))
+        {
+            return true;
+        }
+        let mut list = present.map(|list| (*list).clone()).unwrap_or_default();
+        list.retain(|other| *other != variant);
+        list.push(variant);
+        while list.len() > self.config.variants_max.max(1) {
+            let oldest = list.remove(0);
+            self.tiers.remove(&Key(uri.variant(&oldest.selection)));
+        }
+        self.tiers
+            .insert(Key(uri.clone()), Slot::Variants(Arc::new(list)));
+        true
+    }
+
+    /// Whether changes are heard of.
+    pub(super) fn connection(&self, when_disconnected: WhenDisconnected) -> Connection {
+        if !self.ledger.follows_feed() || self.ledger.connected(Instant::now()) {
+            Connection::Connected
+        } else {
+            Connection::Silent(when_disconnected)
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Memory and disk: one foyer hybrid cache, and the tag index of its memory tier.
+//!
+//! Every entry is written to disk when it is stored (not when memory evicts it), so that a program that is killed finds
+//! it again. Direct I/O is off: with it, foyer lost most inserts when it was tried.
+
+use super::{
+    Config, Error,
+    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id, weight},
+};
+use brink_policy::coherence::{EntryId, TagHash, TagIndex};
+use brink_policy::key::CacheKey;
+use foyer::{
+    BlockEngineConfig, DeviceBuilder, Event, EventListener, FsDeviceBuilder, HybridCache,
+    HybridCacheBuilder, HybridCachePolicy, PsyncIoEngineConfig, RecoverMode, S3FifoConfig, Source,
+};
+use std::{
+    hash::{BuildHasher, DefaultHasher, Hasher},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Smallest disk tier, in bytes.
+const DISK_BYTES_MIN: u64 = 64 << 20;
+/// Room that a block of the disk needs beside the largest body, in bytes.
+const BLOCK_ROOM_BYTES: u64 = 6 << 20;
+/// Blocks are a multiple of this, in bytes.
+const BLOCK_STEP_BYTES: u64 = 1 << 20;
+/// Entries of memory that one slice of a purge removes.
+const SLICE_ENTRIES: usize = 256;
+
+/// Keyed by the journal's generation, so that nobody outside can make keys collide; the same after a restart.
+#[derive(Debug, Clone)]
+pub(super) struct Seeded(u64);
+
+impl BuildHasher for Seeded {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
+type Index = Arc<Mutex<TagIndex<Key>>>;
+
+/// Which tier an entry came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tier {
+    Memory,
+    Disk,
+}
+
+/// Both tiers.
+#[derive(Debug)]
+pub(super) struct Tiers {
+    cache: HybridCache<Key, Slot, Seeded>,
+    index: Index,
+    hasher: Seeded,
+    has_disk: bool,
+}
+
+/// Takes entries out of the tag index when they leave memory.
+struct Leaving(Index);
+
+impl EventListener for Leaving {
+    type Key = Key;
+    type Value = Slot;
+
+    fn on_leave(&self, _: Event, _: &Key, slot: &Slot) {
+        if let Slot::Answer(stored) = slot {
+            locked(&self.0).remove(stored.id);
+        }
+    }
+}
+
+fn locked(index: &Index) -> MutexGuard<'_, TagIndex<Key>> {
+    index.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(error: &foyer::Error) -> Error {
+    Error::Tiers {
+        action: "opened",
+        reason: error.to_string(),
+    }
+}
+
+impl Tiers {
+    /// Opens memory, and disk if there is a directory. What is there is dropped unless it is `trusted`.
+    pub(super) async fn open(
+        config: &Config,
+        generation: u64,
+        trusted: bool,
+    ) -> Result<Self, Error> {
+        let index = Index::default();
+        let hasher = Seeded(generation);
+        let memory = usize::try_from(config.memory_bytes_max).unwrap_or(usize::MAX);
+        let builder = HybridCacheBuilder::new()
+            .with_name("brink_cache")
+            .with_policy(HybridCachePolicy::WriteOnInsertion)
+            .with_flush_on_close(false)
+            .with_event_listener(Arc::new(Leaving(index.clone())))
+            .memory(memory)
+            .with_shards(if memory < 16 << 20 { 1 } else { 8 })
+            .with_eviction_config(S3FifoConfig::default())
+            .with_hash_builder(hasher.clone())
+            .with_weighter(weight)
+            .storage();
+        let cache = match &config.dir {
+            None => builder.build().await,
+            Some(dir) => {
+                let dir = dir.join("disk");
+                if !trusted {
+                    remove(&dir)?;
+                }
+                let object_bytes_max = config.object_bytes_max.min(OBJECT_BYTES_MAX);
+                let block =
+                    (object_bytes_max + BLOCK_ROOM_BYTES).next_multiple_of(BLOCK_STEP_BYTES);
+                let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+                let disk = config.disk_bytes_max.max(DISK_BYTES_MIN).max(4 * block);
+                let device = FsDeviceBuilder::new(&dir)
+                    .with_capacity(bytes(disk))
+                    .build();
+                let engine = BlockEngineConfig::new(device.map_err(|e| failed(&e))?)
+                    .with_block_size(bytes(block))
+                    .with_buffer_pool_size(bytes(2 * block))
+                    .with_submit_queue_size_threshold(bytes(4 * block))
+                    .with_tombstone_log(true);
+                builder
+                    .with_io_engine_config(PsyncIoEngineConfig::new())
+                    .with_engine_config(engine)
+                    .with_recover_mode(RecoverMode::Quiet)
+                    .build()
+                    .await
+            }
+        };
+        let cache = cache.map_err(|e| failed(&e))?;
+        Ok(Self {
+            cache,
+            index,
+            hasher,
+            has_disk: config.dir.is_some(),
+        })
+    }
+
+    /// The hash under which requests for a key are collapsed.
+    pub(super) fn hash(&self, key: &CacheKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// What `key` leads to. Takes no task and no lock beyond a shard's if it is in memory, or nowhere.
+    pub(super) async fn find(&self, key: &Key) -> Option<(Slot, Tier)> {
+        if let Some(entry) = self.cache.memory().get(key) {
+            return Some((entry.value().clone(), Tier::Memory));
+        }
+        if !self.has_disk || !self.cache.storage().may_contains(key) {
+            return None;
+        }
+        let entry = match self.cache.get(key).await {
+            Ok(entry) => entry?,
+            Err(error) => {
+                tracing::warn!(%error, "the disk tier could not be read; counted as a miss");
+                return None;
+            }
+        };
+        let slot = entry.value().clone();
+        if let Slot::Answer(stored) = &slot {
+            self.index_loaded(key, stored);
+        }
+        let tier = if entry.source() == Source::Memory {
+            Tier::Memory
+        } else {
+            Tier::Disk
+        };
+        Some((slot, tier))
+    }
+
+    /// An entry read from disk joins the tag index. It may have left memory again before it did: looked for once more.
+    fn index_loaded(&self, key: &Key, stored: &Stored) {
+        let mut index = locked(&self.index);
+        if !index.contains(stored.id) {
+            index.insert(stored.id, key.clone(), &stored.tags);
+            drop(index);
+            if self.resident(key) != Some(stored.id) {
+                locked(&self.index).remove(stored.id);
+            }
+        }
+    }
+
+    /// Which entry has `key` in memory.
+    fn resident(&self, key: &Key) -> Option<EntryId> {
+        match self.cache.memory().get(key)?.value() {
+            Slot::Answer(stored) => Some(stored.id),
+            Slot::Variants(_) => None,
+        }
+    }
+
+    /// The list of variants that `key` leads to, if it is in memory.
+    pub(super) fn variants(&self, key: &Key) -> Option<Arc<Vec<Variant>>> {
+        match self.cache.memory().get(key)?.value() {
+            Slot::Variants(list) => Some(list.clone()),
+            Slot::Answer(_) => None,
+        }
+    }
+
+    /// Whether anything may be stored for `key`. Never wrongly no.
+    pub(super) fn may_contain(&self, key: &Key) -> bool {
+        self.cache.contains(key)
+    }
+
+    pub(super) fn insert(&self, key: Key, slot: Slot) {
+        if let Slot::Answer(stored) = &slot {
+            locked(&self.index).insert(stored.id, key.clone(), &stored.tags);
+        }
+        drop(self.cache.insert(key, slot));
+    }
+
+    /// Removes an entry from both tiers.
+    pub(super) fn remove(&self, key: &Key) {
+        self.cache.remove(key);
+    }
+
+    /// How many entries of memory have any of the tags.
+    pub(super) fn count(&self, tags: &[TagHash]) -> u64 {
+        locked(&self.index).count(tags) as u64
+    }
+
+    /// Removes a slice of the entries of memory that were there before `below` and have any of the tags; on disk they
+    /// stay until they are refused. Gives whether there are more.
+    fn remove_slice(&self, tags: &[TagHash], below: EntryId) -> bool {
+        let slice = locked(&self.index).slice(tags, below, SLICE_ENTRIES);
+        for (id, key) in &slice {
+            if self.resident(key) == Some(*id) {
+                self.cache.memory().remove(key);
+            }
+            locked(&self.index).remove(*id);
+        }
+        slice.len() == SLICE_ENTRIES
+    }
+
+    /// Drops everything from memory. What is on disk stays until it is refused or overwritten.
+    pub(super) fn clear_memory(&self) {
+        // foyer's `clear` keeps counting the bytes of what it dropped; this does not, and nothing is written by it.
+        self.cache.memory().evict_all();
+    }
+
+    /// Entries and bytes of memory.
+    pub(super) fn extent(&self) -> (u64, u64) {
+        (
+            self.cache.memory().entries() as u64,
+            self.cache.memory().usage() as u64,
+        )
+    }
+
+    /// The keys in memory for which `matches` says yes, at most `max`.
+    pub(super) fn keys(&self, max: usize, matches: impl Fn(&CacheKey) -> bool) -> Vec<CacheKey> {
+        let index = locked(&self.index);
+        index
+            .keys()
+            .map(|key| &key.0)
+            .filter(|key| matches(key))
+            .take(max)
+            .cloned()
+            .collect()
+    }
+
+    /// Waits until what was stored is written to disk.
+    pub(super) async fn written(&self) {
+        self.cache.storage().wait().await;
+    }
+
+    pub(super) async fn close(&self) -> Result<(), Error> {
+        let closed = self.cache.close().await;
+        closed.map_err(|error| Error::Tiers {
+            action: "closed",
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// Removes from memory what a change ended: the first slice now, the others with pauses in between. They are refused
+/// already; this only gives their room back.
+pub(super) fn remove_ended(tiers: &Arc<Tiers>, tags: Vec<TagHash>) {
+    let below = next_id();
+    if !tiers.remove_slice(&tags, below) {
+        return;
+    }
+    let tiers = tiers.clone();
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            while tiers.remove_slice(&tags, below) {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}
+
+fn remove(dir: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(dir) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(Error::File {
+            action: "remove",
+            path: dir.to_owned(),
+            source,
+        }),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

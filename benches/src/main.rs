@@ -18,9 +18,9 @@ enum Run {
         /// The program `brink-edge`, built with --release.
         #[arg(long, default_value = "target/release/brink-edge")]
         edge: PathBuf,
-        /// The component of `modules/hello`.
-        #[arg(long, default_value = "modules/target/components/hello.wasm")]
-        hello: PathBuf,
+        /// The folder with the sample modules' components.
+        #[arg(long, env = "BRINK_GUESTS", default_value = "target/guests")]
+        guests: PathBuf,
         /// Seconds of each run.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
@@ -65,11 +65,12 @@ async fn main() -> Result<()> {
     match Arguments::parse().run {
         Run::Table {
             edge,
-            hello,
+            guests,
             seconds,
             rounds,
         } => {
             let time = std::time::Duration::from_secs(seconds.max(1));
+            let hello = guests.join("hello.wasm");
             let plan = brink_bench::table::Plan {
                 edge,
                 hello,

@@ -7,8 +7,8 @@ const { component } = await componentize({
   witPath: "wit",
   worldName: "module",
   // Parts of the JavaScript engine that would import more than wit/world.wit says. Take "http" out to use fetch() and "random" for
-  // Math.random(); "stdio" is for console.log, which ends in the module's log. The engine does not start without "clocks".
-  disableFeatures: ["http", "random", "stdio"],
+  // Math.random(). The engine does not start without "clocks"; "stdio" is for console.log, which ends in the module's log.
+  disableFeatures: ["http", "random"],
 });
 await mkdir("dist", { recursive: true });
 await writeFile("dist/{{name}}.wasm", component);

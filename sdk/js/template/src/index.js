@@ -4,7 +4,7 @@
 import { get } from "brink:platform/records@0.1.0";
 import { setLifetime } from "brink:platform/cache@0.1.0";
 import { pop } from "brink:platform/identity@0.1.0";
-import { route } from "./route.js";
+import { problem, route } from "./route.js";
 
 const platform = {
   pop,
@@ -19,6 +19,16 @@ addEventListener("fetch", (event) => event.respondWith(answer(event.request)));
 
 async function answer(request) {
   const url = new URL(request.url);
-  const { status, body, headers } = route(request.method, url.pathname, url.searchParams, platform);
+  const { status, body, headers } = attempt(() => route(request.method, url.pathname, url.searchParams, platform));
   return new Response(JSON.stringify(body), { status, headers });
+}
+
+// An error of the platform has its kind in `payload.tag`; see wit/deps/platform.wit.
+function attempt(work) {
+  try {
+    return work();
+  } catch (error) {
+    console.error(error);
+    return error?.payload?.tag === "unavailable" ? problem(503, "Service unavailable", "try again") : problem(500, "Internal error", "see the log");
+  }
 }

@@ -3,7 +3,7 @@
 const json = { "content-type": "application/json", "cache-control": "no-cache" };
 
 export function route(method, path, query, platform) {
-  const [, ...segments] = path.split("/").filter(Boolean).map(decodeURIComponent);
+  const [, ...segments] = path.split("/").filter(Boolean).map(decoded);
   if (method !== "GET" && method !== "HEAD") {
     return problem(405, "Method not allowed", "allowed: GET, HEAD", { allow: "GET, HEAD" });
   }
@@ -24,4 +24,12 @@ export function route(method, path, query, platform) {
 export function problem(status, title, detail, headers = {}) {
   const fields = { "content-type": "application/problem+json", "cache-control": "no-store", ...headers };
   return { status, headers: fields, body: { title, status, detail } };
+}
+
+function decoded(segment) {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
 }

@@ -28,5 +28,6 @@ test("answers with an item, or says that there is none", () => {
   const on = platform({ "catalog/items/AB-1": { sku: "AB-1" } });
   assert.deepEqual(ask("/{{name}}/items/AB-1", on).body, { sku: "AB-1" });
   assert.equal(ask("/{{name}}/items/none", on).status, 404);
+  assert.equal(ask("/{{name}}/items/%zz", on).status, 404);
   assert.equal(ask("/{{name}}", on, "DELETE").status, 405);
 });

@@ -107,6 +107,7 @@ fn describe(problem: &Problem) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     #[test]

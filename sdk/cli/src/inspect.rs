@@ -19,8 +19,11 @@ pub(crate) struct Inspection {
     pub(crate) imports: Vec<Interface>,
     /// Its exports, in order.
     pub(crate) exports: Vec<Interface>,
-    /// Grants without which it is refused or fails.
+    /// Grants without which a deployment of it is refused.
     pub(crate) grants_needed: Grants,
+    /// Grants that it has a use for: without the others of them, a call is answered with an error. Toolchains of languages
+    /// with a large runtime import outbound HTTP whether the program uses it or not.
+    pub(crate) grants_used: Grants,
     /// Its content address.
     pub(crate) digest: Digest,
     /// Its size.
@@ -113,7 +116,8 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Inspection, String> {
         .collect();
     Ok(Inspection {
         world: world_of(&exports),
-        grants_needed: grants_of(&imports),
+        grants_needed: grants_needed(grants_used(&imports)),
+        grants_used: grants_used(&imports),
         imports,
         exports,
         digest: Digest::of(bytes),
@@ -159,8 +163,8 @@ fn world_of(exports: &[Interface]) -> Option<World> {
     }
 }
 
-/// Which grants the imports ask for.
-fn grants_of(imports: &[Interface]) -> Grants {
+/// Which grants the imports have a use for.
+fn grants_used(imports: &[Interface]) -> Grants {
     let imported = |prefix: &str| imports.iter().any(|import| import.name.starts_with(prefix));
     Grants {
         clock: imported("brink:platform/clock@"),
@@ -170,6 +174,15 @@ fn grants_of(imports: &[Interface]) -> Grants {
             import.name.starts_with("brink:platform/cache@")
                 && import.functions.iter().any(|name| name == "purge")
         }),
+    }
+}
+
+/// Of these, those without which a call would trap.
+fn grants_needed(used: Grants) -> Grants {
+    Grants {
+        outbound_http: false,
+        purge: false,
+        ..used
     }
 }
 
@@ -234,12 +247,16 @@ mod tests {
             "wasi:http/outgoing-handler@0.2.3",
             "brink:platform/cache@0.1.0",
         ]);
-        assert_eq!(grant_names(grants_of(&imports)), ["clock", "outbound-http"]);
+        assert_eq!(
+            grant_names(grants_used(&imports)),
+            ["clock", "outbound-http"]
+        );
         imports.last_mut().unwrap().functions.push("purge".into());
         assert_eq!(
-            grant_names(grants_of(&imports)),
+            grant_names(grants_used(&imports)),
             ["clock", "outbound-http", "purge"]
         );
+        assert_eq!(grant_names(grants_needed(grants_used(&imports))), ["clock"]);
     }
 
     #[test]

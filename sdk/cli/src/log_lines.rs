@@ -4,6 +4,8 @@ use crate::{client::Client, error::Error, output::time};
 use brink_protocol::{ModuleName, link::LogLine};
 use serde::{Deserialize, Serialize};
 
+/// For how long the control API is asked to wait for a line, in milliseconds.
+const WAIT_MS: u64 = 10_000;
 /// Most lines of one answer.
 pub(crate) const LINES_MAX: u32 = 1000;
 
@@ -17,7 +19,8 @@ pub(crate) struct NumberedLine {
     pub(crate) line: LogLine,
 }
 
-/// Asks for lines: those after a number, oldest first; without one the newest, in order.
+/// Asks for lines. Without a number: the newest, in order. With one: those after it, oldest first; if there is none yet, the
+/// answer comes with the first, or empty after 10 s.
 ///
 /// # Errors
 /// The control API does not answer.
@@ -31,7 +34,7 @@ pub(crate) async fn fetch(
         .map(|name| format!("&module={name}"))
         .unwrap_or_default();
     let after = after
-        .map(|number| format!("&after={number}"))
+        .map(|number| format!("&after={number}&wait_ms={WAIT_MS}"))
         .unwrap_or_default();
     client
         .get(&format!("/v1/logs?limit={limit}{module}{after}"))

@@ -1,7 +1,7 @@
 //! Where Rust's standard library for `wasm32-unknown-unknown` comes from on this machine.
 //!
-//! 1. The toolchain has the target installed. 2. rustup can install it. 3. A compiler with the library's source (Debian's
-//! `rustc-web` and `rust-web-src`, or a toolchain with the component `rust-src`) builds it along with the project.
+//! First: the toolchain has the target installed. Second: rustup can install it. Third: a compiler with the library's source
+//! (Debian's `rustc-web` and `rust-web-src`, or a toolchain with the component `rust-src`) builds it along with the project.
 //! Otherwise the error says what to install.
 
 use crate::error::Error;

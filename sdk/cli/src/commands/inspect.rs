@@ -15,7 +15,10 @@ pub(super) fn run(args: &Inspect, output: Output) -> Result<(), Error> {
 
 fn describe(inspection: &Inspection) -> String {
     let world = inspection.world.map_or("none that Brink runs", world_name);
-    let grants = grant_names(inspection.grants_needed);
+    let grants = |grants| match grant_names(grants) {
+        names if names.is_empty() => "none".to_owned(),
+        names => names.join(", "),
+    };
     let mut text = pairs(&[
         ("World", world.to_owned()),
         (
@@ -27,14 +30,8 @@ fn describe(inspection: &Inspection) -> String {
             ),
         ),
         ("Digest", inspection.digest.to_string()),
-        (
-            "Grants needed",
-            if grants.is_empty() {
-                "none".to_owned()
-            } else {
-                grants.join(", ")
-            },
-        ),
+        ("Grants needed", grants(inspection.grants_needed)),
+        ("Grants used", grants(inspection.grants_used)),
     ]);
     interfaces(&mut text, "Imports", &inspection.imports);
     interfaces(&mut text, "Exports", &inspection.exports);
@@ -79,6 +76,11 @@ mod tests {
                 clock: true,
                 ..Grants::default()
             },
+            grants_used: Grants {
+                clock: true,
+                purge: true,
+                ..Grants::default()
+            },
             digest: Digest::of(b""),
             size_bytes: 2048,
         };
@@ -88,6 +90,7 @@ mod tests {
              Size           2.0 KiB (2048 bytes)\n\
              Digest         sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n\
              Grants needed  clock\n\
+             Grants used    clock, purge\n\
              Imports\n  brink:platform/clock@0.1.0  (now-ms)\n\
              Exports  none\n"
         );

@@ -7,10 +7,6 @@ use crate::{
     log_lines::{LINES_MAX, fetch, text},
     output::Output,
 };
-use std::time::Duration;
-
-/// How often new lines are asked for with `--follow`.
-const POLL: Duration = Duration::from_millis(500);
 
 /// Shows the last lines, and with `--follow` those that come.
 pub(super) async fn run(args: &Logs, client: &Client, output: Output) -> Result<(), Error> {
@@ -25,7 +21,6 @@ pub(super) async fn run(args: &Logs, client: &Client, output: Output) -> Result<
         if !args.follow {
             return Ok(());
         }
-        tokio::time::sleep(POLL).await;
         lines = fetch(client, module, Some(last), LINES_MAX).await?;
     }
 }

@@ -31,7 +31,9 @@ pub(super) async fn run(
         )
         .await?;
     let fresh = answer.status == StatusCode::CREATED;
-    let grants = grant_names(inspection.grants_needed);
+    let needed = grant_names(inspection.grants_needed);
+    let mut optional = grant_names(inspection.grants_used);
+    optional.retain(|grant| !needed.contains(grant));
     output.result(&answer.body, |version| {
         let mut text = format!(
             "{name} version {}{}: {}, {}, {}\n",
@@ -41,11 +43,17 @@ pub(super) async fn run(
             size(version.size_bytes),
             version.digest
         );
-        let flags: String = grants
+        let flags: String = needed
             .iter()
             .map(|grant| format!(" --grant {grant}"))
             .collect();
         text.push_str(&format!("Run it with: brink deploy {name}{flags}\n"));
+        if !optional.is_empty() {
+            text.push_str(&format!(
+                "If it is to use it, also: --grant {}\n",
+                optional.join(" --grant ")
+            ));
+        }
         text
     })
 }

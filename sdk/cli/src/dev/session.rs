@@ -26,8 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the module's log is looked at.
-const LOG_POLL: Duration = Duration::from_millis(500);
+/// How long the module's log is left alone after the core did not answer.
+const LOG_RETRY: Duration = Duration::from_millis(500);
 /// Longest time for the PoP to run what was deployed.
 const ROLLOUT_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -134,12 +134,15 @@ async fn develop(
     }
 }
 
-/// The lines that the module logged since the last look; none while the core does not answer.
+/// The next lines that the module logs; none while the core does not answer.
 async fn new_lines(client: &Client, last: u64) -> Vec<NumberedLine> {
-    tokio::time::sleep(LOG_POLL).await;
-    log_lines::fetch(client, None, Some(last), log_lines::LINES_MAX)
-        .await
-        .unwrap_or_default()
+    match log_lines::fetch(client, None, Some(last), log_lines::LINES_MAX).await {
+        Ok(lines) => lines,
+        Err(_) => {
+            tokio::time::sleep(LOG_RETRY).await;
+            Vec::new()
+        }
+    }
 }
 
 async fn build(project: &Project) -> Result<Built, Error> {

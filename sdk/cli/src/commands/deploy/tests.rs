@@ -1,5 +1,5 @@
 //! What is asked for, and how the outcome is read.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 use crate::args::{Cli, Command};

@@ -21,6 +21,9 @@ use wasmtime_wasi_http::p2::{bindings::http::types::ErrorCode, body::HyperOutgoi
 /// Answers up to this size are given as one piece.
 const JOIN_BYTES_MAX: usize = 64 << 10;
 
+/// Turns (of a millisecond) that a module gets to finish an answer that it has begun, before the answer is streamed.
+const WHOLE_TURNS_MAX: u64 = 10;
+
 /// What the module gave to `response-outparam.set`.
 type Outcome = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
@@ -53,20 +56,25 @@ impl Answering {
     /// the module goes on writing in a task of its own.
     pub(crate) async fn answer(mut self) -> Result<http::Response<Body>, RunError> {
         let mut begun = None;
+        let mut turns_max = u64::MAX;
         let ended = std::future::poll_fn(|cx| {
+            let turns = self.run.turns();
             let polled = Pin::new(&mut self.run).poll(cx);
             if let Poll::Ready(ended) = polled {
                 return Poll::Ready(Some(ended));
             }
             if begun.is_none() {
                 begun = self.cell.take();
+                turns_max = turns.saturating_add(WHOLE_TURNS_MAX);
             }
+            let could_go_on = turns < self.run.turns() && turns < turns_max;
             match &mut begun {
                 // Nobody will read this body, and the module waits for a reader.
                 Some(Ok(response)) if bodiless(&self.method, response.status()) => {
                     while let Poll::Ready(Some(Ok(_))) = poll_body(response.body_mut(), cx) {}
                     Poll::Pending
                 }
+                Some(_) if could_go_on => Poll::Pending,
                 Some(_) => Poll::Ready(None),
                 None => Poll::Pending,
             }

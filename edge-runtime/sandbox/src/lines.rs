@@ -232,8 +232,7 @@ mod tests {
         let lines = Lines::new(sink.clone());
         write(&lines);
         lines.finish();
-        let kept = sink.0.lock().unwrap().clone();
-        kept
+        sink.0.lock().unwrap().clone()
     }
 
     #[test]

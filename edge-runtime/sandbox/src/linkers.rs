@@ -1,4 +1,4 @@
-//! What each world may import: the one truth, from which [`crate::inspect`] answers too.
+//! What each world may import: the one truth, from which inspections are answered too.
 
 use crate::{World, bindings::platform, host::Host};
 use wasmtime::{

@@ -23,6 +23,7 @@ pub(crate) struct Meter {
     used_ns: AtomicU64,
     resumed_ns: AtomicU64,
     limit_ns: AtomicU64,
+    turns: AtomicU64,
 }
 
 /// What the run may do now.
@@ -40,6 +41,7 @@ impl Meter {
     /// Begins a run.
     pub(crate) fn start(&self, limit_ms: u64) {
         self.used_ns.store(0, Relaxed);
+        self.turns.store(0, Relaxed);
         self.limit_ns
             .store(limit_ms.saturating_mul(1_000_000), Relaxed);
     }
@@ -62,10 +64,16 @@ impl Meter {
         if used > self.limit_ns.load(Relaxed) {
             Budget::Spent
         } else if turn >= TURN_NS {
+            self.turns.fetch_add(1, Relaxed);
             Budget::Yield
         } else {
             Budget::Go
         }
+    }
+
+    /// How often the run gave its turn to others although it could have gone on.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Relaxed)
     }
 
     /// CPU time used so far, in nanoseconds, without the present turn.
@@ -93,7 +101,9 @@ mod tests {
         meter.resume();
         assert_eq!(meter.budget(), Budget::Go);
         burn(2 * TURN_NS);
+        assert_eq!(meter.turns(), 0);
         assert_eq!(meter.budget(), Budget::Yield);
+        assert_eq!(meter.turns(), 1);
         meter.pause();
         let used = meter.used_ns();
         assert!(used >= 2 * TURN_NS, "{used}");

@@ -50,6 +50,13 @@ impl<T> Run<T> {
     }
 }
 
+impl<T> Run<T> {
+    /// How often the guest gave its turn to others although it could have gone on.
+    pub(crate) fn turns(&self) -> u64 {
+        self.meter.turns()
+    }
+}
+
 impl<T> Future for Run<T> {
     type Output = Result<T, RunError>;
 

@@ -192,7 +192,7 @@ fn refuses_imports_that_are_not_there() {
 
 const IMPORTS: &str = "this component imports what Brink does not have:
   wasi:keyvalue/store@0.2.0: `bucket` is not there
-  brink:platform/config@0.1.0: `get` has another type: expected `u32` found `option`
+  brink:platform/config@0.1.0: `get` has another type: expected `option` found `u32`
   brink:platform/records@0.9.0: `get` is not there
   helper: not there";
 

@@ -1,0 +1,115 @@
+//! Components for the tests, made of WebAssembly text.
+
+use bytes::Bytes;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// A command over the record `counters / p / n`: adds 1 and answers with the count as eight bytes. What it does besides
+/// is the first byte of its input: `r` refuses after it has written, `t` traps, `o` writes to another partition.
+const COUNTER: &str = r#"(module
+    (import "brink:platform/records@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "brink:platform/records@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+    (memory (export "memory") 2)
+    (global $heap (mut i32) (i32.const 65536))
+    (data (i32.const 16) "counters")
+    (data (i32.const 32) "p")
+    (data (i32.const 40) "n")
+    (data (i32.const 48) "other")
+    (data (i32.const 64) "no more")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
+        (global.get $heap)
+        (global.set $heap (i32.add (global.get $heap) (local.get 3))))
+    (func $read (result i64)
+        (call $get (i32.const 16) (i32.const 8) (i32.const 32) (i32.const 1) (i32.const 40) (i32.const 1) (i32.const 256))
+        (if (i32.load8_u (i32.const 256)) (then (unreachable)))
+        (if (result i64) (i32.load8_u (i32.const 264))
+            (then (i64.load (i32.load (i32.const 280))))
+            (else (i64.const 0))))
+    (func $write (param $partition i32) (param $length i32)
+        (call $put (i32.const 16) (i32.const 8) (local.get $partition) (local.get $length) (i32.const 40) (i32.const 1)
+            (i32.const 512) (i32.const 8) (i32.const 0) (i64.const 0) (i32.const 1024))
+        (if (i32.load8_u (i32.const 1024)) (then (unreachable))))
+    (func (export "execute") (param $address i32) (param $length i32) (result i32)
+        (local $what i32)
+        (if (local.get $length) (then (local.set $what (i32.load8_u (local.get $address)))))
+        (i64.store (i32.const 512) (i64.add (call $read) (i64.const 1)))
+        (call $write (i32.const 32) (i32.const 1))
+        ;; Its own write is seen by its own read.
+        (if (i64.ne (call $read) (i64.load (i32.const 512))) (then (unreachable)))
+        (if (i32.eq (local.get $what) (i32.const 116)) (then (unreachable)))
+        (if (i32.eq (local.get $what) (i32.const 111)) (then (call $write (i32.const 48) (i32.const 5))))
+        (i32.store (i32.const 600) (i32.const 0))
+        (i32.store (i32.const 604) (i32.const 512))
+        (i32.store (i32.const 608) (i32.const 8))
+        (if (i32.eq (local.get $what) (i32.const 114)) (then
+            (i32.store (i32.const 600) (i32.const 1))
+            (i32.store (i32.const 604) (i32.const 64))
+            (i32.store (i32.const 608) (i32.const 7))))
+        (i32.const 600)))"#;
+
+/// A command that reads the clock; `{n}` makes its bytes differ.
+const CLOCK: &str = r#"(module
+    (import "brink:platform/clock@0.1.0" "now-ms" (func $now (result i64)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "{n}")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+    (func (export "execute") (param i32 i32) (result i32)
+        (i64.store (i32.const 512) (call $now))
+        (i32.store (i32.const 604) (i32.const 512))
+        (i32.store (i32.const 608) (i32.const 8))
+        (i32.const 600)))"#;
+
+/// A module that answers nothing; `{n}` makes its bytes differ.
+const MODULE: &str = r#"(module
+    (memory (export "memory") 1)
+    (data (i32.const 16) "{n}")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+    (func (export "wasi:http/incoming-handler@0.2.10#handle") (param i32 i32)))"#;
+
+fn component(world: &str, wat: &str) -> Bytes {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve
+        .push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"))
+        .unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    let mut module = wat::parse_str(wat).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .and_then(|encoder| encoder.encode())
+        .unwrap()
+        .into()
+}
+
+pub fn counter() -> Bytes {
+    component("command", COUNTER)
+}
+
+pub fn clock(n: u32) -> Bytes {
+    component("command", &CLOCK.replace("{n}", &n.to_string()))
+}
+
+pub fn module(n: u32) -> Bytes {
+    component("module", &MODULE.replace("{n}", &n.to_string()))
+}
+
+/// A component that exports nothing that is called.
+pub fn no_world() -> Bytes {
+    wat::parse_str("(component)").unwrap().into()
+}
+
+/// A component that imports what is not there.
+pub fn wants_too_much() -> Bytes {
+    let wat = r#"(component
+        (import "wasi:keyvalue/store@0.2.0" (instance (export "open" (func))))
+        (core module $m
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+            (func (export "execute") (param i32 i32) (result i32) (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func (export "execute") (param "input" (list u8)) (result (result (list u8) (error (list u8))))
+            (canon lift (core func $i "execute") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
+    wat::parse_str(wat).unwrap().into()
+}

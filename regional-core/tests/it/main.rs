@@ -1,0 +1,19 @@
+//! A real core over real sockets: the control API, the link, the program, and what is left after kill -9.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod client;
+mod commands;
+mod control;
+mod deploying;
+mod guests;
+mod link;
+mod program;
+mod purging;
+mod server;

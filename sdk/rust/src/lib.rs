@@ -156,7 +156,7 @@ macro_rules! command {
             }
 
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::command::export!(Component with_types_in $crate::bindings::command);
+    $crate::bindings::command::export!(Component with_types_in $crate::bindings::command);
         };
     };
 }

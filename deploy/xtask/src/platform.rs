@@ -238,10 +238,10 @@ impl StartingPop {
     /// It ends or does not answer in time.
     pub fn wait(mut self) -> Result<Pop> {
         let addresses = until_ready(&mut self.running, &self.ready)?;
-        let tcp = address(&addresses, "tcp")?;
+        let tcp = address(&addresses, "url")?;
         Ok(Pop {
             tcp,
-            quic: address(&addresses, "quic")?,
+            quic: address(&addresses, "h3")?,
             admin: address(&addresses, "admin")?,
             name: self.name,
             running: self.running,
@@ -333,10 +333,12 @@ pub fn wait_for<T>(
     }
 }
 
+/// An address of a ready file, with or without a scheme.
 fn address(ready: &Value, name: &str) -> Result<SocketAddr> {
-    let text = ready[name]
-        .as_str()
-        .with_context(|| format!("the ready file names no {name} address: {ready}"))?;
-    text.parse()
-        .with_context(|| format!("the ready file's {name} address is {text}"))
+    let text = ready.get(name).and_then(Value::as_str);
+    let text = text.with_context(|| format!("the ready file names no {name}: {ready}"))?;
+    let address = text.split_once("://").map_or(text, |(_, address)| address);
+    address
+        .parse()
+        .with_context(|| format!("{name} of the ready file is {text}"))
 }

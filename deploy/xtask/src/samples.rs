@@ -57,7 +57,7 @@ pub fn deploy(site: &Site, control: &Control, folder: &Path) -> Result<()> {
         brink(
             site,
             control,
-            &[&["deploy", name, "--wait"], options].concat(),
+            &[&["deploy", name, "--no-wait"], options].concat(),
         )?;
     }
     let route = [

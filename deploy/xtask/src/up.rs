@@ -34,6 +34,13 @@ const POP_PORTS: PopPorts = PopPorts {
 };
 /// Lies in a data folder that `up` made, and may remove.
 const MARK: &str = ".brink-up";
+/// What every PoP answers when it serves the sample modules: the plugin before `/partner` wants a key.
+const SERVED: [(&str, u16); 4] = [
+    ("/hello", 200),
+    ("/inventory/warehouses", 200),
+    ("/orders/C100000", 200),
+    ("/partner", 401),
+];
 /// How long PoPs may take until they serve the sample modules.
 const SERVE_WITHIN: Duration = Duration::from_secs(30);
 /// How often the programs are looked at while they run.
@@ -192,12 +199,11 @@ fn fill(site: &Site, steps: &Steps, platform: &Platform, guests: &Path) -> Resul
     })?;
     steps.run("wait until every PoP serves them", || {
         for pop in &platform.pops {
-            for path in ["/hello", "/inventory/warehouses", "/orders/C100000"] {
+            for (path, expected) in SERVED {
                 let url = format!("{}{path}", pop.url());
                 platform::wait_for(&url, SERVE_WITHIN, || {
-                    Ok(curl::status(&url, Some(&platform.control.ca))
-                        .ok()
-                        .filter(|(status, _)| *status == 200))
+                    let answer = curl::status(&url, Some(&platform.control.ca));
+                    Ok(answer.ok().filter(|(status, _)| *status == expected))
                 })?;
             }
         }

@@ -68,7 +68,8 @@ fn no_secret_is_logged_and_files_are_tight() {
     let mut secret_files = 0;
     for file in &found {
         let name = file.file_name().unwrap().to_string_lossy();
-        let secret = name.ends_with(".key")
+        let secret = name == "key"
+            || name.ends_with(".key")
             || name.ends_with(".token")
             || name.ends_with(".header")
             || *file == token;

@@ -7,6 +7,10 @@ use crate::{
     log_lines::{LINES_MAX, fetch, text},
     output::Output,
 };
+use std::time::Duration;
+
+/// Between two questions with `--follow` when there was nothing new.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Shows the last lines, and with `--follow` those that come.
 pub(super) async fn run(args: &Logs, client: &Client, output: Output) -> Result<(), Error> {
@@ -20,6 +24,10 @@ pub(super) async fn run(args: &Logs, client: &Client, output: Output) -> Result<
         }
         if !args.follow {
             return Ok(());
+        }
+        if lines.is_empty() {
+            // A proxy may cut the wait short; it must not make us ask without a pause.
+            tokio::time::sleep(PAUSE).await;
         }
         lines = fetch(client, module, Some(last), LINES_MAX).await?;
     }

@@ -95,6 +95,12 @@ fn applied(status: &PurgeStatus) -> String {
             pop.objects.to_string(),
         ]
     };
+    if status.applied.is_empty() && status.waiting.is_empty() {
+        return format!(
+            "{}. There is no PoP that could hold anything.\n",
+            accepted_id(status)
+        );
+    }
     let mut rows: Vec<_> = status.applied.iter().map(row).collect();
     rows.extend(
         status

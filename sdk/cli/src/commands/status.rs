@@ -5,7 +5,10 @@ use crate::{
     error::Error,
     output::{Output, pairs, size, table, time},
 };
-use brink_protocol::control::{Pop, Status};
+use brink_protocol::{
+    Position,
+    control::{Pop, Status},
+};
 
 /// Shows the state of the whole.
 pub(super) async fn run(client: &Client, output: Output) -> Result<(), Error> {
@@ -20,13 +23,21 @@ pub(super) async fn run(client: &Client, output: Output) -> Result<(), Error> {
                     status.node, status.region, status.version
                 ),
             ),
-            ("Position", status.position.to_string()),
+            ("Position", position(&status.position)),
             ("Revision", status.revision.to_string()),
             ("Deployments", status.deployments.to_string()),
             ("Routes", status.routes.to_string()),
         ]);
         format!("{head}\n{}", list(&status.pops))
     })
+}
+
+fn position(position: &Position) -> String {
+    if position.is_empty() {
+        "nothing was written yet".into()
+    } else {
+        position.to_string()
+    }
 }
 
 /// Lists PoPs.

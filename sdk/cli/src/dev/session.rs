@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the module's log is left alone after the core did not answer.
+/// How long the module's log is left alone after there was nothing to see.
 const LOG_RETRY: Duration = Duration::from_millis(500);
 /// Longest time for the PoP to run what was deployed.
 const ROLLOUT_TIME_MAX: Duration = Duration::from_secs(30);
@@ -136,13 +136,13 @@ async fn develop(
 
 /// The next lines that the module logs; none while the core does not answer.
 async fn new_lines(client: &Client, last: u64) -> Vec<NumberedLine> {
-    match log_lines::fetch(client, None, Some(last), log_lines::LINES_MAX).await {
-        Ok(lines) => lines,
-        Err(_) => {
-            tokio::time::sleep(LOG_RETRY).await;
-            Vec::new()
-        }
+    let lines = log_lines::fetch(client, None, Some(last), log_lines::LINES_MAX)
+        .await
+        .unwrap_or_default();
+    if lines.is_empty() {
+        tokio::time::sleep(LOG_RETRY).await;
     }
+    lines
 }
 
 async fn build(project: &Project) -> Result<Built, Error> {

@@ -12,7 +12,8 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_rustls::TlsAcceptor;
@@ -71,10 +72,17 @@ struct State {
     asked: Vec<Asked>,
 }
 
+/// The state, and a bell that rings with each request.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
 /// The server; it ends with the value.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    state: Arc<Mutex<State>>,
+    state: Arc<Shared>,
     _runtime: Runtime,
 }
 
@@ -91,7 +99,7 @@ impl Server {
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::<Shared>::default();
         runtime.spawn(accept(listener, tls, Arc::clone(&state)));
         Self {
             address,
@@ -103,6 +111,7 @@ impl Server {
     /// Answers `METHOD PATH` so. Given more than once: in that order, and the last for good.
     pub(crate) fn on(self, line: &str, answer: Canned) -> Self {
         self.state
+            .state
             .lock()
             .unwrap()
             .answers
@@ -117,7 +126,19 @@ impl Server {
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
-        self.state.lock().unwrap().asked.clone()
+        self.state.state.lock().unwrap().asked.clone()
+    }
+
+    /// Waits for a request.
+    pub(crate) fn wait_for(&self, what: impl Fn(&Asked) -> bool) {
+        let state = self.state.state.lock().unwrap();
+        let missing = |state: &mut State| !state.asked.iter().any(&what);
+        let (_state, wait) = self
+            .state
+            .bell
+            .wait_timeout_while(state, Duration::from_secs(60), missing)
+            .unwrap();
+        assert!(!wait.timed_out(), "it was not asked for");
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
@@ -125,11 +146,11 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Mutex<State>>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (tls, state) = (tls.clone(), Arc::clone(&state));
+        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&state)));
+            let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             match tls {
                 None => drop(server.serve_connection(TokioIo::new(stream), service).await),
@@ -146,7 +167,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<Mute
 
 async fn answer(
     request: Request<Incoming>,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let line = format!(
         "{} {}",
@@ -168,7 +189,8 @@ async fn answer(
         .unwrap()
         .to_bytes()
         .to_vec();
-    let mut state = state.lock().unwrap();
+    let mut state = shared.state.lock().unwrap();
+    shared.bell.notify_all();
     state.asked.push(Asked {
         line,
         authorization,

@@ -14,7 +14,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 use tokio_rustls::TlsAcceptor;
 
 /// A server whose certificate for `name` is of an authority of its own; and that authority as PEM.
-fn server(name: &str) -> (Server, String) {
+pub(crate) fn server(name: &str) -> (Server, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

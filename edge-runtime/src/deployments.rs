@@ -73,7 +73,15 @@ impl Deployments {
         match table {
             Ok(table) => {
                 self.progress.want_revision(table.revision);
-                self.activate(table).await;
+                let loaded = self.load_all(&table, &Table::default()).await;
+                let (revision, is_whole) = (table.revision, loaded.is_whole);
+                // What the cache kept on disk was answered by this table.
+                self.table
+                    .store(Arc::new(Table::new(table, loaded.deployed)));
+                if is_whole {
+                    self.progress.set_revision_active(revision);
+                }
+                tracing::info!(revision, is_whole, "deployments taken up from disk");
             }
             Err(error) => {
                 tracing::warn!(file = %file.display(), %error, "the kept deployments cannot be used");
@@ -115,7 +123,8 @@ impl Deployments {
                 if table.revision > revision {
                     self.progress.want_revision(table.revision);
                 }
-                self.activate(table).await
+                let is_reached = table.revision >= revision;
+                self.activate(table).await && is_reached
             }
             Err(error) => {
                 tracing::warn!(
@@ -131,6 +140,29 @@ impl Deployments {
     /// Loads what `source` deploys and lets it take over. Answers whether all of it is active.
     pub async fn activate(&self, source: DeploymentTable) -> bool {
         let old = self.table.load_full();
+        let Loaded { deployed, is_whole } = self.load_all(&source, &old).await;
+        let revision = source.revision;
+        let kept = is_whole.then(|| source.clone());
+        let digests = source.deployments.iter().map(|d| d.digest).collect();
+        let new = Table::new(source, deployed);
+        let outdated = new.outdates(&old);
+        self.table.store(Arc::new(new));
+        for (tenant, selector) in outdated {
+            self.cache.invalidate(&tenant, &selector);
+        }
+        if let Some(source) = kept {
+            // After the cache: a crash in between takes the table up, and outdates, once more.
+            self.keep(&source);
+            self.progress.set_revision_active(revision);
+            self.store.prune(digests).await;
+        }
+        self.reports.urge();
+        tracing::info!(revision, is_whole, "deployments taken up");
+        is_whole
+    }
+
+    /// Loads what `source` deploys beyond what `old` has.
+    async fn load_all(&self, source: &DeploymentTable, old: &Table) -> Loaded {
         let mut wanted = source
             .deployments
             .iter()
@@ -142,7 +174,7 @@ impl Deployments {
             while loading.len() < LOADS_AT_A_TIME
                 && let Some(deployment) = wanted.next()
             {
-                loading.push(self.deployed(deployment, &old));
+                loading.push(self.deployed(deployment, old));
             }
             let Some(outcome) = loading.next().await else {
                 break;
@@ -156,28 +188,7 @@ impl Deployments {
                 deployed.insert(key, module);
             }
         }
-        drop(loading);
-        let revision = source.revision;
-        let digests = source.deployments.iter().map(|d| d.digest).collect();
-        if is_whole {
-            self.keep(&source);
-        }
-        self.switch(Table::new(source, deployed), &old);
-        if is_whole {
-            self.progress.set_revision_active(revision);
-            self.store.prune(digests).await;
-        }
-        self.reports.urge();
-        tracing::info!(revision, is_whole, "deployments taken up");
-        is_whole
-    }
-
-    fn switch(&self, new: Table, old: &Table) {
-        let outdated = new.outdates(old);
-        self.table.store(Arc::new(new));
-        if !outdated.is_empty() {
-            self.cache.reset(self.cache.position());
-        }
+        Loaded { deployed, is_whole }
     }
 
     /// A restart would find the table; without a disk it asks the core.
@@ -263,6 +274,12 @@ impl Deployments {
             trace_id: None,
         });
     }
+}
+
+/// What could be loaded of a table.
+struct Loaded {
+    deployed: DeployedMap,
+    is_whole: bool,
 }
 
 struct Outcome {

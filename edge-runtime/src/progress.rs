@@ -101,6 +101,12 @@ impl Progress {
         });
     }
 
+    /// The feed brought the change that made this revision; an old one, brought again, counts for nothing.
+    pub fn want_revision_at_least(&self, revision: u64) {
+        let wanted = *self.revision_wanted.borrow();
+        self.want_revision(revision.max(wanted));
+    }
+
     /// The revision that the feed said last, to wait for the next.
     #[must_use]
     pub fn revision_wanted(&self) -> watch::Receiver<u64> {

@@ -13,7 +13,8 @@ use super::{
     stored::OBJECT_BYTES_MAX,
     tiers::{Tiers, remove_ended},
 };
-use brink_protocol::{PopName, Position, change::Change};
+use brink_policy::coherence::{Touch, selected};
+use brink_protocol::{PopName, Position, TenantName, change::Change, purge::Selector};
 use metrics::gauge;
 use std::{
     path::Path,
@@ -123,6 +124,16 @@ impl Cache {
             repeated: false,
             gap: false,
         }
+    }
+
+    /// Ends entries by decision of this PoP, as a hard purge would: a module or a route took another's place here.
+    pub fn invalidate(&self, tenant: &TenantName, selector: &Selector) {
+        let touch = Touch {
+            tags: vec![selected(tenant, selector)],
+            soft: false,
+        };
+        self.shared.ledger.touch(&touch);
+        remove_ended(&self.shared.tiers, touch.tags);
     }
 
     /// What was applied: where the feed is to be resumed.

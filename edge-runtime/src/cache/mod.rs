@@ -37,3 +37,6 @@ pub use error::Error;
 pub use fill::{Answer, Fill};
 pub use lookup::Lookup;
 pub use request::{CacheRequest, Dependencies};
+
+#[cfg(test)]
+mod tests;

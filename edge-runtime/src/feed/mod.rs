@@ -213,7 +213,9 @@ impl Feed {
                 self.reports
                     .purged(purge.id.clone(), applied.objects, SystemTime::now());
             }
-            ChangeKind::Deployments { revision, .. } => self.progress.want_revision(*revision),
+            ChangeKind::Deployments { revision, .. } => {
+                self.progress.want_revision_at_least(*revision);
+            }
         }
         Ok(())
     }

@@ -17,4 +17,4 @@ pub use index::{EntryId, TagIndex};
 pub use last_changes::{Gap, LastChanges, Next, Snapshot, Verdict, next};
 pub use lease::Lease;
 pub use tags::TagHash;
-pub use touch::{Touch, tag_hash, touched_by};
+pub use touch::{Touch, selected, tag_hash, touched_by};

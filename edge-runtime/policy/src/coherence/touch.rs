@@ -78,7 +78,9 @@ pub fn touched_by(change: &Change) -> Touch {
     }
 }
 
-fn selected(tenant: &TenantName, selector: &Selector) -> TagHash {
+/// The tag of everything that a selector of `tenant` matches.
+#[must_use]
+pub fn selected(tenant: &TenantName, selector: &Selector) -> TagHash {
     match selector {
         Selector::Key(name) => tags::name(tenant, name.as_str()),
         Selector::Url(url) => tags::url(tenant, url),

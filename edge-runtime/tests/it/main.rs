@@ -1,0 +1,18 @@
+//! The edge over real sockets: alone, and with a core that does what a core should not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod admin;
+mod deployments;
+mod feed;
+mod guest;
+mod harness;
+mod link;
+mod process;
+mod proxy;
+mod scripted;
+mod serve;

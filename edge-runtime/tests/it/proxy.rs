@@ -1,0 +1,141 @@
+//! A cache before one origin.
+
+use crate::harness::{Edge, start, within};
+use brink_edge::standalone::{Common, Proxy};
+use brink_listener::{Body, Config, Connection, Listener, Service};
+use bytes::Bytes;
+use http::{Request, Response};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Default)]
+struct Pages {
+    asked: AtomicU32,
+}
+
+impl Service for Pages {
+    async fn call(&self, request: Request<Body>, _: Arc<Connection>) -> Response<Body> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let response = Response::builder();
+        let (response, body) = match request.uri().path() {
+            "/kept" => (
+                response.header("cache-control", "max-age=60"),
+                Bytes::from(number.to_string()),
+            ),
+            "/large" => (
+                response.header("cache-control", "max-age=60"),
+                Bytes::from(vec![b'x'; 9 << 20]),
+            ),
+            "/seen" => {
+                let seen = format!("{:?}", request.headers());
+                (response.header("cache-control", "no-store"), seen.into())
+            }
+            _ => (response.status(404), Bytes::new()),
+        };
+        response.body(Body::full(body)).unwrap()
+    }
+}
+
+struct Origin {
+    url: String,
+    pages: Arc<Pages>,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+async fn origin() -> Origin {
+    let config = Config {
+        tcp: Some("127.0.0.1:0".parse().unwrap()),
+        ..Config::default()
+    };
+    let listener = Listener::bind(config).await.unwrap();
+    let url = format!("http://{}", listener.tcp_addr().unwrap());
+    let (pages, stop) = (Arc::new(Pages::default()), CancellationToken::new());
+    let running = tokio::spawn(listener.serve(Arc::clone(&pages), stop.clone()));
+    Origin {
+        url,
+        pages,
+        stop,
+        running,
+    }
+}
+
+async fn before(url: &str) -> Edge {
+    let proxy = Proxy {
+        origin: url.to_owned(),
+        common: Common {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            admin: None,
+            pop: "local".into(),
+            data: None,
+            certificate: None,
+            key: None,
+            log: "off".into(),
+        },
+    };
+    let settings = proxy.common.file().standalone().unwrap();
+    start(settings, async |assembled| proxy.deploy(assembled)).await
+}
+
+#[tokio::test]
+async fn what_an_origin_lets_be_kept_is_kept() {
+    let origin = origin().await;
+    let edge = before(&origin.url).await;
+    let first = edge.get("/kept").await;
+    let second = edge.get("/kept").await;
+    assert_eq!((first.body.as_str(), second.body.as_str()), ("0", "0"));
+    assert!(!first.is_hit() && second.is_hit(), "{first:?} {second:?}");
+    assert_eq!(origin.pages.asked.load(Ordering::Relaxed), 1);
+    for _ in 0..2 {
+        let large = edge.get("/large").await;
+        assert_eq!(large.body.len(), 9 << 20);
+        assert!(!large.is_hit());
+    }
+    assert_eq!(edge.get("/absent").await.status, 404);
+    edge.stop().await;
+    origin.stop.cancel();
+    within(origin.running).await.unwrap();
+}
+
+#[tokio::test]
+async fn origins_learn_whose_request_it_is_and_clients_cannot_pretend() {
+    let origin = origin().await;
+    let edge = before(&origin.url).await;
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let fields = [
+        ("brink-subject", "root"),
+        ("traceparent", parent),
+        ("x-request-id", "mine"),
+    ];
+    let answer = edge.send("GET", "/seen", &fields).await;
+    assert!(!answer.body.contains("brink-subject"), "{}", answer.body);
+    assert!(
+        answer.body.contains("0af7651916cd43dd8448eb211c80319c"),
+        "{}",
+        answer.body
+    );
+    assert!(
+        answer.body.contains(answer.field("x-request-id")),
+        "{}",
+        answer.body
+    );
+    edge.stop().await;
+    origin.stop.cancel();
+    within(origin.running).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_origin_that_is_away_is_a_problem() {
+    let origin = origin().await;
+    let edge = before(&origin.url).await;
+    origin.stop.cancel();
+    within(origin.running).await.unwrap();
+    let answer = edge.get("/kept").await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.field("content-type"), "application/problem+json");
+    edge.stop().await;
+}

@@ -1,0 +1,275 @@
+//! A server that speaks the core link and does what it is told, wrong things included. (The real core is tested with
+//! real edges elsewhere.)
+
+use brink_edge::config::{File, Flags, Settings};
+use brink_listener::{
+    Body, BoxError, Config, Connection, Listener, Service, TlsConfig,
+    authority::{DevAuthority, Leaf},
+};
+use brink_protocol::{
+    Position, codec,
+    deployment::DeploymentTable,
+    link::{FeedMessage, FeedRequest, Report, ReportAnswer, path},
+};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What the core answers at a path.
+#[derive(Clone)]
+pub(crate) enum Reply {
+    Bytes(Bytes),
+    Status(u16, &'static str),
+    /// The head, then nothing, for ever.
+    Silent,
+    /// Some bytes, then a reset.
+    Broken,
+    /// More bytes than any message has.
+    Endless,
+}
+
+impl Reply {
+    pub(crate) fn message<T: Serialize>(message: &T) -> Self {
+        Self::Bytes(codec::encode(message).unwrap())
+    }
+}
+
+/// A feed that an edge asked for.
+pub(crate) struct Asked {
+    pub(crate) position: Option<Position>,
+    frames: mpsc::UnboundedSender<Bytes>,
+}
+
+impl Asked {
+    pub(crate) fn say(&self, message: &FeedMessage) {
+        let _ = self.frames.send(codec::encode_frame(message).unwrap());
+    }
+
+    pub(crate) fn say_bytes(&self, bytes: &'static [u8]) {
+        let _ = self.frames.send(Bytes::from_static(bytes));
+    }
+
+    pub(crate) fn start(&self, position: &str, resumed: bool, revision: u64) {
+        self.say(&FeedMessage::Start {
+            position: position.parse().unwrap(),
+            resumed,
+            revision,
+            region: "eu".into(),
+            lease_ms: 60_000,
+        });
+    }
+}
+
+struct Scripted {
+    replies: Mutex<HashMap<String, Reply>>,
+    questions: mpsc::UnboundedSender<(String, Bytes)>,
+    feeds: mpsc::UnboundedSender<Asked>,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+impl Service for Scripted {
+    async fn call(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
+        let names = &connection.tls.as_ref().unwrap().client_names;
+        assert_eq!(names, &["ams.pop.brink.internal"]);
+        let path = request.uri().path().to_owned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        if path == path::FEED {
+            let (frames, mut waiting) = mpsc::unbounded_channel();
+            let position = codec::decode::<FeedRequest>(&body).unwrap().position;
+            let _ = self.feeds.send(Asked { position, frames });
+            let stream = futures_util::stream::poll_fn(move |cx| waiting.poll_recv(cx));
+            let frames =
+                futures_util::StreamExt::map(stream, |b| Ok::<_, BoxError>(Frame::data(b)));
+            return Response::new(Body::stream(StreamBody::new(frames)));
+        }
+        if path == path::REPORTS {
+            let _ = self.reports.send(codec::decode(&body).unwrap());
+            let head = Position::default();
+            return Response::new(Body::full(codec::encode(&ReportAnswer { head }).unwrap()));
+        }
+        let reply = self.replies.lock().unwrap().get(&path).cloned();
+        let _ = self.questions.send((path, body));
+        answer(reply.unwrap_or(Reply::Status(404, "{}")))
+    }
+}
+
+fn answer(reply: Reply) -> Response<Body> {
+    type Frames = futures_util::stream::BoxStream<'static, Result<Frame<Bytes>, BoxError>>;
+    let piece = |bytes: &'static [u8]| Ok(Frame::data(Bytes::from_static(bytes)));
+    let frames: Frames = match reply {
+        Reply::Bytes(bytes) => return Response::new(Body::full(bytes)),
+        Reply::Status(status, body) => {
+            let mut response = Response::new(Body::full(body));
+            *response.status_mut() = status.try_into().unwrap();
+            return response;
+        }
+        Reply::Silent => Box::pin(futures_util::stream::pending()),
+        Reply::Broken => {
+            let broken = Err(BoxError::from("as told"));
+            Box::pin(futures_util::stream::iter([piece(b"half"), broken]))
+        }
+        Reply::Endless => {
+            let chunk = Bytes::from(vec![0; 1 << 20]);
+            let endless = std::iter::repeat_with(move || Ok(Frame::data(chunk.clone())));
+            Box::pin(futures_util::stream::iter(endless.take(20)))
+        }
+    };
+    Response::new(Body::stream(StreamBody::new(frames)))
+}
+
+/// A running core of this kind.
+pub(crate) struct Core {
+    pub(crate) address: SocketAddr,
+    pub(crate) feeds: mpsc::UnboundedReceiver<Asked>,
+    pub(crate) reports: mpsc::UnboundedReceiver<Report>,
+    pub(crate) questions: mpsc::UnboundedReceiver<(String, Bytes)>,
+    scripted: Arc<Scripted>,
+    identity: TempDir,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+/// Which transports the core offers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offers {
+    Both,
+    TcpOnly,
+}
+
+impl Core {
+    pub(crate) async fn start(offers: Offers) -> Self {
+        let identity = tempfile::tempdir().unwrap();
+        let dir = identity.path();
+        let authority = DevAuthority::open_or_create(dir).unwrap();
+        let issue = |name: &str, is_client: bool, file: &str| {
+            let leaf = Leaf {
+                names: vec![name.to_owned()],
+                client: is_client,
+                server: !is_client,
+            };
+            let (certificate, key) = (
+                dir.join(format!("{file}.pem")),
+                dir.join(format!("{file}.key")),
+            );
+            authority.issue(&leaf, &certificate, &key).unwrap();
+        };
+        issue("core.brink.internal", false, "link");
+        issue("ams.pop.brink.internal", true, "pop");
+        Self::bind(identity, offers, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    async fn bind(identity: TempDir, offers: Offers, address: SocketAddr) -> Self {
+        let dir = identity.path();
+        let config = Config {
+            tcp: Some(address),
+            quic: (offers == Offers::Both).then_some(address),
+            tls: Some(TlsConfig {
+                certificate: dir.join("link.pem"),
+                key: dir.join("link.key"),
+                client_ca: Some(dir.join("ca.pem")),
+            }),
+            ..Config::default()
+        };
+        let mut config = config;
+        config.limits.drain_ms_max = 100;
+        let listener = Listener::bind(config).await.unwrap();
+        let address = listener.tcp_addr().unwrap();
+        if offers == Offers::Both {
+            assert_eq!(listener.quic_addr(), Some(address), "one port for both");
+        }
+        let (questions_in, questions) = mpsc::unbounded_channel();
+        let (feeds_in, feeds) = mpsc::unbounded_channel();
+        let (reports_in, reports) = mpsc::unbounded_channel();
+        let scripted = Arc::new(Scripted {
+            replies: Mutex::default(),
+            questions: questions_in,
+            feeds: feeds_in,
+            reports: reports_in,
+        });
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(listener.serve(Arc::clone(&scripted), stop.clone()));
+        Self {
+            address,
+            feeds,
+            reports,
+            questions,
+            scripted,
+            identity,
+            stop,
+            running,
+        }
+    }
+
+    pub(crate) fn set(&self, path: impl Into<String>, reply: Reply) {
+        self.scripted
+            .replies
+            .lock()
+            .unwrap()
+            .insert(path.into(), reply);
+    }
+
+    pub(crate) fn deploy(&self, table: &DeploymentTable, components: &[&Bytes]) {
+        self.set(path::DEPLOYMENTS, Reply::message(table));
+        for component in components {
+            let digest = brink_protocol::Digest::of(component);
+            let reply = Reply::Bytes((*component).clone());
+            self.set(format!("{}/{digest}", path::COMPONENTS), reply);
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Path {
+        self.identity.path()
+    }
+
+    /// What a PoP of this core is told.
+    pub(crate) fn settings(&self, data: &Path) -> Settings {
+        let flags = Flags {
+            pop: Some("ams".into()),
+            core: Some(self.address.to_string()),
+            identity: Some(self.identity.path().to_owned()),
+            data: Some(data.to_owned()),
+            ..Flags::default()
+        };
+        let mut file = File::default().with(flags);
+        file.core.request_ms_max = 3_000;
+        file.cache.disk_bytes_max = 64 << 20;
+        file.sandbox.instances_max = 20;
+        file.settings().unwrap()
+    }
+
+    pub(crate) async fn feed(&mut self) -> Asked {
+        crate::harness::within(self.feeds.recv()).await.unwrap()
+    }
+
+    /// The first report that is so.
+    pub(crate) async fn report(&mut self, is_so: impl Fn(&Report) -> bool) -> Report {
+        crate::harness::within(async {
+            loop {
+                let report = self.reports.recv().await.unwrap();
+                if is_so(&report) {
+                    return report;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Ends, with its address free for another.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.stop.cancel();
+        crate::harness::within(self.running).await.unwrap();
+        self.identity
+    }
+}

@@ -1,0 +1,147 @@
+//! One component, without a core.
+
+use crate::{
+    guest,
+    harness::{Edge, start},
+};
+use brink_edge::standalone::{Common, Serve};
+use std::path::PathBuf;
+
+fn serve(component: PathBuf) -> Serve {
+    Serve {
+        component,
+        config: Vec::new(),
+        grants: Vec::new(),
+        instance_reuse: 1,
+        common: Common {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            admin: None,
+            pop: "local".into(),
+            data: None,
+            certificate: None,
+            key: None,
+            log: "off".into(),
+        },
+    }
+}
+
+async fn serving(body: &str) -> Edge {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.wasm");
+    std::fs::write(&path, guest::module(body)).unwrap();
+    let serve = serve(path);
+    let mut settings = serve.common.file().standalone().unwrap();
+    settings.sandbox.instances_max = 20;
+    let sandbox = settings.sandbox.clone();
+    start(settings, async |assembled| {
+        serve.deploy(assembled, sandbox).await.unwrap()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_component_answers_and_is_answered_for() {
+    let edge = serving(
+        r#"(call $cache_lifetime (i32.const 60)) (call $answer (local.get $out) (i32.const 200) @"hello")"#,
+    )
+    .await;
+    let first = edge.get("/a?b").await;
+    assert_eq!((first.status.as_u16(), first.body.as_str()), (200, "hello"));
+    assert!(
+        first
+            .field("cache-status")
+            .starts_with("brink-local; fwd=uri-miss; stored"),
+        "{first:?}"
+    );
+    let second = edge.get("/a?b").await;
+    assert!(second.is_hit() && second.body == "hello", "{second:?}");
+    assert_ne!(first.field("x-request-id"), second.field("x-request-id"));
+    assert_eq!(first.field("x-request-id").len(), 26);
+    let head = edge.send("HEAD", "/a?b", &[]).await;
+    assert_eq!(
+        (head.body.as_str(), head.field("content-length")),
+        ("", "5")
+    );
+    let head = edge.send("HEAD", "/unseen", &[]).await;
+    assert_eq!((head.status.as_u16(), head.body.as_str()), (200, ""));
+    let post = edge.send("POST", "/a?b", &[]).await;
+    assert!(!post.is_hit() && post.body == "hello", "{post:?}");
+    let purge = edge.send("PURGE", "/a?b", &[]).await;
+    assert_eq!(purge.status, 405);
+    assert!(purge.body.contains("/v1/purges"), "{}", purge.body);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn cookies_and_the_callers_identity_keep_an_answer_private() {
+    let shared = r#"(call $cache_lifetime (i32.const 60)) (call $answer (local.get $out) (i32.const 200) @"hello")"#;
+    let edge = serving(shared).await;
+    for _ in 0..2 {
+        assert!(!edge.send("GET", "/", &[("cookie", "a=1")]).await.is_hit());
+    }
+    edge.stop().await;
+    let edge = serving(&format!("(call $subject (i32.const 256)) {shared}")).await;
+    for _ in 0..2 {
+        assert!(!edge.get("/").await.is_hit());
+    }
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_component_that_fails_is_answered_for_and_runs_again() {
+    for (body, status, kind) in [
+        ("(unreachable)", 500, "module-trapped"),
+        ("(loop $on (br $on))", 504, "module-cpu-time"),
+        ("(nop)", 500, "module-no-response"),
+        (
+            r#"(call $records_get @"stock" @"ams" @"sku-1" (i32.const 256))
+            (call $answer (local.get $out)
+                (select (i32.const 403) (i32.const 200) (i32.load8_u (i32.const 256))) @"records denied")"#,
+            403,
+            "records denied",
+        ),
+    ] {
+        let edge = serving(body).await;
+        for _ in 0..2 {
+            let answer = edge.get("/").await;
+            assert_eq!(answer.status.as_u16(), status, "{body}: {answer:?}");
+            assert!(answer.body.contains(kind), "{body}: {}", answer.body);
+            if status >= 500 {
+                assert_eq!(answer.field("content-type"), "application/problem+json");
+                assert!(
+                    answer.body.contains(answer.field("x-request-id")),
+                    "{}",
+                    answer.body
+                );
+            }
+        }
+        edge.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_module_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.wasm");
+    let settings = || serve(path.clone()).common.file().standalone().unwrap();
+    for (bytes, reason) in [
+        (b"text".to_vec(), "this is not WebAssembly"),
+        (
+            guest::plugin("", "").to_vec(),
+            "only modules answer requests",
+        ),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let (given, sandbox) = (settings(), settings().sandbox);
+        let edge = start(given, async |assembled| {
+            let error = serve(path.clone())
+                .deploy(assembled, sandbox)
+                .await
+                .unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+        })
+        .await;
+        assert_eq!(edge.get("/").await.status, 404);
+        edge.stop().await;
+    }
+}

@@ -262,10 +262,7 @@ impl Config {
             telemetry: telemetry(&mut reader),
             // In their places below, once it is known that they are there.
             data: PathBuf::new(),
-            node: match "core-1".parse() {
-                Ok(name) => name,
-                Err(error) => return Err(Error::Limit(error)),
-            },
+            node: "core-1".parse()?,
         };
         config.over(flags);
         config.check(&mut reader);
@@ -279,6 +276,9 @@ impl Config {
             return Err(Error::Config(reader.mistakes.join("\n")));
         };
         config.telemetry.node = node.to_string();
+        // What the sandbox does not give, no deployment can be promised.
+        let memory = config.ceilings.memory_bytes_max;
+        config.ceilings.memory_bytes_max = memory.min(config.sandbox.memory_bytes_max);
         config
             .sandbox
             .cache_dir

@@ -1,4 +1,4 @@
-//! Purges: taking them, and proving where they were applied (`docs/coherence`, promise P1).
+//! Purges: taking them, and proving where they were applied.
 
 use crate::{
     Error,

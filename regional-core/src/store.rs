@@ -5,7 +5,7 @@
 //! asks for a transaction over two partitions, or for an order over all partitions; only the log of one origin is ordered.
 //!
 //! Each change of what edges may have cached is in the change log *before or together with* the write itself
-//! (`docs/coherence`: log before write). A store that writes both in one transaction appends it as settled.
+//! (log before write). A store that writes both in one transaction appends it as settled.
 //!
 //! Time is an argument: a record whose lifetime has ended at `now_ms` is absent, whether or not it was swept.
 

@@ -70,6 +70,10 @@ impl FrameReader {
     ///
     /// # Errors
     /// The frame is over [`MESSAGE_BYTES_MAX`] or not of the type; the stream cannot be read on after that.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the caller says of which type the next message is"
+    )]
     pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);

@@ -1,3 +1,4 @@
+//! The feed over a real store, read as an edge reads it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::store::{Action, Options, RedbStore, Transaction, Write};

@@ -7,14 +7,16 @@
 mod batch;
 mod files;
 mod keys;
+mod opening;
 mod records;
 mod registry;
+mod sweep;
 mod tables;
 mod writer;
 
-use self::batch::{Batch, Tail};
+use self::batch::Batch;
 use self::tables::{
-    ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LOG, META, OrStore, POPS, PURGES, RECORDS, TOKENS,
+    ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LOG, OrStore, POPS, PURGES, RECORDS, TOKENS,
     VERSIONS, decode, read_row,
 };
 use self::writer::{LogEnds, Writer};
@@ -35,7 +37,7 @@ use brink_protocol::{
 };
 use bytes::Bytes;
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -45,8 +47,6 @@ use tokio::sync::watch;
 
 /// Rows that a scan reads on the caller's own thread; longer ones go to a thread that may block.
 const SCAN_HERE_MAX: u32 = 64;
-/// Versions of the layout that this code reads and writes.
-const SCHEMA: u32 = 1;
 
 /// Where an embedded store lives and what it may use.
 #[derive(Debug, Clone)]
@@ -102,8 +102,8 @@ impl RedbStore {
             .set_cache_size(options.cache_bytes)
             .create(&path)
             .or_store("opening store.redb")?;
-        restrict(&path)?;
-        let (origin, tail) = begin(&database, &directory, &options.node)?;
+        opening::restrict(&path)?;
+        let (origin, tail) = opening::begin(&database, &directory, &options.node)?;
         let database = Arc::new(database);
         let ends = Arc::new(LogEnds {
             head: watch::Sender::new(tail.head),
@@ -163,100 +163,6 @@ impl RedbStore {
         }
         Ok(found)
     }
-}
-
-#[cfg(unix)]
-fn restrict(path: &Path) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .map_err(|error| Error::file("restricted to its owner", path, error))
-}
-
-#[cfg(not(unix))]
-fn restrict(_: &Path) -> Result<(), Error> {
-    Ok(())
-}
-
-/// Finds out who appends to this log and where it ends.
-///
-/// The incarnation stands in the database and in a file beside it. A database that is new, or older than the file says
-/// (it was restored), cannot go on counting where the lost one stopped: a new incarnation begins, with an empty log.
-fn begin(
-    database: &Database,
-    directory: &Path,
-    node: &NodeName,
-) -> Result<(OriginId, Tail), Error> {
-    const WHAT: &str = "reading who the store belongs to";
-    let txn = database.begin_write().or_store(WHAT)?;
-    tables::create_all(&txn).or_store(WHAT)?;
-    let origin = {
-        let mut meta = txn.open_table(META).or_store(WHAT)?;
-        check_owner(&meta, node)?;
-        let stored = match meta.get("incarnation").or_store(WHAT)? {
-            Some(row) => decode("incarnation", row.value())?,
-            None => 0u32,
-        };
-        let noted = files::read_incarnation(directory)?;
-        let incarnation = if stored == 0 || noted > stored {
-            noted.saturating_add(1)
-        } else {
-            stored
-        };
-        files::write_incarnation(directory, incarnation)?;
-        if incarnation != stored {
-            txn.delete_table(LOG).or_store(WHAT)?;
-            txn.open_table(LOG).or_store(WHAT)?;
-        }
-        let rows = [
-            ("incarnation", tables::encode(&incarnation)?),
-            ("node", tables::encode(node)?),
-            ("schema", tables::encode(&SCHEMA)?),
-        ];
-        for (name, row) in rows {
-            meta.insert(name, row.as_slice()).or_store(WHAT)?;
-        }
-        OriginId {
-            node: node.clone(),
-            incarnation,
-        }
-    };
-    let tail = {
-        let log = txn.open_table(LOG).or_store(WHAT)?;
-        let head = log.last().or_store(WHAT)?.map_or(0, |(key, _)| key.value());
-        let oldest = log.first().or_store(WHAT)?.map(|(key, _)| key.value());
-        Tail {
-            oldest: oldest.unwrap_or(head + 1),
-            head,
-        }
-    };
-    txn.commit().or_store(WHAT)?;
-    Ok((origin, tail))
-}
-
-fn check_owner(
-    meta: &impl ReadableTable<&'static str, &'static [u8]>,
-    node: &NodeName,
-) -> Result<(), Error> {
-    const WHAT: &str = "reading who the store belongs to";
-    if let Some(row) = meta.get("schema").or_store(WHAT)? {
-        let schema: u32 = decode("schema", row.value())?;
-        if schema > SCHEMA {
-            return Err(Error::store(
-                WHAT,
-                format!("it has layout {schema}, this program reads up to {SCHEMA}"),
-            ));
-        }
-    }
-    if let Some(row) = meta.get("node").or_store(WHAT)? {
-        let owner: NodeName = decode("node", row.value())?;
-        if owner != *node {
-            return Err(Error::store(
-                WHAT,
-                format!("it belongs to node {owner}, not {node}"),
-            ));
-        }
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -385,7 +291,7 @@ impl Store for RedbStore {
 
     async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error> {
         self.writer
-            .write(move |batch: &mut Batch<'_>| records::sweep(batch, now_ms, limit))
+            .write(move |batch: &mut Batch<'_>| sweep::sweep(batch, now_ms, limit))
             .await
     }
 

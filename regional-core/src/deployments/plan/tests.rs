@@ -1,3 +1,4 @@
+//! Tables of deployments and routes, before and after.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use brink_protocol::{Digest, control::Role};

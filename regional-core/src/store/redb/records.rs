@@ -6,7 +6,7 @@ use super::tables::{OrStore, decode, encode};
 use crate::{
     Error,
     store::{
-        ANSWER_LIFETIME_MS, Action, Answer, BATCH_BYTES_MAX, Commit, PAGE_BYTES_MAX, Seen, Swept,
+        ANSWER_LIFETIME_MS, Action, Answer, BATCH_BYTES_MAX, Commit, PAGE_BYTES_MAX, Seen,
         Transaction, Write,
     },
 };
@@ -19,7 +19,6 @@ use brink_protocol::{
     record::{Entry, Page, Range, Version, check_sort, check_value},
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// The record under a key, if its lifetime has not ended.
 pub(super) fn get(
@@ -102,7 +101,7 @@ fn walk(
 
 /// A record as the transaction finds it.
 #[derive(Debug, Clone, Copy, Default)]
-struct Present {
+pub(super) struct Present {
     /// The version it has; none: it is absent or its lifetime has ended.
     version: Option<Version>,
     /// The version that was last used, also by a record that is gone; 0: none ever was.
@@ -111,7 +110,7 @@ struct Present {
     row: Option<u64>,
 }
 
-fn present(batch: &Batch<'_>, key: &[u8], now_ms: u64) -> Result<Present, Error> {
+pub(super) fn present(batch: &Batch<'_>, key: &[u8], now_ms: u64) -> Result<Present, Error> {
     const WHAT: &str = "reading a record";
     if let Some(found) = batch.tables.records.get(key).or_store(WHAT)? {
         let row = Row::decode(found.value())?;
@@ -388,7 +387,7 @@ fn write_one(
 }
 
 /// Removes the row, and keeps its version so that it is not used again.
-fn remove(batch: &mut Batch<'_>, key: &[u8], present: Present) -> Result<(), Error> {
+pub(super) fn remove(batch: &mut Batch<'_>, key: &[u8], present: Present) -> Result<(), Error> {
     const WHAT: &str = "deleting a record";
     if present.row.is_some() {
         batch.tables.records.remove(key).or_store(WHAT)?;
@@ -412,94 +411,6 @@ fn keep_answer(batch: &mut Batch<'_>, key: &[u8], answer: &Answer) -> Result<(),
         .insert(index.as_slice(), ())
         .or_store(WHAT)?;
     Ok(())
-}
-
-/// Removes records and answers whose lifetime has ended.
-pub(super) fn sweep(batch: &mut Batch<'_>, now_ms: u64, limit: usize) -> Result<Swept, Error> {
-    let records = ended_rows(&batch.tables.expiry, now_ms, limit)?;
-    let answers = ended_rows(&batch.tables.answer_expiry, now_ms, limit)?;
-    if records.is_empty() && answers.is_empty() {
-        return Ok(Swept::default());
-    }
-    batch.touch();
-    let swept = Swept {
-        records: records.len(),
-        answers: answers.len(),
-    };
-    let mut by_partition: BTreeMap<PartitionAddress, Vec<RecordChange>> = BTreeMap::new();
-    for (moment, key) in records {
-        const WHAT: &str = "sweeping a record";
-        let index = keys::expiry(moment, &key);
-        batch
-            .tables
-            .expiry
-            .remove(index.as_slice())
-            .or_store(WHAT)?;
-        let present = present(batch, &key, now_ms)?;
-        remove(batch, &key, present)?;
-        let (tenant, collection, partition, sort) = keys::split_record(&key)?;
-        let address = PartitionAddress {
-            tenant,
-            collection,
-            partition,
-        };
-        let change = RecordChange {
-            sort,
-            version: None,
-        };
-        by_partition.entry(address).or_default().push(change);
-    }
-    for (partition, changes) in by_partition {
-        for records in changes.chunks(RECORDS_PER_CHANGE_MAX) {
-            let kind = ChangeKind::Records {
-                partition: partition.clone(),
-                records: records.to_vec(),
-                settled: true,
-            };
-            batch.append(now_ms, kind)?;
-        }
-    }
-    sweep_answers(batch, answers)?;
-    Ok(swept)
-}
-
-fn sweep_answers(batch: &mut Batch<'_>, answers: Vec<(u64, Vec<u8>)>) -> Result<(), Error> {
-    const WHAT: &str = "sweeping an answer";
-    for (moment, key) in answers {
-        let tables = &mut batch.tables;
-        let index = keys::expiry(moment, &key);
-        tables
-            .answer_expiry
-            .remove(index.as_slice())
-            .or_store(WHAT)?;
-        let is_due = match tables.answers.get(key.as_slice()).or_store(WHAT)? {
-            // The key was used again since, and the newer answer has a later end.
-            Some(row) => decode::<Answer>("answer", row.value())?.expires_at_ms == moment,
-            None => false,
-        };
-        if is_due {
-            tables.answers.remove(key.as_slice()).or_store(WHAT)?;
-        }
-    }
-    Ok(())
-}
-
-/// The first rows of an expiry index whose moment has come.
-fn ended_rows(
-    table: &impl ReadableTable<&'static [u8], ()>,
-    now_ms: u64,
-    limit: usize,
-) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-    const WHAT: &str = "reading the expiry index";
-    let end = now_ms.saturating_add(1).to_be_bytes();
-    let rows = table.range::<&[u8]>(..end.as_slice()).or_store(WHAT)?;
-    rows.take(limit)
-        .map(|row| {
-            let (key, _) = row.or_store(WHAT)?;
-            let (moment, key) = keys::split_expiry(key.value())?;
-            Ok((moment, key.to_vec()))
-        })
-        .collect()
 }
 
 /// The kept answer, if it is not forgotten yet.

@@ -1,3 +1,4 @@
+//! The embedded store: the contract, and what is its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use super::*;
 use crate::store::{Action, Write, contract};

@@ -183,7 +183,6 @@ impl Fill {
     }
 
     /// The answer came with its whole body. Stores it if it may be, wakes who waits for it, gives what to send.
-    #[must_use]
     pub fn complete(
         mut self,
         head: Parts,

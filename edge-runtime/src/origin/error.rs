@@ -44,6 +44,12 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// TLS could not be set up.
+    #[error("origin client: TLS could not be set up: {reason}")]
+    Tls {
+        /// What rustls said.
+        reason: String,
+    },
     /// The file of authorities could not be used.
     #[error("origin client: authorities {}: {reason}", path.display())]
     Authorities {
@@ -59,7 +65,7 @@ impl Error {
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Origin { .. } | Self::Authorities { .. } => Problem::new(
+            Self::Origin { .. } | Self::Authorities { .. } | Self::Tls { .. } => Problem::new(
                 500,
                 "origin-not-usable",
                 "The route's origin is not usable",

@@ -1,0 +1,11 @@
+//! The cache as its callers see it, against temporary directories.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod coherence;
+mod collapse;
+mod disconnected;
+mod restart;
+mod semantics;
+mod support;
+
+use support::*;

@@ -1,0 +1,123 @@
+//! What an origin is told about the client: `Via` (RFC 9110 §7.6.3), `Forwarded` (RFC 7239), `X-Forwarded-*`.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri, Version,
+    header::{EXPECT, FORWARDED, HOST, VIA},
+};
+use std::net::{IpAddr, SocketAddr};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+
+/// Sets the fields for a request that came by `version` for `uri` from `client`. What the client said of these things
+/// itself is dropped: this is the first place that can be believed. `Host` becomes the origin's own.
+pub(super) fn set(
+    headers: &mut HeaderMap,
+    uri: &Uri,
+    version: Version,
+    client: Option<SocketAddr>,
+) {
+    for name in [
+        FORWARDED,
+        X_FORWARDED_FOR,
+        X_FORWARDED_HOST,
+        X_FORWARDED_PROTO,
+        X_FORWARDED_PORT,
+    ] {
+        headers.remove(name);
+    }
+    headers.remove(HOST);
+    // Answered by the listener.
+    headers.remove(EXPECT);
+    headers.append(VIA, HeaderValue::from_static(via(version)));
+    let host = uri.authority().map(http::uri::Authority::as_str);
+    let mut members = Vec::new();
+    if let Some(address) = client {
+        let address = address.ip().to_canonical();
+        put(headers, X_FORWARDED_FOR, &address.to_string());
+        members.push(match address {
+            IpAddr::V4(address) => format!("for={address}"),
+            IpAddr::V6(address) => format!("for=\"[{address}]\""),
+        });
+    }
+    if let Some(host) = host {
+        put(headers, X_FORWARDED_HOST, host);
+        members.push(format!("host=\"{host}\""));
+    }
+    if let Some(scheme) = uri.scheme_str() {
+        put(headers, X_FORWARDED_PROTO, scheme);
+        members.push(format!("proto={scheme}"));
+    }
+    if !members.is_empty() {
+        put(headers, FORWARDED, &members.join(";"));
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn via(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "1.0 brink",
+        Version::HTTP_2 => "2.0 brink",
+        Version::HTTP_3 => "3.0 brink",
+        _ => "1.1 brink",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_the_origin_is_told() {
+        let spoofed = [
+            ("x-forwarded-for", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6"),
+            ("via", "1.1 other"),
+        ];
+        for (uri, version, client, forwarded, via) in [
+            (
+                "https://h:8443/a",
+                Version::HTTP_2,
+                Some("[::ffff:10.0.0.1]:5"),
+                Some("for=10.0.0.1;host=\"h:8443\";proto=https"),
+                "2.0 brink",
+            ),
+            (
+                "http://h/a",
+                Version::HTTP_11,
+                Some("[2001:db8::1]:5"),
+                Some("for=\"[2001:db8::1]\";host=\"h\";proto=http"),
+                "1.1 brink",
+            ),
+            ("/a", Version::HTTP_3, None, None, "3.0 brink"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in spoofed {
+                headers.insert(name, value.parse().unwrap());
+            }
+            headers.insert(HOST, "h".parse().unwrap());
+            set(
+                &mut headers,
+                &uri.parse().unwrap(),
+                version,
+                client.map(|c| c.parse().unwrap()),
+            );
+            assert_eq!(
+                headers.get(FORWARDED).map(|v| v.to_str().unwrap()),
+                forwarded
+            );
+            assert_eq!(headers.contains_key(X_FORWARDED_FOR), client.is_some());
+            assert!(!headers.contains_key(HOST));
+            let vias: Vec<_> = headers.get_all(VIA).iter().collect();
+            assert_eq!(vias, ["1.1 other", via]);
+        }
+    }
+}

@@ -82,7 +82,9 @@ pub(crate) fn packages(
         manifest_path: manifest_path.to_owned(),
         packages: packages.to_vec(),
     };
-    let modules = cargo::build(&wanted, options)?;
+    let mut modules = cargo::build(&wanted, options)?;
+    // Cargo tells them in the order in which they were finished.
+    modules.sort_by(|a, b| a.package.cmp(&b.package));
     if let Some(missing) = packages
         .iter()
         .find(|name| !modules.iter().any(|module| module.package == **name))

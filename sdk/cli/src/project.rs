@@ -121,8 +121,12 @@ impl Project {
 
     /// Where `brink build` puts the component.
     pub(crate) fn component(&self) -> PathBuf {
-        self.dir
-            .join("target/brink")
+        let dir = if self.dir == Path::new(".") {
+            Path::new("")
+        } else {
+            &self.dir
+        };
+        dir.join("target/brink")
             .join(format!("{}.wasm", self.manifest.name))
     }
 }

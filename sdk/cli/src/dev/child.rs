@@ -20,7 +20,7 @@ use tokio::{
 /// How often a readiness file is looked for.
 const READY_POLL: Duration = Duration::from_millis(20);
 /// How long a child may drain before it is killed.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(4);
+const DRAIN_TIME_MAX: Duration = Duration::from_millis(3500);
 /// How many of its last lines are shown when a child ends by itself.
 const LAST_LINES: usize = 20;
 

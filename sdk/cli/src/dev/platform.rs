@@ -11,11 +11,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
-use tokio::process::Command;
+use tokio::{process::Command, time::timeout};
 
 /// The PoP's name.
 const POP: &str = "dev";
+/// How long the PoP may drain before the core is stopped too.
+const HEAD_START: Duration = Duration::from_secs(1);
 /// Any free port of this machine.
 const ANY: &str = "127.0.0.1:0";
 
@@ -126,9 +129,15 @@ impl Platform {
         }
     }
 
-    /// Stops both at once: each has its time to drain.
+    /// Stops the PoP, and the core as soon as the PoP has ended or takes long: both within 5 s.
     pub(super) async fn stop(&mut self) {
-        tokio::join!(self.edge.stop(), self.core.stop());
+        let edge = self.edge.stop();
+        tokio::pin!(edge);
+        if timeout(HEAD_START, &mut edge).await.is_ok() {
+            self.core.stop().await;
+        } else {
+            tokio::join!(edge, self.core.stop());
+        }
     }
 }
 

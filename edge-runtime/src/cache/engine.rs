@@ -17,6 +17,7 @@ use brink_policy::coherence::{Touch, selected};
 use brink_protocol::{PopName, Position, TenantName, change::Change, purge::Selector};
 use metrics::gauge;
 use std::{
+    fs::{self, File, TryLockError},
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
@@ -53,9 +54,7 @@ impl Cache {
                 rule: "at most 67108864",
             });
         }
-        if let Some(dir) = &config.dir {
-            create(dir)?;
-        }
+        let lock = config.dir.as_deref().map(take).transpose()?;
         let (ledger, trusted) = Ledger::open(
             config.dir.as_deref(),
             config.changes_max,
@@ -73,6 +72,7 @@ impl Cache {
             ),
             counters: Counters::new(),
             variants: Mutex::new(()),
+            _lock: lock,
             config,
         };
         Ok(Self {
@@ -206,11 +206,21 @@ fn new_generation() -> u64 {
     u64::try_from((high ^ low) & u128::from(u64::MAX)).unwrap_or(1)
 }
 
-fn create(dir: &Path) -> Result<(), Error> {
-    let made = std::fs::create_dir_all(dir);
-    made.map_err(|source| Error::File {
-        action: "create",
-        path: dir.to_owned(),
+/// Makes the directory and locks it for as long as the file is held; the system lets go when the program dies.
+fn take(dir: &Path) -> Result<File, Error> {
+    let failed = |action, path: &Path, source| Error::File {
+        action,
+        path: path.to_owned(),
         source,
-    })
+    };
+    fs::create_dir_all(dir).map_err(|source| failed("create", dir, source))?;
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse {
+            path: dir.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed("lock", &path, source)),
+    }
 }

@@ -26,6 +26,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Another program has the directory open.
+    #[error("cache: {} is in use by another program", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The two tiers could not be opened.
     #[error("cache: the tiers could not be {action}: {reason}")]
     Tiers {

@@ -2,35 +2,32 @@
 
 use super::{
     flights::Ticket,
-    judgement::{self, Asked},
+    invalidation,
+    judgement::{self, Subject},
     ledger::Started,
     reply::{Reply, compose, head as new_head, set_status},
     request::Dependencies,
     shared::Shared,
     stored::{CACHE_STATUS, Parts as StoredParts, Stored, Variant},
-    tiers::remove_ended,
 };
 use brink_listener::Body;
 use brink_policy::{
     cache_status::{CacheStatus, ForwardReason, Outcome},
-    coherence::{TagHash, Touch, Verdict, tags},
+    coherence::{TagHash, Verdict},
     http::{
         Lifetime, NoStoreReason, age,
         condition::{conditions_from, remove_conditions},
         directives::{CDN_CACHE_CONTROL, SURROGATE_CONTROL},
         fields::date_value,
         freshen::{freshen, remove_own, retain_storable, selects},
-        invalidate::invalidated,
         reuse::{self, reuse_after_failure, ttl},
     },
     key::CacheKey,
-    names,
 };
-use brink_protocol::{TenantName, deployment::WhenDisconnected};
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, DATE, EXPIRES, RANGE},
+    HeaderMap, Response, StatusCode,
+    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, EXPIRES, RANGE},
     response::Parts,
 };
 use std::{
@@ -86,31 +83,6 @@ pub struct Fill {
     pub(super) keeps: Result<(), NoStoreReason>,
     /// Released last: those who wait find the answer stored.
     pub(super) ticket: Option<Ticket>,
-}
-
-/// The request of a fill.
-#[derive(Debug, Clone)]
-pub(super) struct Subject {
-    pub(super) tenant: TenantName,
-    pub(super) host: Box<str>,
-    pub(super) path_and_query: Box<str>,
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) no_store: bool,
-    pub(super) when_disconnected: WhenDisconnected,
-}
-
-impl Subject {
-    fn asked(&self) -> Asked<'_> {
-        Asked {
-            tenant: &self.tenant,
-            host: &self.host,
-            path_and_query: &self.path_and_query,
-            method: &self.method,
-            headers: &self.headers,
-            no_store: self.no_store,
-        }
-    }
 }
 
 impl fmt::Debug for Fill {
@@ -179,7 +151,7 @@ impl Fill {
         now: SystemTime,
     ) -> Result<Lifetime, NoStoreReason> {
         self.keeps?;
-        judgement::lifetime(&self.subject.asked(), head, dependencies, now)
+        judgement::lifetime(&self.subject, head, dependencies, now)
     }
 
     /// The answer came with its whole body. Stores it if it may be, wakes who waits for it, gives what to send.
@@ -202,7 +174,7 @@ impl Fill {
         dependencies: &Dependencies,
         now: SystemTime,
     ) -> Reply {
-        self.invalidate(head.status, &head.headers);
+        invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
         if let Some((stored, soft)) = self.stored.clone() {
             if head.status == StatusCode::NOT_MODIFIED && self.keeps.is_ok() {
                 return self.validated(&stored, head, dependencies, now);
@@ -251,8 +223,7 @@ impl Fill {
         dependencies: &Dependencies,
         now: SystemTime,
     ) -> Result<Arc<Stored>, NoStoreReason> {
-        let (mut hashes, described) =
-            judgement::tags_of(&self.subject.asked(), received, dependencies)?;
+        let (mut hashes, described) = judgement::tags_of(&self.subject, received, dependencies)?;
         if !made.inherited.is_empty() {
             hashes.extend(made.inherited);
             hashes.sort_unstable();
@@ -320,7 +291,12 @@ impl Fill {
             ttl_seconds: Some(ttl(&stored.lifetime, age)),
             detail: (!kept).then_some(NoStoreReason::VaryAny.as_str()),
         };
-        self.reply(&stored, age, status)
+        let mut reply = self.reply(&stored, age, status);
+        if age == 0 {
+            // It comes from the origin itself: RFC 9111 §5.1.
+            reply.head.headers.remove(AGE);
+        }
+        reply
     }
 
     fn reply(&self, stored: &Stored, age: u64, status: CacheStatus) -> Reply {
@@ -455,7 +431,7 @@ impl Fill {
     /// The answer is streamed, too large, or not to be stored. Strips what is for caches alone from its head and sets
     /// `Cache-Status`.
     pub fn pass(mut self, head: &mut Parts) -> CacheStatus {
-        self.invalidate(head.status, &head.headers);
+        invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
         let status = self.mark(head, self.keeps.err());
         drop(self.ticket.take());
         status
@@ -468,47 +444,6 @@ impl Fill {
         let (stored, soft) = self.stored.as_ref()?;
         self.stale(stored, *soft, now)
             .map(|reply| Answer::new(reply, None))
-    }
-
-    /// RFC 9111 §4.4, RFC 9875 §3. Touches nothing if nothing can be stored or on its way.
-    fn invalidate(&self, status: StatusCode, response: &HeaderMap) {
-        let Subject {
-            tenant,
-            host,
-            path_and_query,
-            method,
-            ..
-        } = &self.subject;
-        let urls = invalidated(method, host, path_and_query, status, response);
-        if urls.is_empty() {
-            return;
-        }
-        let mut touched: Vec<_> = urls
-            .iter()
-            .filter(|url| self.is_known(url))
-            .map(|url| tags::url(tenant, url))
-            .collect();
-        let groups = names::invalidated_groups(response);
-        touched.extend(groups.iter().map(|group| tags::group(tenant, host, group)));
-        if !touched.is_empty() {
-            let touch = Touch {
-                tags: touched,
-                soft: false,
-            };
-            self.shared.ledger.touch(&touch);
-            remove_ended(&self.shared.tiers, touch.tags);
-        }
-    }
-
-    /// Whether an answer of this URL is or may soon be stored. Without asking, every `POST` would cost the table of
-    /// last changes a place.
-    fn is_known(&self, url: &str) -> bool {
-        let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
-        ["https", "http"].into_iter().any(|scheme| {
-            let key = CacheKey::new(&self.subject.tenant, scheme, host, path);
-            self.shared.flights.is_open(self.shared.tiers.hash(&key))
-                || self.shared.tiers.may_contain(&super::stored::Key(key))
-        })
     }
 }
 

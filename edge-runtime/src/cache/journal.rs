@@ -20,7 +20,7 @@
 //!
 //! The file is written anew, beside itself and then renamed, when it is opened and when its records outgrow their bound.
 
-use super::Error;
+use super::error::Error;
 use brink_policy::coherence::{LastChanges, Snapshot, TagHash, Touch};
 use brink_protocol::{OriginId, Position};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

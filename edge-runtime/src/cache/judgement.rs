@@ -12,7 +12,7 @@ use brink_policy::{
     },
     names,
 };
-use brink_protocol::{TenantName, purge::TagName, tag::Tag};
+use brink_protocol::{TenantName, deployment::WhenDisconnected, purge::TagName, tag::Tag};
 use http::{HeaderMap, Method, response::Parts};
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -23,20 +23,21 @@ const RECORD_TAGS_MAX: usize = 512;
 /// Longest description of an entry's tags, in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 2048;
 
-/// The request whose answer is judged.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) tenant: &'a TenantName,
-    pub(super) host: &'a str,
-    pub(super) path_and_query: &'a str,
-    pub(super) method: &'a Method,
-    pub(super) headers: &'a HeaderMap,
+/// The request whose answer is judged, kept while it is away.
+#[derive(Debug, Clone)]
+pub(super) struct Subject {
+    pub(super) tenant: TenantName,
+    pub(super) host: Box<str>,
+    pub(super) path_and_query: Box<str>,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
     pub(super) no_store: bool,
+    pub(super) when_disconnected: WhenDisconnected,
 }
 
 /// Whether an answer is stored, as far as its head and its handler say.
 pub(super) fn lifetime(
-    asked: &Asked<'_>,
+    subject: &Subject,
     head: &Parts,
     dependencies: &Dependencies,
     received: SystemTime,
@@ -54,9 +55,9 @@ pub(super) fn lifetime(
         return Err(NoStoreReason::TooLarge);
     }
     is_storable(&Candidate {
-        method: asked.method,
-        request: asked.headers,
-        request_no_store: asked.no_store,
+        method: &subject.method,
+        request: &subject.headers,
+        request_no_store: subject.no_store,
         status: head.status,
         response: &head.headers,
         lifetime: dependencies.lifetime.map(|lifetime| lifetime.as_secs()),
@@ -74,16 +75,16 @@ pub(super) fn reads_records(dependencies: &Dependencies) -> bool {
 
 /// The tags of an answer, each once and in order, and some of them for people.
 pub(super) fn tags_of(
-    asked: &Asked<'_>,
+    subject: &Subject,
     response: &HeaderMap,
     dependencies: &Dependencies,
 ) -> Result<(Vec<TagHash>, Box<str>), NoStoreReason> {
-    let Asked {
+    let Subject {
         tenant,
         host,
         path_and_query,
         ..
-    } = *asked;
+    } = subject;
     let mut hashes = tags::implicit(tenant, host, path_and_query);
     let mut described = String::new();
     let records = dependencies

@@ -1,6 +1,10 @@
 //! What this PoP has applied: the table of last changes, the position, the journal, the lease.
 
-use super::{Error, journal, journal::Journal, stored::Stored};
+use super::{
+    error::Error,
+    journal::{self, Journal},
+    stored::Stored,
+};
 use brink_policy::coherence::{
     LastChanges, Lease, Next, TagHash, Touch, Verdict, next, touched_by,
 };

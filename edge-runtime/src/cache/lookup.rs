@@ -1,8 +1,9 @@
 //! The way of a request through the cache.
 
 use super::{
-    fill::{Answer, Fill, Subject},
+    fill::{Answer, Fill},
     flights::{Joined, Ticket},
+    judgement::Subject,
     reply::compose,
     request::CacheRequest,
     shared::{Entry, Found, Shared},

@@ -20,6 +20,7 @@ mod error;
 mod explain;
 mod fill;
 mod flights;
+mod invalidation;
 mod journal;
 mod judgement;
 mod ledger;

@@ -1,7 +1,7 @@
 //! What lookups and fills share.
 
 use super::{
-    Config,
+    config::Config,
     counters::Counters,
     flights::Flights,
     ledger::Ledger,
@@ -18,6 +18,7 @@ use brink_protocol::deployment::WhenDisconnected;
 use http::{HeaderMap, HeaderName};
 use std::{
     fmt,
+    fs::File,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// Held while a list of variants is changed.
     pub(super) variants: Mutex<()>,
+    /// Keeps other programs out of the directory.
+    pub(super) _lock: Option<File>,
 }
 
 impl fmt::Debug for Shared {

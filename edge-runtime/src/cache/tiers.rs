@@ -4,7 +4,8 @@
 //! it again. Direct I/O is off: with it, foyer lost most inserts when it was tried.
 
 use super::{
-    Config, Error,
+    config::Config,
+    error::Error,
     stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id, weight},
 };
 use brink_policy::coherence::{EntryId, TagHash, TagIndex};

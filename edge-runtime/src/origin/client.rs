@@ -1,9 +1,10 @@
 //! The client.
 
 use super::{
-    Config, Error,
     body::Watched,
+    config::Config,
     connector::{ConnectTimeout, Connector},
+    error::Error,
     forwarded,
 };
 use brink_listener::{Body, BodyTooLarge};

@@ -1,6 +1,6 @@
 //! Connections to origins: TCP, TLS where the origin's URL says so, within one time.
 
-use super::{Config, Error};
+use super::{config::Config, error::Error};
 use brink_listener::BoxError;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};

@@ -181,6 +181,25 @@ async fn without_its_journal_the_disk_tier_counts_for_nothing() {
 }
 
 #[tokio::test]
+async fn one_program_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = on_disk(dir.path()).await;
+    let config = Config {
+        dir: Some(dir.path().to_owned()),
+        ..small()
+    };
+    let second = Cache::open(config, &"ams".parse().unwrap()).await;
+    assert!(
+        second
+            .unwrap_err()
+            .to_string()
+            .ends_with("is in use by another program")
+    );
+    drop(cache);
+    on_disk(dir.path()).await;
+}
+
+#[tokio::test]
 async fn dropped_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let cache = on_disk(dir.path()).await;

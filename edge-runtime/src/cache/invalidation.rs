@@ -1,0 +1,55 @@
+//! What a successful unsafe request invalidates here: RFC 9111 §4.4, RFC 9875 §3.
+
+use super::{judgement::Subject, shared::Shared, stored::Key, tiers::remove_ended};
+use brink_policy::{
+    coherence::{Touch, tags},
+    http::invalidate::invalidated,
+    key::CacheKey,
+    names::invalidated_groups,
+};
+use http::{HeaderMap, StatusCode};
+
+/// Ends what the answer to an unsafe request says has changed. Touches nothing if nothing can be stored or on its way:
+/// otherwise every `POST` would cost the table of last changes a place.
+pub(super) fn invalidate(
+    shared: &Shared,
+    subject: &Subject,
+    status: StatusCode,
+    response: &HeaderMap,
+) {
+    let Subject {
+        tenant,
+        host,
+        path_and_query,
+        method,
+        ..
+    } = subject;
+    let urls = invalidated(method, host, path_and_query, status, response);
+    if urls.is_empty() {
+        return;
+    }
+    let known = urls.iter().filter(|url| is_known(shared, subject, url));
+    let mut touched: Vec<_> = known.map(|url| tags::url(tenant, url)).collect();
+    touched.extend(
+        invalidated_groups(response)
+            .iter()
+            .map(|group| tags::group(tenant, host, group)),
+    );
+    if !touched.is_empty() {
+        let touch = Touch {
+            tags: touched,
+            soft: false,
+        };
+        shared.ledger.touch(&touch);
+        remove_ended(&shared.tiers, touch.tags);
+    }
+}
+
+/// Whether an answer of this URL is or may soon be stored.
+fn is_known(shared: &Shared, subject: &Subject, url: &str) -> bool {
+    let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+    ["https", "http"].into_iter().any(|scheme| {
+        let key = CacheKey::new(&subject.tenant, scheme, host, path);
+        shared.flights.is_open(shared.tiers.hash(&key)) || shared.tiers.may_contain(&Key(key))
+    })
+}

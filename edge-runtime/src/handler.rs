@@ -205,7 +205,7 @@ mod tests {
         let frames = pieces.into_iter().map(|piece| {
             piece
                 .map(|text| Frame::data(Bytes::from_static(text.as_bytes())))
-                .map_err(|error| BoxError::from(error))
+                .map_err(BoxError::from)
         });
         let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
         http::Response::new(body)

@@ -203,7 +203,7 @@ fn below(route: &Route) -> (TenantName, Selector) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use brink_protocol::deployment::{WhenDisconnected, default_tenant};
 

@@ -1,3 +1,4 @@
+//! Who is let in, and what is told to who is not.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::routes::DeployedMap;

@@ -1,3 +1,4 @@
+//! Mistakes of configuration files, as people read them.
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::panic)]
 use super::*;

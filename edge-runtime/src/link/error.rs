@@ -5,8 +5,11 @@ use brink_protocol::problem::Problem;
 /// A question to the core that was not answered as it should.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LinkError {
-    /// There is no connection, or it broke before the answer was whole.
-    #[error("the core is not connected: {0}")]
+    /// There is no connection, and none came within a second.
+    #[error("the core is not connected")]
+    NotConnected,
+    /// A connection could not be made, or broke before the answer was whole.
+    #[error("the connection to the core broke: {0}")]
     Disconnected(String),
     /// The deadline passed.
     #[error("the core did not answer within {0} ms")]
@@ -44,7 +47,9 @@ impl LinkError {
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::Disconnected(_) | Self::Timeout(_) | Self::Overloaded => true,
+            Self::NotConnected | Self::Disconnected(_) | Self::Timeout(_) | Self::Overloaded => {
+                true
+            }
             Self::Refused { status, .. } => *status >= 500,
             Self::Malformed(_) => false,
         }
@@ -54,6 +59,7 @@ impl LinkError {
     #[must_use]
     pub const fn outcome(&self) -> &'static str {
         match self {
+            Self::NotConnected => "not-connected",
             Self::Disconnected(_) => "disconnected",
             Self::Timeout(_) => "timeout",
             Self::Overloaded => "overloaded",

@@ -320,14 +320,12 @@ impl Link {
 
     /// The present connection, or the next one.
     async fn live(&self) -> Result<Live, LinkError> {
-        let none = || LinkError::Disconnected("no connection".into());
         let mut watching = self.0.live.subscribe();
         let waiting = watching.wait_for(Option::is_some);
-        let live = tokio::time::timeout(CONNECTION_WAIT_MAX, waiting)
-            .await
-            .map_err(|_| none())?
-            .map_err(|_| none())?;
-        live.clone().ok_or_else(none)
+        match tokio::time::timeout(CONNECTION_WAIT_MAX, waiting).await {
+            Ok(Ok(live)) => live.clone().ok_or(LinkError::NotConnected),
+            Ok(Err(_)) | Err(_) => Err(LinkError::NotConnected),
+        }
     }
 
     /// Waits for a connection, for good.

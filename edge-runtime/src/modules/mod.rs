@@ -5,11 +5,12 @@ mod commands;
 mod egress;
 mod identity;
 mod log;
+mod outbound;
 mod records;
 mod response_cache;
 mod run;
 mod store;
 
-pub use egress::Guarded;
+pub use outbound::Guarded;
 pub use run::{Collected, Platform, Run};
 pub use store::Store;

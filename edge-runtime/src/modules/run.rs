@@ -1,6 +1,6 @@
 //! One run of a module or plugin: what it is given, and what the host notes down while it runs.
 
-use super::egress::Guarded;
+use super::outbound::Guarded;
 use crate::{
     cache::Cache,
     exchange::{Caller, Exchange},

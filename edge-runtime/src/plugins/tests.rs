@@ -1,3 +1,4 @@
+//! What plugins may change.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::{admission::Admission, routes::Table};

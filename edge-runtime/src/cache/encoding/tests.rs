@@ -1,3 +1,4 @@
+//! Entries there and back, cut, and changed.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
 use std::time::{Duration, SystemTime};

@@ -1,3 +1,4 @@
+//! Journals cut and changed at every byte, and journals on a full disk.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use brink_policy::coherence::Verdict;

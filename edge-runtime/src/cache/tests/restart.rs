@@ -1,7 +1,7 @@
 //! The disk tier and the journal across restarts and kills.
 
 use super::*;
-use brink_protocol::purge::Selector;
+use brink_protocol::{change::Change, purge::Selector};
 use std::{fs, path::Path};
 
 /// What a `kill -9` leaves: the files as they are, while the program still holds them.
@@ -157,6 +157,40 @@ async fn killed_with_a_torn_journal() {
             );
         }
     }
+}
+
+/// The changes that a torn journal lost come again in another order than before: an entry made after some of them must
+/// not count as newer than another that came after it then and comes before them now.
+#[tokio::test]
+async fn lost_changes_come_again_in_another_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = on_disk(dir.path()).await;
+    let journal = |dir: &Path| dir.join("journal");
+    let empty = fs::read(journal(dir.path())).unwrap();
+    let from = |origin: &str, change: Change| Change {
+        origin: origin.parse().unwrap(),
+        ..change
+    };
+    let elsewhere = |n| {
+        from(
+            "core-2.1",
+            purge(n, Selector::Url("h/elsewhere".into()), false),
+        )
+    };
+    let of_it = from("core-1.1", purge(1, Selector::Url("h/it".into()), false));
+    cache.apply(&elsewhere(1));
+    cache.apply(&elsewhere(2));
+    get("/it").fill(&cache, FRESH, "x", none()).await;
+    cache.written().await;
+    cache.apply(&of_it);
+    let killed = tempfile::tempdir().unwrap();
+    copy(dir.path(), killed.path());
+    fs::write(journal(killed.path()), empty).unwrap();
+    let cache = on_disk(killed.path()).await;
+    for change in [of_it, elsewhere(1), elsewhere(2)] {
+        assert!(!cache.apply(&change).repeated);
+    }
+    assert!(!get("/it").is_hit(&cache).await);
 }
 
 #[tokio::test]

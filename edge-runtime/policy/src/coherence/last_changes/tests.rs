@@ -1,3 +1,4 @@
+//! Tables of verdicts, and a model that remembers everything.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+//! Field values as the public cache tests send them, and worse.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use http::HeaderValue;

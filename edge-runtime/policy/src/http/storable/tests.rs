@@ -1,3 +1,4 @@
+//! Responses and whether they are stored.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use http::HeaderName;

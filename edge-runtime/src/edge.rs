@@ -8,7 +8,7 @@ use crate::{
     deployments::Deployments,
     error::Error,
     feed::Feed,
-    figures::{Red, Sums},
+    figures::{self, Red, Sums},
     files,
     link::Link,
     modules::{Guarded, Platform, Store},
@@ -52,6 +52,7 @@ impl Assembled {
     /// # Errors
     /// A directory, address, certificate or value that cannot be used.
     pub async fn new(settings: Settings, render: Render) -> Result<Self, Error> {
+        figures::describe();
         if let Some(data) = &settings.data {
             files::make_dir(data)?;
         }

@@ -7,6 +7,87 @@ use std::{
     time::Duration,
 };
 
+/// Says what each metric of the edge means (those of the cache are its own to describe). Once, at start.
+pub fn describe() {
+    for (name, meaning) in [
+        (
+            "brink_requests_total",
+            "Requests answered, by route and class of status",
+        ),
+        ("brink_module_runs_total", "Runs of modules and plugins"),
+        (
+            "brink_module_errors_total",
+            "Runs that failed, by module and reason",
+        ),
+        (
+            "brink_deployment_failures_total",
+            "Deployments whose component could not be loaded",
+        ),
+        (
+            "brink_link_requests_total",
+            "Questions to the core, by path",
+        ),
+        (
+            "brink_link_errors_total",
+            "Questions to the core without an answer, by path and reason",
+        ),
+        ("brink_link_connects_total", "Connections made to the core"),
+        ("brink_feed_starts_total", "Feeds begun"),
+        ("brink_feed_changes_total", "Changes applied"),
+        (
+            "brink_feed_repeats_total",
+            "Changes that came again and were ignored",
+        ),
+        (
+            "brink_feed_gaps_total",
+            "Feeds broken off because a change was missing",
+        ),
+        (
+            "brink_feed_resets_total",
+            "Feeds that could not go on where the cache was, which was emptied",
+        ),
+    ] {
+        metrics::describe_counter!(name, meaning);
+    }
+    for (name, meaning) in [
+        (
+            "brink_request_seconds",
+            "From a request's head to the head of its answer, by route",
+        ),
+        (
+            "brink_module_run_seconds",
+            "Runs of modules and plugins, with the answer's body",
+        ),
+        (
+            "brink_link_request_seconds",
+            "Questions to the core, by path",
+        ),
+    ] {
+        metrics::describe_histogram!(name, metrics::Unit::Seconds, meaning);
+    }
+    for (name, meaning) in [
+        (
+            "brink_requests_in_flight",
+            "Requests between their head and the head of their answer",
+        ),
+        (
+            "brink_link_connected",
+            "1 while there is a connection to the core",
+        ),
+        ("brink_feed_live", "1 while the feed runs"),
+        (
+            "brink_feed_lag_changes",
+            "Changes that the core has and this PoP has not applied",
+        ),
+        (
+            "brink_deployments_revision",
+            "Revision of the deployment table that is active as a whole",
+        ),
+    ] {
+        metrics::describe_gauge!(name, meaning);
+    }
+}
+
 /// Sums since the start.
 #[derive(Debug, Default)]
 pub struct Sums {

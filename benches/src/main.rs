@@ -41,11 +41,11 @@ enum Run {
         /// `http1`, `http2` or `http3`.
         protocol: Protocol,
         /// PEM; for HTTP/2 and HTTP/3.
-        #[arg(long, default_value = "")]
-        certificate: PathBuf,
+        #[arg(long)]
+        certificate: Option<PathBuf>,
         /// PEM; for HTTP/2 and HTTP/3.
-        #[arg(long, default_value = "")]
-        key: PathBuf,
+        #[arg(long)]
+        key: Option<PathBuf>,
         /// Size of the answer's body.
         #[arg(long, default_value_t = 1024)]
         bytes: usize,
@@ -98,6 +98,7 @@ async fn main() -> Result<()> {
             bytes,
         } => {
             let body = vec![b'x'; bytes].into();
+            let (certificate, key) = (certificate.unwrap_or_default(), key.unwrap_or_default());
             match protocol {
                 Protocol::Http1 => brink_bench::bare::http1(local, body).await,
                 Protocol::Http2 => brink_bench::bare::http2(local, &certificate, &key, body).await,

@@ -85,7 +85,7 @@ pub fn issue_pop(data: &Path, name: &PopName, hosts: &[String], out: &Path) -> R
     };
     issue(&authority, out, "pop", &client)?;
     let mut names = LOCAL_NAMES.map(str::to_owned).to_vec();
-    names.push("*.localhost".into());
+    // No `*.localhost`: clients refuse a certificate with a wildcard right below a top-level name (RFC 6125 §7.2).
     names.push(format!("{name}.localhost"));
     names.extend(hosts.iter().cloned());
     issue(

@@ -157,7 +157,8 @@ impl Link {
             path::PURGES => self.purge(read(request).await?).await,
             path::FEED => self.follow(&pop, &read(request).await?),
             path::REPORTS => self.report(&pop, read(request).await?).await,
-            path::DEPLOYMENTS => get(answer(&*self.tables.current())?),
+            // From the store: the feed may have told of a revision that the copy in memory does not have yet.
+            path::DEPLOYMENTS => get(answer(&self.store.table().await.map_err(core)?)?),
             other => match component_digest(other) {
                 Some(digest) => {
                     let digest: Digest = digest.parse().map_err(Failure::Malformed)?;

@@ -1,7 +1,7 @@
 //! `brink-edge`: a PoP of Brink, or a single component, or a cache before an origin.
 
 use brink_edge::{
-    config::{self, File, Flags, Settings},
+    config::{File, Flags, Settings},
     edge::Assembled,
     error::Error,
     standalone::{Proxy, Serve},
@@ -26,7 +26,7 @@ struct Arguments {
 enum Command {
     /// Runs a PoP: follows a core, runs what is deployed there.
     Run {
-        /// TOML file; see `brink-edge config-reference`.
+        /// TOML file; `docs/configuration.md` names its keys.
         #[arg(long)]
         config: Option<PathBuf>,
         #[command(flatten)]
@@ -36,16 +36,10 @@ enum Command {
     Serve(Serve),
     /// Caches before one HTTP origin, without a core.
     Proxy(Proxy),
-    /// Prints the reference of the configuration file, as Markdown.
-    ConfigReference,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if matches!(arguments.command, Command::ConfigReference) {
-        print!("{}", config::reference());
-        return ExitCode::SUCCESS;
-    }
     let outcome = settings(&arguments.command).and_then(|settings| run(arguments, settings));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,7 +62,6 @@ fn settings(command: &Command) -> Result<Settings, Error> {
             Ok(settings)
         }
         Command::Proxy(proxy) => proxy.common.file().standalone(),
-        Command::ConfigReference => File::default().standalone(),
     }
 }
 
@@ -88,7 +81,7 @@ fn run(arguments: Arguments, settings: Settings) -> Result<(), Error> {
         match &arguments.command {
             Command::Serve(serve) => serve.deploy(&assembled, sandbox).await?,
             Command::Proxy(proxy) => proxy.deploy(&assembled),
-            Command::Run { .. } | Command::ConfigReference => {}
+            Command::Run { .. } => {}
         }
         let stop = CancellationToken::new();
         tokio::spawn(stop_at_signal(stop.clone()));

@@ -1,7 +1,7 @@
 //! The one tool of the repository: `cargo xtask`.
 //!
 //! `setup` installs what is missing, `up` runs a core and its PoPs, `test` and `ci` check everything, `tidy` holds the
-//! rules, `bench` measures, `seed` makes the sample data.
+//! rules, `docs` writes what is made from the sources, `bench` measures, `seed` makes the sample data.
 
 pub mod bench;
 pub mod binaries;
@@ -10,6 +10,7 @@ pub mod guests;
 pub mod interrupt;
 pub mod launch;
 pub mod platform;
+pub mod reference;
 pub mod samples;
 pub mod seed;
 pub mod setup;

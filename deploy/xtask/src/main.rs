@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, process::ExitCode};
-use xtask::{bench, interrupt, launch, repository_root, seed, setup, test, tidy, up};
+use xtask::{bench, interrupt, launch, reference, repository_root, seed, setup, test, tidy, up};
 
 /// The one tool of the repository.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Task {
     Test(test::Arguments),
     /// Checks the rules that no compiler holds
     Tidy,
+    /// Writes docs/configuration.md from the types that hold the configuration
+    Docs,
     /// What continuous integration runs: the same as `test`
     Ci(test::Arguments),
     /// Measures, and prints the table of the README
@@ -58,6 +60,7 @@ fn run(task: Task) -> Result<()> {
     let root = repository_root();
     match task {
         Task::Tidy => tidy::run(&root),
+        Task::Docs => reference::run(&root),
         Task::Seed(arguments) => seed::run(&arguments),
         Task::Setup(arguments) => {
             interrupt::watch()?;

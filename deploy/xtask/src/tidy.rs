@@ -14,6 +14,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use crate::reference;
 use anyhow::{Context, Result, bail};
 use std::{fmt, path::Path, path::PathBuf, process::Command};
 
@@ -83,6 +84,7 @@ pub fn run(root: &Path) -> Result<()> {
     if root.join("modules/Cargo.toml").exists() {
         findings.extend(check_metadata(&metadata(root, "modules/Cargo.toml")?)?);
     }
+    findings.extend(check_reference(root)?);
     findings.sort();
     findings.dedup();
     for finding in &findings {
@@ -97,6 +99,14 @@ pub fn run(root: &Path) -> Result<()> {
             bail!("tidy: {count} places break a rule (docs/architecture.md says why it is there)")
         }
     }
+}
+
+/// The configuration reference is what the types say now.
+fn check_reference(root: &Path) -> Result<Option<Finding>> {
+    let kept = std::fs::read_to_string(root.join(reference::PATH)).unwrap_or_default();
+    let is_current = kept == reference::reference(root)?;
+    let message = "is not what the types say now: run `cargo xtask docs`";
+    Ok((!is_current).then(|| Finding::new(reference::PATH, 0, message)))
 }
 
 fn metadata(root: &Path, manifest: &str) -> Result<String> {

@@ -1,9 +1,6 @@
 //! Configuration of `brink-edge run`: a TOML file, flags over it. All mistakes are reported together.
 
 mod check;
-mod reference;
-
-pub use reference::reference;
 
 use crate::{error::Error, link::Transport, modules::address::Block, pipeline::AccessLog};
 use brink_protocol::PopName;

@@ -37,6 +37,7 @@ def open_tls(arguments, alpn):
 def h1_cases(port):
     host = f"host: {HOST}:{port}\r\n"
     return {
+        "none: a good request": f"GET /hello HTTP/1.1\r\n{host}\r\n".encode(),
         "not HTTP": b"\x00\x01\x02\x03 nonsense\r\n\r\n",
         "no host": b"GET /hello HTTP/1.1\r\n\r\n",
         "two hosts": f"GET /hello HTTP/1.1\r\n{host}host: other\r\n\r\n".encode(),
@@ -101,6 +102,7 @@ def h2_cases(port):
         return frame(1, flags | (1 if end else 0), 1, encoder.encode(fields))
 
     return {
+        "none: a good request": head(),
         "no path": head(without=[":path"]),
         "no method": head(without=[":method"]),
         "upper case name": head([("X-Upper", "1")]),
@@ -157,6 +159,7 @@ def h3_cases(port):
         return [field for field in fields if field[0] not in without] + list(extra)
 
     return {
+        "none: a good request": head(),
         "no path": head(without=[b":path"]),
         "no method": head(without=[b":method"]),
         "upper case name": head([(b"X-Upper", b"1")]),

@@ -15,7 +15,7 @@ const FOREIGN_IMPORT: &str = r#"(component
     (func (export "execute") (param i32 i32) (result i32) i32.const 0))
   (core instance $c (instantiate $m))
   (func (export "execute") (param "input" (list u8)) (result (result (list u8) (error (list u8))))
-    (canon lift (core func $c "execute") (memory $c "memory") (realloc (func $c "realloc")))))"#;
+    (canon lift (core func $c "execute") (memory (core memory $c "memory")) (realloc (core func $c "realloc")))))"#;
 
 #[test]
 fn what_is_no_module_is_refused() {

@@ -64,7 +64,7 @@ Examples:
   brink deploy shop --version 3 --route shop.example/ --route /shop
   brink deploy shop --config CURRENCY=EUR --grant clock --grant random --wait
 
-Without --config, --grant or limits in brink.toml those of the present deployment stay. Without --wait it waits up to 5 s and
+Without --config, --grant or limits in brink.toml those of the present deployment stay. Without --wait it waits up to 60 s and
 says which PoPs run it.")]
 pub(crate) struct Deploy {
     /// The module; the project's if it is left out

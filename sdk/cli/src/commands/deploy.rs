@@ -18,8 +18,8 @@ use http::Method;
 use serde::Serialize;
 use std::time::Duration;
 
-/// How long a deploy without `--wait` looks for its PoPs.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long a deploy without `--wait` looks for its PoPs: a PoP takes half a minute to compile a large component.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// The result: what is deployed, and which PoPs run it.
 #[derive(Debug, Serialize)]

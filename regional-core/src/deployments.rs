@@ -1,5 +1,6 @@
 //! What PoPs are to run: deployments and routes, changed one revision at a time.
 
+mod claims;
 mod plan;
 
 pub use plan::Ceilings;
@@ -114,6 +115,7 @@ impl Deployments {
                 None => Vec::new(),
             };
             let planned = plan(&present, history)?;
+            claims::check_size(&present, &planned.table, caller)?;
             let now = now_ms();
             let purge = (!planned.purge.is_empty()).then(|| NewPurge {
                 purge: Purge {
@@ -156,6 +158,7 @@ impl Deployments {
     /// # Errors
     /// There is no such version, it may not do what it needs, a limit, a route that does not fit, or the store.
     pub async fn deploy(&self, caller: &Caller, deploy: Deploy) -> Result<Deployed, Refusal> {
+        claims::check_count(deploy.routes.len())?;
         let version = self.version(caller, &deploy.module, deploy.version).await?;
         let needed = self.grants_needed(&version).await?;
         let subject = format!("{}@{}", version.module, version.version);
@@ -182,6 +185,7 @@ impl Deployments {
                     }
                     let mut table = table.clone();
                     let asked = plan::routes_of(caller, &deploy, &next, &table)?;
+                    claims::check_world(&table, &next)?;
                     plan::put_deployment(&mut table, next.clone());
                     let purge = plan::put_routes(&mut table, asked)?;
                     let routes = plan::routes_to(&table, caller, &next.name);
@@ -238,6 +242,7 @@ impl Deployments {
                         .cloned()
                         .ok_or_else(|| Refusal::NotFound("no history".into()))?;
                     let previous_version = Some(present.version);
+                    claims::check_world(table, &next)?;
                     let mut table = table.clone();
                     plan::put_deployment(&mut table, next.clone());
                     let routes = plan::routes_to(&table, caller, name);
@@ -303,7 +308,7 @@ impl Deployments {
             ..route
         }
         .normal()?;
-        let subject = plan::route_text(route.host.as_deref(), &route.path);
+        let subject = claims::route_text(route.host.as_deref(), &route.path);
         self.change(
             caller,
             "route.put",
@@ -336,7 +341,7 @@ impl Deployments {
         host: Option<&str>,
         path: &str,
     ) -> Result<Position, Refusal> {
-        let subject = plan::route_text(host, path);
+        let subject = claims::route_text(host, path);
         let done = self
             .change(
                 caller,

@@ -1,5 +1,6 @@
 //! The next deployment table. Pure.
 
+use super::claims::{check_host, route_text};
 use crate::{refusal::Refusal, tokens::Caller};
 use brink_protocol::{
     ModuleName, TenantName,
@@ -397,15 +398,7 @@ pub(super) fn put_routes(
     let mut purge = Vec::new();
     for route in routes {
         let is_same = |r: &Route| r.host == route.host && r.path == route.path;
-        if table
-            .routes
-            .iter()
-            .any(|r| is_same(r) && r.tenant != route.tenant)
-        {
-            return Err(Refusal::Conflict(
-                "this host and path belong to another tenant".into(),
-            ));
-        }
+        check_host(table, &route)?;
         if table.routes.contains(&route) {
             continue;
         }
@@ -445,11 +438,6 @@ pub(super) fn selector(route: &Route) -> Selector {
         Some(host) => Selector::Prefix(format!("{host}{}", route.path)),
         None => Selector::Everything,
     }
-}
-
-/// A route for people: `example.com/a`, `*/a`.
-pub(super) fn route_text(host: Option<&str>, path: &str) -> String {
-    format!("{}{path}", host.unwrap_or("*"))
 }
 
 /// The history up to the deployment to go back to: the one before the last, or the latest of a version.

@@ -192,6 +192,8 @@ async fn errors_are_problem_documents() {
         ("GET", "/", "", String::new(), 404, "not-found"),
         ("GET", "/v1/nothing", "", String::new(), 404, "not-found"),
         ("PATCH", "/v1/routes", "", String::new(), 405, "method"),
+        ("GET", "/v1/purges/%ff", "", String::new(), 400, "path"),
+        ("GET", "/v1/records/c/%ff", "", String::new(), 400, "path"),
         (
             "POST",
             "/v1/tokens",
@@ -398,4 +400,72 @@ async fn the_document_describes_what_is_there() {
             "{name}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_apart() {
+    let server = Server::start().await;
+    let root = server.control();
+    let (_, a) = token(
+        &root,
+        json!({"label": "a", "role": "publisher", "tenant": "a"}),
+    )
+    .await;
+    let (_, b) = token(
+        &root,
+        json!({"label": "b", "role": "publisher", "tenant": "b"}),
+    )
+    .await;
+    let route = |host: &str, path: &str| json!({"host": host, "path": path, "target": {"origin": "http://o"}});
+    a.json("PUT", "/v1/routes", route("shop.test", "/"))
+        .await
+        .expect(200);
+    for (host, path) in [
+        ("shop.test", "/"),
+        ("shop.test", "/login"),
+        ("SHOP.test:8443", "/login"),
+    ] {
+        let refused = b.json("PUT", "/v1/routes", route(host, path)).await;
+        assert_eq!(refused.problem(409), "conflict", "{host}{path}");
+    }
+    let everywhere = json!({"path": "/b", "target": {"origin": "http://o"}});
+    b.json("PUT", "/v1/routes", everywhere).await.problem(409);
+    b.json("PUT", "/v1/routes", route("b.test", "/"))
+        .await
+        .expect(200);
+    // Once nothing of theirs is left there, the host is free.
+    a.delete("/v1/routes?host=shop.test&path=/")
+        .await
+        .expect(204);
+    b.json("PUT", "/v1/routes", route("shop.test", "/login"))
+        .await
+        .expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_stays_small_enough_for_pops() {
+    let server = Server::start().await;
+    let root = server.control();
+    let link = server.link("ams").await;
+    let body = "x".repeat(64 << 10);
+    let mut refused = None;
+    for n in 0..80 {
+        let fixed = json!({"status": 200, "content_type": "text/plain", "body": body});
+        let route = json!({"host": format!("h{n}.test"), "path": "/", "target": {"static": fixed}});
+        let answer = root.json("PUT", "/v1/routes", route).await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    assert_eq!(refused.unwrap().problem(409), "conflict");
+    let table = link
+        .raw(
+            "GET",
+            brink_protocol::link::path::DEPLOYMENTS,
+            "",
+            bytes::Bytes::new(),
+        )
+        .await;
+    assert_eq!(table.status, 200);
 }

@@ -3,6 +3,7 @@
 mod app;
 mod deployments;
 mod extract;
+mod large;
 mod modules;
 mod openapi;
 mod purges;
@@ -12,6 +13,7 @@ mod status;
 mod tokens;
 
 pub use app::App;
+pub use large::LargeBodies;
 
 use self::reply::{Failure, REQUEST_ID};
 use crate::measure::{Measured, RequestSpan};

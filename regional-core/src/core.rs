@@ -6,7 +6,7 @@ use crate::{
     clock::now_ms,
     commands::Commands,
     config::Config,
-    control::{App, Control},
+    control::{App, Control, LargeBodies},
     deployments::{Deployments, Tables},
     feed::{Feed, Terms},
     identity::{Identity, issue_core},
@@ -33,8 +33,6 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// Components and imports that are in memory at a time.
-const LARGE_BODIES_MAX: usize = 4;
 /// Records and answers that one sweep removes.
 const SWEEP_MAX: usize = 1000;
 /// How often what PoPs said is written to the store.
@@ -110,7 +108,7 @@ impl Parts {
             logs: Arc::clone(&self.logs),
             node: config.node.to_string(),
             region: config.region.clone(),
-            large_bodies: Semaphore::new(LARGE_BODIES_MAX),
+            large_bodies: LargeBodies::default(),
         })
     }
 
@@ -198,8 +196,9 @@ impl Core {
     /// Files, addresses, the store, the sandbox.
     pub async fn build(config: Config, telemetry: Option<Arc<Telemetry>>) -> Result<Self, Error> {
         make_private_directory(&config.data)?;
-        let identity = issue_core(&config.data, &config.names)?;
+        // The store first: a second core over the same data ends here, and leaves the certificates of the first alone.
         let parts = Parts::open(&config).await?;
+        let identity = issue_core(&config.data, &config.names)?;
         let stop = CancellationToken::new();
         let is_ready = Arc::new(AtomicBool::new(false));
         let control = (
@@ -253,7 +252,10 @@ impl Core {
     }
 
     /// Answers until it is stopped, then drains and closes the store.
-    pub async fn serve(self) {
+    ///
+    /// # Errors
+    /// The store took no more writes: it drained early, and whoever starts it again opens the store anew.
+    pub async fn serve(self) -> Result<(), Error> {
         let stop = &self.stop;
         let upkeep = upkeep(
             Arc::clone(&self.store),
@@ -266,9 +268,14 @@ impl Core {
             stop.cancelled().await;
             self.is_ready.store(false, Ordering::Relaxed);
         };
+        let failed = self.store.failed();
         let upkeep = async {
             tokio::select! {
                 () = upkeep => {}
+                () = failed.cancelled() => {
+                    tracing::error!("the store takes no more writes: the core stops, so that it is opened anew");
+                    stop.cancel();
+                }
                 () = stop.cancelled() => {}
             }
         };
@@ -282,6 +289,11 @@ impl Core {
         if let Err(error) = self.pops.keep(now_ms()).await {
             tracing::warn!(%error, "what PoPs last said was not kept");
         }
+        if failed.is_cancelled() {
+            let reason = "the disk failed or was full; the log says when";
+            return Err(Error::store("writing", reason));
+        }
+        Ok(())
     }
 }
 

@@ -168,12 +168,13 @@ impl Feed {
         let begin = self.begin(request.position.as_ref());
         let start = encode_frame(&FeedMessage::Start {
             position: begin.position.clone(),
+            head: position(&*self.store),
             resumed: begin.resumed,
             revision,
             region: self.terms.region.clone(),
             lease_ms: self.terms.lease_ms,
         })?;
-        let following = self.pops.follow(&request.pop, begin.position, now_ms());
+        let following = self.pops.follow(&request.pop, now_ms());
         let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
         let follower = Follower {
             feed: Arc::clone(self),

@@ -10,7 +10,7 @@ use crate::{
     logs::Logs,
     measure::{Measured, RequestSpan},
     pops::Pops,
-    purges::{self, Purges},
+    purges::{self, Asker, Purges},
     records::{Records, position},
     refusal::Refusal,
     store::Store,
@@ -172,11 +172,11 @@ impl Link {
 
     async fn purge(&self, asked: PurgeRequest) -> Result<Response<Body>, Failure> {
         let selectors = purges::normal(asked.selectors).map_err(Failure::Malformed)?;
-        let by = format!("module:{}", asked.module);
+        let by = Asker::Module(asked.module);
         let now = crate::clock::now_ms();
         let status = self
             .purges
-            .create(asked.tenant, by, selectors, asked.soft, now)
+            .create(asked.tenant, &by, selectors, asked.soft, now)
             .await
             .map_err(core)?;
         answer(&PurgeAnswer {

@@ -90,10 +90,10 @@ async fn serve(config: Config) -> Result<(), Error> {
         tracing::info!(?addresses, "the core answers");
         serving
             .await
-            .map_err(|error| Error::Runtime(error.to_string()))?;
+            .map_err(|error| Error::Runtime(error.to_string()))??;
     } else {
         tracing::info!(?addresses, "the core answers");
-        core.serve().await;
+        core.serve().await?;
     }
     signals.abort();
     tracing::info!("the core has stopped");

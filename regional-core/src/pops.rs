@@ -109,13 +109,11 @@ impl Pops {
         self.notify();
     }
 
-    /// A PoP begins to follow the feed after `position`.
+    /// A PoP begins to follow the feed. How far it has come is what it reports: where its feed begins is no proof that
+    /// it has dropped what is older, for it may not have heard of the beginning yet.
     #[must_use]
-    pub fn follow(self: &Arc<Self>, name: &PopName, position: Position, now_ms: u64) -> Following {
-        self.update(name, now_ms, |known| {
-            known.feeds += 1;
-            known.row.position = position;
-        });
+    pub fn follow(self: &Arc<Self>, name: &PopName, now_ms: u64) -> Following {
+        self.update(name, now_ms, |known| known.feeds += 1);
         Following {
             pops: Arc::clone(self),
             name: name.clone(),

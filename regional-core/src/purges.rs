@@ -6,7 +6,7 @@ use crate::{
     store::{NewAudit, NewPurge, PurgeRow, Store},
 };
 use brink_protocol::{
-    PopName, TenantName,
+    ModuleName, PopName, TenantName,
     control::{self, PurgeAtPop, PurgeStatus},
     link::AppliedPurge,
     purge::{Purge, SELECTORS_MAX, Selector, normal_host, normal_url},
@@ -76,6 +76,24 @@ fn normal_prefix(prefix: &str) -> Result<String, brink_protocol::Error> {
     }
 }
 
+/// Who asks for a purge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// Somebody with a token, by its id. Goes into the audit log.
+    Token(String),
+    /// A module. Does not: a module may purge with every request, and would push what people did out of the log.
+    Module(ModuleName),
+}
+
+impl std::fmt::Display for Asker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token(id) => f.write_str(id),
+            Self::Module(name) => write!(f, "module:{name}"),
+        }
+    }
+}
+
 /// Takes purges and knows how far they are.
 #[derive(Clone)]
 pub struct Purges {
@@ -97,24 +115,25 @@ impl Purges {
     pub async fn create(
         &self,
         tenant: TenantName,
-        by: String,
+        asker: &Asker,
         selectors: Vec<Selector>,
         soft: bool,
         now_ms: u64,
     ) -> Result<PurgeStatus, Error> {
+        let by = asker.to_string();
         let purge = Purge {
             id: ulid::Ulid::new().to_string(),
             tenant: tenant.clone(),
             selectors,
             soft,
         };
-        let audit = NewAudit {
+        let audit = matches!(asker, Asker::Token(_)).then(|| NewAudit {
             by: by.clone(),
             tenant,
             action: "purge",
             subject: purge.id.clone(),
             at_ms: now_ms,
-        };
+        });
         let new = NewPurge {
             purge: purge.clone(),
             by: by.clone(),

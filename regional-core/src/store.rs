@@ -32,6 +32,7 @@ use brink_protocol::{
 };
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes of values in one page of a scan; a page that would hold more ends early and says that there is more.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
@@ -66,6 +67,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Wakes when the head of this origin's log moves; carries the head.
     fn head(&self) -> watch::Receiver<u64>;
+
+    /// Cancelled when the engine takes no more writes and only opening the store anew can help: after a failure of the
+    /// disk, or when the disk was full.
+    fn failed(&self) -> CancellationToken;
 
     /// Changes of `origin` after `after`, oldest first, at most `limit`; empty at the head, and for an origin that is not
     /// known. The caller compares `after` with [`Store::span`]: what was dropped is not given.
@@ -144,7 +149,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Deployment>, Error>;
 
     /// Appends a purge to the log and keeps it for its status.
-    async fn add_purge(&self, purge: NewPurge, audit: NewAudit) -> Result<Position, Error>;
+    async fn add_purge(&self, purge: NewPurge, audit: Option<NewAudit>) -> Result<Position, Error>;
 
     /// A purge.
     async fn purge(&self, tenant: &TenantName, id: &str) -> Result<Option<PurgeRow>, Error>;

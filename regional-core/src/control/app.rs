@@ -1,9 +1,9 @@
 //! What the control API needs of the core.
 
+use super::large::LargeBodies;
 use crate::{deployments::Deployments, logs::Logs, pops::Pops, purges::Purges, store::Store};
 use brink_sandbox::Sandbox;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// The core, as the control API sees it.
 pub struct App {
@@ -23,6 +23,6 @@ pub struct App {
     pub node: String,
     /// Its region.
     pub region: String,
-    /// Bodies of components and imports that are in memory at a time; more wait.
-    pub large_bodies: Semaphore,
+    /// Bodies of components and imports.
+    pub large_bodies: LargeBodies,
 }

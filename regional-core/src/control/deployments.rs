@@ -1,12 +1,9 @@
 //! Deployments and routes.
 
 use super::app::App;
-use super::extract::{JsonBody, Params, Publisher, Reader};
+use super::extract::{JsonBody, Params, PathParts, Publisher, Reader};
 use super::reply::{Removed, Reply, Written};
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use brink_protocol::{
     control::{Deploy, Deployed, Rollback},
     deployment::{Deployment, Route},
@@ -48,7 +45,7 @@ pub(super) async fn list(
 pub(super) async fn rollback(
     State(app): State<Arc<App>>,
     Publisher(caller): Publisher,
-    Path(name): Path<String>,
+    PathParts(name): PathParts<String>,
     JsonBody(to): JsonBody<Rollback>,
 ) -> Reply<Written<Deployed>> {
     let deployed = app
@@ -64,7 +61,7 @@ pub(super) async fn rollback(
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Publisher(caller): Publisher,
-    Path(name): Path<String>,
+    PathParts(name): PathParts<String>,
 ) -> Reply<Removed> {
     Ok(Removed(
         app.deployments.remove(&caller, &name.parse()?).await?,

@@ -1,12 +1,15 @@
 //! What a request of the control API says: who calls, which body, which parameters.
 
 use super::app::App;
+use super::large::{BODY_TIME, Turn};
 use super::reply::Failure;
 use crate::{
     clock::now_ms,
     tokens::{Caller, authenticate},
 };
-use axum::extract::{FromRequest, FromRequestParts, Query, Request, rejection::QueryRejection};
+use axum::extract::{
+    FromRequest, FromRequestParts, Path, Query, Request, rejection::QueryRejection,
+};
 use brink_listener::{BodyTooLarge, BoxError};
 use brink_protocol::control::Role;
 use bytes::Bytes;
@@ -169,14 +172,48 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     }
 }
 
-/// A body of another kind, as large as the listener lets in.
+/// A body of another kind, as large as the listener lets in, once there is a turn for it.
 pub(super) async fn large_body(
+    app: &App,
+    caller: &Caller,
     request: Request,
     expected: &[&str],
     limit: usize,
-) -> Result<Bytes, Failure> {
+) -> Result<(Turn, Bytes), Failure> {
     expect_media_type(request.headers(), expected)?;
-    collect(request, limit).await
+    let turn = app.large_bodies.turn(&caller.tenant).await?;
+    let collected = tokio::time::timeout(BODY_TIME, collect(request, limit)).await;
+    let body = collected.unwrap_or_else(|_| {
+        Err(Failure::new(
+            408,
+            "too-slow",
+            "The body came too slowly",
+            format!(
+                "All of it must arrive within {} seconds.",
+                BODY_TIME.as_secs()
+            ),
+        ))
+    })?;
+    Ok((turn, body))
+}
+
+/// Parts of the path: one text, or a tuple of them.
+pub(super) struct PathParts<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Arc<App>> for PathParts<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
+        match Path::<T>::from_request_parts(parts, app).await {
+            Ok(Path(found)) => Ok(Self(found)),
+            Err(error) => Err(Failure::new(
+                400,
+                "path",
+                "The path is not valid",
+                error.body_text(),
+            )),
+        }
+    }
 }
 
 /// The parameters of a query.

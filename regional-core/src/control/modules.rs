@@ -1,12 +1,12 @@
 //! Versions of modules.
 
 use super::app::App;
-use super::extract::{Publisher, Reader, large_body};
+use super::extract::{PathParts, Publisher, Reader, large_body};
 use super::reply::{Failure, Reply, Written};
-use crate::{Error, registry};
+use crate::registry;
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use brink_protocol::{
@@ -28,14 +28,15 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
     Publisher(caller): Publisher,
-    Path(name): Path<String>,
+    PathParts(name): PathParts<String>,
     request: Request,
 ) -> Reply<Written<Version>> {
     let module: ModuleName = name.parse()?;
-    let permit = app.large_bodies.acquire().await.map_err(|_| Error::Busy)?;
-    let component = large_body(request, &["application/wasm"], COMPONENT_BYTES_MAX).await?;
+    let expected = ["application/wasm"];
+    let (turn, component) =
+        large_body(&app, &caller, request, &expected, COMPONENT_BYTES_MAX).await?;
     let published = registry::publish(&app.store, &app.sandbox, &caller, module, component).await?;
-    drop(permit);
+    drop(turn);
     let status = if published.is_new {
         StatusCode::CREATED
     } else {
@@ -68,7 +69,7 @@ pub(super) async fn list(
 pub(super) async fn versions(
     State(app): State<Arc<App>>,
     Reader(caller): Reader,
-    Path(name): Path<String>,
+    PathParts(name): PathParts<String>,
 ) -> Reply<Json<Vec<Version>>> {
     let module: ModuleName = name.parse()?;
     let versions = app.store.versions(&caller.tenant, Some(&module)).await?;
@@ -87,7 +88,7 @@ pub(super) async fn versions(
 pub(super) async fn component(
     State(app): State<Arc<App>>,
     Reader(caller): Reader,
-    Path(digest): Path<String>,
+    PathParts(digest): PathParts<String>,
 ) -> Reply<Response> {
     let digest: Digest = digest.parse()?;
     let missing = || Failure::not_found(format!("there is no component {digest}"));

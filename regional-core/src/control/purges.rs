@@ -1,16 +1,13 @@
 //! Purges with proof.
 
 use super::app::App;
-use super::extract::{JsonBody, Operator, Params, Reader};
+use super::extract::{JsonBody, Operator, Params, PathParts, Reader};
 use super::reply::{Failure, Reply, Written};
 use crate::{
     clock::now_ms,
-    purges::{WAIT_MS_MAX, selectors},
+    purges::{Asker, WAIT_MS_MAX, selectors},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use brink_protocol::control::{NewPurge, PurgeStatus};
 use http::StatusCode;
 use serde::Deserialize;
@@ -32,7 +29,13 @@ pub(super) async fn create(
     let selectors = selectors(&new)?;
     let status = app
         .purges
-        .create(caller.tenant, caller.id, selectors, new.soft, now_ms())
+        .create(
+            caller.tenant,
+            &Asker::Token(caller.id),
+            selectors,
+            new.soft,
+            now_ms(),
+        )
         .await?;
     Ok(Written {
         status: StatusCode::ACCEPTED,
@@ -68,7 +71,7 @@ pub(super) struct WaitQuery {
 pub(super) async fn status(
     State(app): State<Arc<App>>,
     Reader(caller): Reader,
-    Path(id): Path<String>,
+    PathParts(id): PathParts<String>,
     Params(query): Params<WaitQuery>,
 ) -> Reply<Json<PurgeStatus>> {
     let wait_ms = match query.wait.as_deref() {

@@ -1,7 +1,7 @@
 //! Records: import and browsing.
 
 use super::app::App;
-use super::extract::{Operator, Params, large_body};
+use super::extract::{Operator, Params, PathParts, large_body};
 use super::reply::{Failure, Reply, Written};
 use crate::{
     Error,
@@ -11,7 +11,7 @@ use crate::{
 };
 use axum::{
     Json,
-    extract::{Path, Request, State},
+    extract::{Request, State},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use brink_protocol::{
@@ -41,17 +41,28 @@ pub(super) async fn import(
     Operator(caller): Operator,
     request: Request,
 ) -> Reply<Written<Imported>> {
-    let _permit = app.large_bodies.acquire().await.map_err(|_| Error::Busy)?;
     let expected = [
         "application/x-ndjson",
         "application/ndjson",
         "application/jsonl",
         "application/json",
     ];
-    let body = large_body(request, &expected, COMPONENT_BYTES_MAX).await?;
-    let partitions = parse(&body)?;
+    let (_turn, body) = large_body(&app, &caller, request, &expected, COMPONENT_BYTES_MAX).await?;
+    // Not here: 64 MiB of lines would hold up whatever else this thread has to do.
+    let partitions = tokio::task::spawn_blocking(move || parse(&body))
+        .await
+        .map_err(|error| Error::store("reading an import", error))??;
     let imported = partitions.values().map(BTreeMap::len).sum::<usize>() as u64;
     let now = now_ms();
+    // Before the records: an import that breaks off leaves a trace too.
+    let audit = NewAudit {
+        by: caller.id,
+        tenant: caller.tenant.clone(),
+        action: "records.import",
+        subject: format!("{imported} records"),
+        at_ms: now,
+    };
+    app.store.add_audit(audit).await?;
     let transactions = transactions(&caller.tenant, partitions, now);
     let commits = stream::iter(transactions).map(|transaction| app.store.commit(transaction));
     let highest = commits
@@ -63,14 +74,6 @@ pub(super) async fn import(
             }))
         })
         .await?;
-    let audit = NewAudit {
-        by: caller.id,
-        tenant: caller.tenant,
-        action: "records.import",
-        subject: format!("{imported} records"),
-        at_ms: now,
-    };
-    app.store.add_audit(audit).await?;
     Ok(Written::ok(
         position_of(app.store.origin(), highest),
         Imported { imported },
@@ -213,7 +216,7 @@ fn shown(entry: Entry) -> ShownRecord {
 pub(super) async fn browse(
     State(app): State<Arc<App>>,
     Operator(caller): Operator,
-    Path((collection, partition)): Path<(String, String)>,
+    PathParts((collection, partition)): PathParts<(String, String)>,
     Params(query): Params<RecordsQuery>,
 ) -> Reply<Json<ShownPage>> {
     let range = Range {

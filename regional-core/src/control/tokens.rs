@@ -1,7 +1,7 @@
 //! Tokens and the audit log.
 
 use super::app::App;
-use super::extract::{Admin, JsonBody, Params};
+use super::extract::{Admin, JsonBody, Params, PathParts};
 use super::records::head;
 use super::reply::{Failure, Removed, Reply, Written};
 use crate::{
@@ -9,10 +9,7 @@ use crate::{
     store::NewAudit,
     tokens::{self, Caller},
 };
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use brink_protocol::{
     TenantName,
     control::{AuditEntry, NewToken, Token},
@@ -66,7 +63,7 @@ pub(super) async fn list(
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Admin(caller): Admin,
-    Path(id): Path<String>,
+    PathParts(id): PathParts<String>,
 ) -> Reply<Removed> {
     let missing = || Failure::not_found("there is no such token");
     let rows = app.store.tokens(scope(&caller)).await?;

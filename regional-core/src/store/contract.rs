@@ -660,9 +660,12 @@ async fn purges(store: &dyn Store) {
         by: "t1".into(),
         at_ms: NOW,
     };
-    let position = store.add_purge(purge("01A"), audit("purge")).await.unwrap();
+    let position = store
+        .add_purge(purge("01A"), Some(audit("purge")))
+        .await
+        .unwrap();
     assert_eq!(position.get(store.origin()), 1);
-    store.add_purge(purge("01B"), audit("purge")).await.unwrap();
+    store.add_purge(purge("01B"), None).await.unwrap();
     let changes = log(store).await;
     assert!(matches!(&changes[0].kind, ChangeKind::Purge(purge) if purge.id == "01A"));
     let listed = store.purges(&tenant(), 10).await.unwrap();

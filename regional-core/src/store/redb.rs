@@ -44,6 +44,7 @@ use std::{
     },
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Rows that a scan reads on the caller's own thread; longer ones go to a thread that may block.
 const SCAN_HERE_MAX: u32 = 64;
@@ -85,6 +86,7 @@ pub struct RedbStore {
     directory: PathBuf,
     origin: OriginId,
     ends: Arc<LogEnds>,
+    failed: CancellationToken,
 }
 
 impl RedbStore {
@@ -103,12 +105,15 @@ impl RedbStore {
             .create(&path)
             .or_store("opening store.redb")?;
         opening::restrict(&path)?;
+        // Only now is it certain that no other process writes here.
+        files::remove_partial(&directory)?;
         let (origin, tail) = opening::begin(&database, &directory, &options.node)?;
         let database = Arc::new(database);
         let ends = Arc::new(LogEnds {
             head: watch::Sender::new(tail.head),
             oldest: AtomicU64::new(tail.oldest),
         });
+        let failed = CancellationToken::new();
         let writer = Writer::start(
             Arc::clone(&database),
             origin.clone(),
@@ -116,8 +121,10 @@ impl RedbStore {
             Arc::clone(&ends),
             options.log_changes_max,
             options.queue_max,
+            failed.clone(),
         )?;
         Ok(Self {
+            failed,
             writer,
             database,
             directory,
@@ -181,6 +188,10 @@ impl Store for RedbStore {
 
     fn head(&self) -> watch::Receiver<u64> {
         self.ends.head.subscribe()
+    }
+
+    fn failed(&self) -> CancellationToken {
+        self.failed.clone()
     }
 
     async fn changes(
@@ -358,7 +369,7 @@ impl Store for RedbStore {
         Ok(history.unwrap_or_default())
     }
 
-    async fn add_purge(&self, purge: NewPurge, audit: NewAudit) -> Result<Position, Error> {
+    async fn add_purge(&self, purge: NewPurge, audit: Option<NewAudit>) -> Result<Position, Error> {
         self.writer
             .write(move |batch: &mut Batch<'_>| registry::add_purge(batch, purge, audit))
             .await

@@ -109,6 +109,36 @@ async fn a_purge_is_proved_by_every_pop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn beginning_to_follow_is_no_proof() {
+    let server = Server::start().await;
+    let control = server.control();
+    let link = server.link("ams").await;
+    report(&link, "ams", &Position::default(), vec![]).await;
+    let asked = json!({"everything": true});
+    let accepted: PurgeStatus = control
+        .json("POST", "/v1/purges", asked)
+        .await
+        .expect(202)
+        .parse();
+    // The log does not reach back to where the PoP is: it is told to begin at the head, with nothing kept. Whether it has
+    // done so, only its report says.
+    let unknown = "core-1.9=1".parse().unwrap();
+    let mut feed = link
+        .feed(&FeedRequest {
+            pop: "ams".parse().unwrap(),
+            position: Some(unknown),
+        })
+        .await;
+    let path = format!("/v1/purges/{}", accepted.id);
+    let status: PurgeStatus = control.get(&path).await.expect(200).parse();
+    assert_eq!((status.waiting.len(), status.applied.len()), (1, 0));
+    let _start = feed.next().await;
+    report(&link, "ams", &accepted.position, vec![]).await;
+    let status: PurgeStatus = control.get(&path).await.expect(200).parse();
+    assert_eq!((status.waiting.len(), status.applied.len()), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn modules_purge_over_the_link() {
     let server = Server::start().await;
     let link = server.link("ams").await;
@@ -131,6 +161,12 @@ async fn modules_purge_over_the_link() {
         .expect(200)
         .parse();
     assert_eq!((status.by.as_str(), status.soft), ("module:shop", true));
+    let audit = server.control().get("/v1/audit").await.expect(200).json();
+    let is_purge = |entry: &serde_json::Value| entry["action"] == "purge";
+    assert!(
+        !audit.as_array().unwrap().iter().any(is_purge),
+        "modules do not push people out of the audit log: {audit}"
+    );
     let none = brink_protocol::codec::encode(&request(vec![])).unwrap();
     let refused = link
         .raw(

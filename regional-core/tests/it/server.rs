@@ -14,7 +14,7 @@ pub struct Server {
     pub directory: tempfile::TempDir,
     pub addresses: Addresses,
     stop: CancellationToken,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Result<(), brink_core::Error>>,
 }
 
 fn flags(data: PathBuf) -> Flags {
@@ -55,7 +55,7 @@ impl Server {
             ..
         } = self;
         stop.cancel();
-        serving.await.unwrap();
+        serving.await.unwrap().unwrap();
         Self::start_in(directory).await
     }
 

@@ -131,10 +131,12 @@ pub(super) fn change_table(
 pub(super) fn add_purge(
     batch: &mut Batch<'_>,
     new: NewPurge,
-    audit: NewAudit,
+    audit: Option<NewAudit>,
 ) -> Result<Position, Error> {
     let position = append_purge(batch, new)?;
-    batch.audit(audit)?;
+    if let Some(audit) = audit {
+        batch.audit(audit)?;
+    }
     Ok(position)
 }
 

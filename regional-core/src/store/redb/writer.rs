@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 /// Writes of one transaction of the engine.
 const BATCH_WRITES_MAX: usize = 1024;
@@ -81,6 +82,7 @@ impl Writer {
         ends: Arc<LogEnds>,
         changes_max: u64,
         queue_max: usize,
+        failed: CancellationToken,
     ) -> Result<Self, Error> {
         let (queue, jobs) = mpsc::channel(queue_max.max(1));
         let mut state = State {
@@ -89,10 +91,15 @@ impl Writer {
             tail,
             ends,
             changes_max,
+            failed,
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || state.run(jobs))
+            .spawn(move || {
+                // A panic is the end of writing, too.
+                let _ended = state.failed.clone().drop_guard();
+                state.run(jobs);
+            })
             .or_store("starting the writer")?;
         Ok(Self {
             queue: Some(queue),
@@ -139,6 +146,7 @@ struct State {
     tail: Tail,
     ends: Arc<LogEnds>,
     changes_max: u64,
+    failed: CancellationToken,
 }
 
 impl State {
@@ -168,7 +176,12 @@ impl State {
 
     /// Runs the jobs and commits what they wrote; publishes the new ends of the log before anyone is answered.
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
-        let mut txn = self.database.begin_write().or_store("beginning a batch")?;
+        let begun = self.database.begin_write();
+        if begun.is_err() {
+            // After a failure of the disk (it may be full) the engine refuses all writes until it is opened anew.
+            self.failed.cancel();
+        }
+        let mut txn = begun.or_store("beginning a batch")?;
         txn.set_durability(Durability::Immediate)
             .or_store("beginning a batch")?;
         let tail = {

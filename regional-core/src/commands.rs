@@ -19,7 +19,7 @@ use crate::{
 use brink_protocol::{
     Digest, Position,
     address::PartitionAddress,
-    deployment::{Deployment, World},
+    deployment::{Deployment, DeploymentTable, World},
     link::{CommandAnswer, CommandError, CommandRequest},
     record::{RecordError, VALUE_BYTES_MAX, check_partition},
 };
@@ -70,6 +70,13 @@ struct Run<'a> {
 enum Attempt {
     Done(Bytes, Position),
     Again,
+}
+
+/// The command that a request names, if its tenant has it.
+fn deployed<'a>(table: &'a DeploymentTable, request: &CommandRequest) -> Option<&'a Deployment> {
+    table.deployments.iter().find(|d| {
+        d.tenant == request.tenant && d.name == request.command && d.world == World::Command
+    })
 }
 
 fn unavailable(text: &str) -> CommandError {
@@ -146,7 +153,13 @@ impl Commands {
             Err(CommandError::Failed(_)) => "failed",
             Err(CommandError::Invalid(_) | CommandError::Denied(_)) => "rejected",
         };
-        metrics::counter!("brink_core_commands_total", "command" => request.command.to_string(), "result" => result)
+        // A name that is not deployed is whatever a guest made up: it must not become a series of its own.
+        let table = self.tables.current();
+        let command = match deployed(&table, &request) {
+            Some(deployment) => deployment.name.to_string(),
+            None => "none".to_owned(),
+        };
+        metrics::counter!("brink_core_commands_total", "command" => command, "result" => result)
             .increment(1);
         match outcome {
             Ok((output, position)) => CommandAnswer {
@@ -167,15 +180,9 @@ impl Commands {
     ) -> Result<(Bytes, Position), CommandError> {
         check(request)?;
         let table = self.tables.current();
-        let deployment = table
-            .deployments
-            .iter()
-            .find(|d| {
-                d.tenant == request.tenant && d.name == request.command && d.world == World::Command
-            })
-            .ok_or_else(|| {
-                CommandError::Denied(format!("there is no command {} here", request.command))
-            })?;
+        let deployment = deployed(&table, request).ok_or_else(|| {
+            CommandError::Denied(format!("there is no command {} here", request.command))
+        })?;
         let run = Run {
             request,
             deployment,

@@ -64,7 +64,9 @@ fn weight(line: &LogLine) -> usize {
         .iter()
         .map(|(name, value)| name.len() + value.len())
         .sum();
-    line.message.len() + fields
+    let place = line.place.len() + line.level.len();
+    let trace = line.trace_id.as_ref().map_or(0, String::len);
+    line.message.len() + fields + place + trace
 }
 
 impl Logs {

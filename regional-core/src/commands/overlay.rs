@@ -153,7 +153,8 @@ impl Overlay {
         limit: u32,
         page: Page,
     ) -> Result<Page, RecordError> {
-        self.range_entries += page.entries.len();
+        // An empty range is a reading as well: the commit looks at it again.
+        self.range_entries += page.entries.len().max(1);
         if self.seen.len() + self.range_entries > READS_MAX {
             return Err(invalid("a command reads at most 10,000 records"));
         }

@@ -11,6 +11,8 @@ use std::{
 
 /// Name of the file that holds the last incarnation.
 const INCARNATION: &str = "incarnation";
+/// How the names of files end that are being written.
+const PARTIAL: &str = "partial";
 
 fn component_path(directory: &Path, digest: &Digest) -> PathBuf {
     directory
@@ -25,10 +27,41 @@ pub(super) fn write_component(
     component: &[u8],
 ) -> Result<(), Error> {
     let path = component_path(directory, digest);
-    if path.exists() {
+    // What is there may be damaged, or its name not be on disk yet: then it is written again.
+    if let Ok(present) = fs::read(&path)
+        && Digest::of(&present) == *digest
+        && sync_directory(&path).is_ok()
+    {
         return Ok(());
     }
     write_durably(&path, component)
+}
+
+/// Removes what writes that broke off have left behind. Nobody else may write meanwhile.
+pub(super) fn remove_partial(directory: &Path) -> Result<(), Error> {
+    for directory in [directory, &directory.join("components")] {
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::file("read", directory, error)),
+        };
+        for entry in entries {
+            let path = entry
+                .map_err(|error| Error::file("read", directory, error))?
+                .path();
+            let is_ours = path.extension().is_some_and(|ending| ending == PARTIAL);
+            if is_ours {
+                fs::remove_file(&path).map_err(|error| Error::file("removed", &path, error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in a file's directory durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    fs::File::open(directory)?.sync_all()
 }
 
 /// The bytes of a component. A file whose content is not what its name says is refused.
@@ -72,18 +105,55 @@ fn write_durably(path: &Path, content: &[u8]) -> Result<(), Error> {
     let directory = path
         .parent()
         .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
-    fs::create_dir_all(directory).map_err(failed)?;
-    let partial = path.with_extension(format!("{}.partial", ulid::Ulid::new()));
+    if !directory.exists() {
+        fs::create_dir_all(directory)
+            .and_then(|()| sync_directory(directory))
+            .map_err(failed)?;
+    }
+    let partial = path.with_extension(format!("{}.{PARTIAL}", ulid::Ulid::new()));
     let written = fs::File::create(&partial)
         .and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&partial, path))
-        .and_then(|()| fs::File::open(directory)?.sync_all());
+        .and_then(|()| sync_directory(path));
     if written.is_err() {
         // The reason is the first failure, not this one.
         let _ = fs::remove_file(&partial);
     }
     written.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_damaged_component_is_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (digest, path) = (Digest::of(b"whole"), directory.path());
+        write_component(path, &digest, b"whole").unwrap();
+        fs::write(component_path(path, &digest), b"who").unwrap();
+        assert!(read_component(path, &digest).is_err());
+        write_component(path, &digest, b"whole").unwrap();
+        assert_eq!(read_component(path, &digest).unwrap().unwrap(), "whole");
+    }
+
+    #[test]
+    fn what_broke_off_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        remove_partial(path).unwrap();
+        let digest = Digest::of(b"whole");
+        write_component(path, &digest, b"whole").unwrap();
+        write_incarnation(path, 1).unwrap();
+        fs::write(path.join("components/x.01.partial"), b"half").unwrap();
+        fs::write(path.join("incarnation.01.partial"), b"").unwrap();
+        remove_partial(path).unwrap();
+        let left = |path: &Path| fs::read_dir(path).unwrap().count();
+        assert_eq!((left(path), left(&path.join("components"))), (2, 1));
+        assert_eq!(read_incarnation(path).unwrap(), 1);
+    }
 }

@@ -11,7 +11,7 @@ use crate::{
     reports::Reports,
 };
 use brink_protocol::{
-    OriginId, PopName,
+    OriginId, PopName, Position,
     change::{Change, ChangeKind},
     codec::FrameReader,
     link::{FeedMessage, FeedRequest, path},
@@ -136,11 +136,15 @@ impl Feed {
         let mut body = self.link.stream(path::FEED, &request).await?;
         let mut frames = FrameReader::default();
         let start = next(&mut body, &mut frames).await?;
-        self.start(start, asked_for, figures)?;
+        let head = self.start(start, asked_for, figures)?;
+        let mut is_behind = true;
         loop {
-            let message = next(&mut body, &mut frames).await?;
-            self.cache.heard(Instant::now());
-            match message {
+            // A feed that was away first brings what was missed: until that is applied, nothing here is known to be fresh.
+            is_behind = is_behind && !self.cache.position().covers(&head);
+            if !is_behind {
+                self.cache.heard(Instant::now());
+            }
+            match next(&mut body, &mut frames).await? {
                 FeedMessage::Change(change) => self.change(&change, figures)?,
                 FeedMessage::Heartbeat { head } => {
                     let behind = lag(&self.cache.position(), &head);
@@ -152,14 +156,16 @@ impl Feed {
         }
     }
 
+    /// Begins a feed; gives where the core's log ended then.
     fn start(
         &self,
         message: FeedMessage,
         asked_for: bool,
         figures: &Figures,
-    ) -> Result<(), Broken> {
+    ) -> Result<Position, Broken> {
         let FeedMessage::Start {
             position,
+            head,
             resumed,
             revision,
             region,
@@ -174,16 +180,15 @@ impl Feed {
             figures.resets.increment(1);
         }
         self.cache.set_lease(Duration::from_millis(lease_ms));
-        self.cache.heard(Instant::now());
         self.progress.set_region(region);
-        self.progress.set_head(position);
+        self.progress.set_head(head.clone());
         self.progress.set_live(true);
         self.progress.want_revision(revision);
         self.progress.applied();
         self.reports.urge();
         figures.starts.increment(1);
         figures.live.set(1.0);
-        Ok(())
+        Ok(head)
     }
 
     /// Applies the next change of its origin.

@@ -62,8 +62,13 @@ impl Asked {
     }
 
     pub(crate) fn start(&self, position: &str, resumed: bool, revision: u64) {
+        self.start_behind(position, position, resumed, revision);
+    }
+
+    pub(crate) fn start_behind(&self, position: &str, head: &str, resumed: bool, revision: u64) {
         self.say(&FeedMessage::Start {
             position: position.parse().unwrap(),
+            head: head.parse().unwrap(),
             resumed,
             revision,
             region: "eu".into(),

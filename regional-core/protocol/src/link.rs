@@ -202,6 +202,8 @@ pub enum FeedMessage {
     Start {
         /// The changes that follow begin after this position.
         position: Position,
+        /// Where the core's log ends now: until the edge has applied as much, it does not know what it may call fresh.
+        head: Position,
         /// The log reaches back to the position asked for. If not, the edge drops every coherent entry.
         resumed: bool,
         /// The present revision of the deployment table.

@@ -129,6 +129,7 @@ async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
         path_and_query: exchange.path_and_query(),
         method: &exchange.head.method,
         headers: &exchange.head.headers,
+        set_on_way: &exchange.fields_set,
         when_disconnected: exchange.entry.route.when_disconnected,
         at_least: exchange.session.as_deref(),
     };

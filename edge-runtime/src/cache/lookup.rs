@@ -97,7 +97,7 @@ impl Way<'_> {
     async fn walk(&self, key: Key) -> Lookup {
         let mut waited_until = None;
         loop {
-            let mut found = self.shared.find(&key, self.request.headers).await;
+            let mut found = self.shared.find(&key, self.request).await;
             let entry = found.entry.take();
             let (reason, alone) = match entry {
                 None => (found.reason, false),

@@ -1,7 +1,7 @@
 //! What goes into a lookup, and what a handler says of its answer.
 
 use brink_protocol::{ModuleName, Position, TenantName, deployment::WhenDisconnected, tag::Tag};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use std::time::Duration;
 
 /// A request as the cache sees it.
@@ -19,6 +19,9 @@ pub struct CacheRequest<'a> {
     pub method: &'a Method,
     /// As the client sent them.
     pub headers: &'a HeaderMap,
+    /// Fields of `headers` that plugins set. A stored answer serves only if it varies by each of them: one that was
+    /// made where the plugins set nothing knows nothing of them.
+    pub set_on_way: &'a [HeaderName],
     /// The route's choice.
     pub when_disconnected: WhenDisconnected,
     /// A stored answer must be at least this new (a session token).

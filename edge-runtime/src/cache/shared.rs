@@ -5,6 +5,7 @@ use super::{
     counters::Counters,
     flights::Flights,
     ledger::Ledger,
+    request::CacheRequest,
     stored::{Key, Slot, Stored, Variant},
     tiers::{Tier, Tiers},
 };
@@ -70,18 +71,32 @@ pub(super) struct Entry {
 
 impl Shared {
     /// What is stored for a URI and the fields of a request.
-    pub(super) async fn find(&self, key: &Key, request: &HeaderMap) -> Found {
+    pub(super) async fn find(&self, key: &Key, request: &CacheRequest<'_>) -> Found {
         match self.tiers.find(key).await {
             None => self.nothing(key, ForwardReason::UriMiss),
+            Some((Slot::Answer(_), _)) if !request.set_on_way.is_empty() => {
+                self.nothing(key, ForwardReason::VaryMiss)
+            }
             Some((Slot::Answer(stored), tier)) => self.held(key, key, stored, tier, None),
             Some((Slot::Variants(list), _)) => self.find_variant(key, request, list).await,
         }
     }
 
     /// RFC 9111 §4.1: of several variants that match, the newest.
-    async fn find_variant(&self, key: &Key, request: &HeaderMap, list: Arc<Vec<Variant>>) -> Found {
+    async fn find_variant(
+        &self,
+        key: &Key,
+        request: &CacheRequest<'_>,
+        list: Arc<Vec<Variant>>,
+    ) -> Found {
+        let CacheRequest {
+            headers: request,
+            set_on_way,
+            ..
+        } = *request;
+        let serves = |variant: &&Variant| set_on_way.iter().all(|n| variant.fields.contains(n));
         let mut known: Option<(&[HeaderName], Option<String>)> = None;
-        for variant in list.iter().rev() {
+        for variant in list.iter().rev().filter(serves) {
             if known
                 .as_ref()
                 .is_none_or(|(fields, _)| *fields != variant.fields)

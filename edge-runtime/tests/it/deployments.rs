@@ -342,3 +342,38 @@ async fn plugins_guard_hits_too_and_fail_closed() {
     edge.stop().await;
     core.stop().await;
 }
+
+#[tokio::test]
+async fn nothing_is_fresh_until_the_feed_has_brought_what_was_missed() {
+    let mut core = Core::start(Offers::Both).await;
+    let data = tempfile::tempdir().unwrap();
+    let shop = text("shop");
+    let table = DeploymentTable {
+        revision: 1,
+        deployments: vec![deployment("shop", &shop, World::Module)],
+        routes: vec![Route {
+            when_disconnected: WhenDisconnected::Fail,
+            ..route("/shop", "shop", &[])
+        }],
+    };
+    core.deploy(&table, &[&shop]);
+    let edge = start(core.settings(data.path()), async |_| {}).await;
+    let feed = core.feed().await;
+    feed.start_behind("core.1=1", "core.1=3", false, 1);
+    edge.until(|status| status["revision"]["active"] == 1).await;
+    assert_eq!(edge.get("/shop").await.status, 200);
+    assert_eq!(
+        edge.get("/shop").await.status,
+        503,
+        "two changes are missing"
+    );
+    feed.say(&deployed(2, 1, "other"));
+    edge.until(|status| status["position"] == "core.1=2").await;
+    assert_eq!(edge.get("/shop").await.status, 503, "one is missing");
+    feed.say(&deployed(3, 1, "other"));
+    edge.until(|status| status["position"] == "core.1=3").await;
+    let answer = eventually(async || Some(edge.get("/shop").await).filter(|a| a.status == 200));
+    assert!(answer.await.is_hit());
+    edge.stop().await;
+    core.stop().await;
+}

@@ -273,6 +273,26 @@ async fn variants() {
 }
 
 #[tokio::test]
+async fn what_plugins_set_selects_though_the_stored_answer_knows_nothing_of_it() {
+    let cache = memory().await;
+    let fields = [("cache-control", "max-age=60")];
+    let varied = [("cache-control", "max-age=60"), ("vary", "x-plan")];
+    let (plain, guest) = (get("/"), get("/").set("x-plan", "guest"));
+    plain.fill(&cache, &fields, "for members", none()).await;
+    assert!(plain.is_hit(&cache).await);
+    assert!(!guest.is_hit(&cache).await, "it was not made for a guest");
+    guest.fill(&cache, &varied, "for guests", none()).await;
+    assert_eq!(guest.hit(&cache, now()).await.body, "for guests");
+    assert!(!plain.is_hit(&cache).await, "it was made for a guest");
+    // Variants of another field do not serve either.
+    let cache = memory().await;
+    let other = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+    plain.fill(&cache, &other, "for members", none()).await;
+    assert!(plain.is_hit(&cache).await);
+    assert!(!guest.is_hit(&cache).await);
+}
+
+#[tokio::test]
 async fn validation() {
     let cache = memory().await;
     let fields = [

@@ -68,6 +68,7 @@ pub(super) struct Ask {
     pub(super) host: &'static str,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
+    pub(super) set_on_way: Vec<HeaderName>,
     pub(super) when_disconnected: WhenDisconnected,
     pub(super) at_least: Option<brink_protocol::Position>,
 }
@@ -79,6 +80,7 @@ pub(super) fn get(path: &str) -> Ask {
         host: "h",
         path: path.to_owned(),
         headers: HeaderMap::new(),
+        set_on_way: Vec::new(),
         when_disconnected: WhenDisconnected::default(),
         at_least: None,
     }
@@ -88,6 +90,12 @@ impl Ask {
     pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.append(name, value.parse().unwrap());
         self
+    }
+
+    /// A field that a plugin set.
+    pub(super) fn set(mut self, name: &'static str, value: &str) -> Self {
+        self.set_on_way.push(HeaderName::from_static(name));
+        self.with(name, value)
     }
 
     pub(super) fn method(mut self, method: Method) -> Self {
@@ -103,6 +111,7 @@ impl Ask {
             path_and_query: &self.path,
             method: &self.method,
             headers: &self.headers,
+            set_on_way: &self.set_on_way,
             when_disconnected: self.when_disconnected,
             at_least: self.at_least.as_ref(),
         };

@@ -1,7 +1,7 @@
 //! The first stage: how much is in flight, which route, which id, and nothing internal from outside.
 
 use crate::{
-    exchange::{Exchange, normal_host, strip_internal},
+    exchange::{self, Exchange, normal_host, strip_internal},
     routes::{Entry, Table},
 };
 use brink_listener::{Body, Connection};
@@ -94,6 +94,9 @@ impl Admission {
         if let Err((problem, allow)) = check_method(&head.method) {
             return refused(problem, allow);
         }
+        if let Err(problem) = normalise(&mut head.uri) {
+            return refused(*problem, None);
+        }
         let entry = match find(table, &head.uri) {
             Ok(entry) => Arc::clone(entry),
             Err(problem) => return refused(*problem, None),
@@ -156,6 +159,18 @@ fn check_method(method: &Method) -> Result<(), (Problem, Option<&'static str>)> 
             None,
         )),
     }
+}
+
+/// Gives the path the one spelling by which routes, cache and purges know it.
+fn normalise(uri: &mut http::Uri) -> Result<(), Box<Problem>> {
+    exchange::normalise(uri).ok_or_else(|| {
+        Box::new(Problem::new(
+            400,
+            "path",
+            "The path is not valid",
+            "it has segments . or .., which clients resolve before they ask, or is too long",
+        ))
+    })
 }
 
 fn find<'a>(table: &'a Table, uri: &http::Uri) -> Result<&'a Arc<Entry>, Box<Problem>> {

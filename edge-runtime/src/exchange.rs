@@ -3,10 +3,12 @@
 use crate::routes::Entry;
 use brink_listener::{Body, Connection};
 use brink_policy::cache_status::CacheStatus;
-use brink_protocol::{Position, TenantName, control::POSITION_HEADER, problem::Problem};
+use brink_protocol::{
+    Position, TenantName, control::POSITION_HEADER, problem::Problem, purge::normal_path,
+};
 use brink_telemetry::{RequestId, TraceContext};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
     request::Parts,
 };
@@ -177,6 +179,21 @@ pub fn normal_host(authority: &str) -> Option<Cow<'_, str>> {
     brink_protocol::purge::normal_host(authority)
         .ok()
         .map(Cow::Owned)
+}
+
+/// Makes the path normal (see [`normal_path`]); none if it cannot be.
+pub fn normalise(uri: &mut Uri) -> Option<()> {
+    let Cow::Owned(path) = normal_path(uri.path())? else {
+        return Some(());
+    };
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    };
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
+    *uri = Uri::from_parts(parts).ok()?;
+    Some(())
 }
 
 /// Takes off the fields that only the platform may set. RFC 9110 §7.6.1's hop-by-hop fields are the cache's and the

@@ -12,7 +12,7 @@
 //! client and never go to a module or origin: modules ask `brink:platform/identity`.
 
 use crate::{
-    exchange::{Caller, Exchange, INTERNAL_PREFIX, strip_internal},
+    exchange::{Caller, Exchange, INTERNAL_PREFIX, normalise, strip_internal},
     modules::{Platform, Run},
     routes::Deployed,
 };
@@ -177,7 +177,9 @@ fn change_request(exchange: &mut Exchange, head: RequestHead) -> Result<(), &'st
     }
     let mut uri = exchange.head.uri.clone().into_parts();
     uri.path_and_query = Some(target);
-    exchange.head.uri = Uri::from_parts(uri).map_err(|_| "its target makes no URI")?;
+    let mut uri = Uri::from_parts(uri).map_err(|_| "its target makes no URI")?;
+    normalise(&mut uri).ok_or("its target has segments . or .., or is too long")?;
+    exchange.head.uri = uri;
     let before = std::mem::replace(&mut exchange.head.headers, head.headers);
     keep_framing(&mut exchange.head.headers, &before);
     let now = &exchange.head.headers;

@@ -14,4 +14,5 @@ pub mod coherence;
 pub mod http;
 pub mod key;
 pub mod names;
+mod path;
 pub mod routes;

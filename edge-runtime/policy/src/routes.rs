@@ -1,5 +1,6 @@
 //! Who answers a request: the longest path of the most exact host.
 
+use crate::path::{merged, without_port};
 use brink_protocol::deployment::Route;
 use rustc_hash::FxHashMap;
 
@@ -30,14 +31,14 @@ impl RouteTable {
                 Some(host) => table.hosts.entry(host.as_str().into()).or_default(),
                 None => &mut table.any_host,
             };
-            paths.insert(trimmed(&route.path).into(), index);
+            paths.insert(trimmed(&merged(&route.path)).into(), index);
         }
         table
     }
 
     /// The route of `path` (without a query) at `host`, which is in the form of
     /// [`brink_protocol::purge::normal_host`]. A host with a port is looked for with it first, then without; a route of
-    /// an exact host wins over one of every host, however long the latter's path.
+    /// an exact host wins over one of every host, however long the latter's path. Empty segments do not count.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
         self.routes.get(self.find_index(host, path)?)
@@ -46,6 +47,7 @@ impl RouteTable {
     /// As [`RouteTable::find`]: the route's place in [`RouteTable::routes`].
     #[must_use]
     pub fn find_index(&self, host: &str, path: &str) -> Option<usize> {
+        let path = &*merged(path);
         let of_host = |host: &str| self.hosts.get(host).and_then(|paths| longest(paths, path));
         of_host(host)
             .or_else(|| of_host(without_port(host)?))
@@ -57,13 +59,6 @@ impl RouteTable {
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
-}
-
-/// `host` without its port, if it has one.
-fn without_port(host: &str) -> Option<&str> {
-    let (name, port) = host.rsplit_once(':')?;
-    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    is_port.then_some(name)
 }
 
 fn trimmed(path: &str) -> &str {
@@ -127,6 +122,8 @@ mod tests {
             ("h", "/a", (None, "/a")),
             ("h", "/a/", (None, "/a")),
             ("h", "/a/b", (None, "/a")),
+            ("h", "//a/b", (None, "/a")),
+            ("h", "/a//b///c", (None, "/a/b/c")),
             ("h", "/a/b/c/d", (None, "/a/b/c")),
             ("h", "*", (None, "/")),
             ("x.example", "/a/b/c", (Some("x.example"), "/a")),

@@ -53,6 +53,7 @@ fn requests_are_let_in_or_told_why_not() {
     for (method, uri, fields, refusal) in [
         ("GET", "http://example.com/a", vec![], None),
         ("GET", "http://EXAMPLE.com:80/a/b?c", vec![], None),
+        ("GET", "http://example.com/%61/%7e?%7e", vec![], None),
         (
             "PATCH",
             "http://example.com/a",
@@ -82,6 +83,12 @@ fn requests_are_let_in_or_told_why_not() {
             "http://example.com/a",
             vec![],
             Some((501, "GET, HEAD")),
+        ),
+        (
+            "GET",
+            "http://example.com/b/%2e./a",
+            vec![],
+            Some((400, "segments . or ..")),
         ),
         (
             "GET",

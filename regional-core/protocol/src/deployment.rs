@@ -1,8 +1,11 @@
 //! What PoPs run: deployments of modules, and the routes that lead to them.
 
-use crate::{Digest, Error, ModuleName, TenantName, purge::normal_host};
+use crate::{
+    Digest, Error, ModuleName, TenantName,
+    purge::{normal_host, normal_path},
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Most routes of one table.
 pub const ROUTES_MAX: usize = 10_000;
@@ -133,6 +136,16 @@ impl Route {
     pub fn normal(mut self) -> Result<Self, Error> {
         if let Some(host) = &self.host {
             self.host = Some(normal_host(host)?);
+        }
+        let Some(path) = normal_path(&self.path) else {
+            return Err(Error::name(
+                "path of a route",
+                &self.path,
+                "a path without segments . and ..",
+            ));
+        };
+        if let Cow::Owned(path) = path {
+            self.path = path;
         }
         if !self.path.starts_with('/')
             || self.path.len() > 2048

@@ -2,7 +2,10 @@
 
 use crate::{Error, ModuleName, TenantName};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
 
 /// Most selectors of one purge.
 pub const SELECTORS_MAX: usize = 256;
@@ -124,8 +127,61 @@ pub fn normal_url(url: &str) -> Result<String, Error> {
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(at);
     let host = normal_host(host).map_err(|_| wrong())?;
+    let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
+    let path = normal_path(path).ok_or_else(wrong)?;
     let slash = if path.starts_with('/') { "" } else { "/" };
-    Ok(format!("{host}{slash}{path}"))
+    Ok(format!("{host}{slash}{path}{query}"))
+}
+
+/// The one spelling of a path (without a query) that routes, cache keys and purges share: unreserved characters are not
+/// encoded, all else that is encoded is so in upper case, and what is no ASCII is encoded (RFC 3986 §6.2.2). None if it
+/// has segments `.` or `..`, however these and the slashes around them are encoded: clients resolve them before they
+/// ask, and an origin that did it instead would answer for another path than the route was found by.
+#[must_use]
+pub fn normal_path(path: &str) -> Option<Cow<'_, str>> {
+    let bytes = path.as_bytes();
+    let is_plain = |b: &u8| b.is_ascii_graphic() && *b != b'%' && *b != b'\\';
+    if bytes.iter().all(is_plain) && !path.contains("/.") {
+        return Some(Cow::Borrowed(path));
+    }
+    let mut normal = String::with_capacity(bytes.len() + 16);
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, is_encoded) = match encoded(rest) {
+            Some(byte) => (byte, true),
+            None => (*first, *first == b'%' || !first.is_ascii_graphic()),
+        };
+        let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        rest = match encoded(rest) {
+            Some(_) => rest.get(3..).unwrap_or_default(),
+            None => after,
+        };
+        if is_encoded && !is_unreserved {
+            // Writing to a String does not fail.
+            let _ = write!(normal, "%{byte:02X}");
+        } else {
+            normal.push(char::from(byte));
+        }
+    }
+    let slashed = normal.replace("%2F", "/").replace("%5C", "/");
+    let mut segments = slashed.split(['/', '\\']);
+    if segments.any(|segment| segment == "." || segment == "..") {
+        return None;
+    }
+    Some(Cow::Owned(normal))
+}
+
+/// The byte that `text` begins with in its encoded form `%XX`.
+fn encoded(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else {
+        return None;
+    };
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    Some(digit(*high)? << 4 | digit(*low)?)
 }
 
 /// Brings `host[:port]` to lower case and drops port 80 and 443. RFC 3986 §3.2.2 and §3.2.3, without percent-encoding.
@@ -191,8 +247,37 @@ mod tests {
             ("h:123456/", None),
             ("[::1]", Some("[::1]/")),
             ("[]:80", None),
+            ("h/%7euser/%c3%a9?q=%7e", Some("h/~user/%C3%A9?q=%7e")),
+            ("h/a/../b", None),
         ] {
             assert_eq!(normal_url(url).ok().as_deref(), normal, "{url}");
+        }
+    }
+
+    #[test]
+    fn paths() {
+        for (path, normal) in [
+            ("/a/b.c/.well-known/..x/~", Some("/a/b.c/.well-known/..x/~")),
+            ("/%61%2D%2e%7e%5f", Some("/a-.~_")),
+            ("/a%2fb%3f", Some("/a%2Fb%3F")),
+            ("/\u{e9}/%c3%a9", Some("/%C3%A9/%C3%A9")),
+            ("/%/%4/%zz/%%34%31", Some("/%25/%254/%25zz/%2541")),
+            ("//a//", Some("//a//")),
+            ("*", Some("*")),
+            ("", Some("")),
+            ("/.", None),
+            ("/a/..", None),
+            ("/a/./b", None),
+            ("/a/%2e%2E/b", None),
+            ("/a%2f..%2Fb", None),
+            ("/a\\..\\b", None),
+            ("/a%5c..%5cb", None),
+        ] {
+            let found = normal_path(path);
+            assert_eq!(found.as_deref(), normal, "{path}");
+            if let Some(found) = found {
+                assert_eq!(normal_path(&found).as_deref(), Some(&*found), "{path}");
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Tags as hashes.
 
+use crate::path::{merged, without_port};
 use brink_protocol::{TenantName, address::PartitionAddress};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -92,23 +93,25 @@ pub fn group(tenant: &TenantName, host: &str, group: &str) -> TagHash {
 #[must_use]
 pub fn prefix(tenant: &TenantName, prefix: &str) -> TagHash {
     let (name, path) = prefix.split_once('/').unwrap_or((prefix, ""));
-    let path = without_query(path).trim_matches('/');
-    match cuts(path).last() {
+    let path = merged(without_query(path));
+    match cuts(path.trim_matches('/')).last() {
         Some(path) => hash(Kind::Prefix, tenant, &[name, path]),
         None => host(tenant, name),
     }
 }
 
-/// The tags that every entry of a URI has: its URL, host, path prefixes and tenant.
+/// The tags that every entry of a URI has: its URL, host, path prefixes and tenant. A host with a port has those of the
+/// host without it too: routes and purges that name no port mean every port.
 #[must_use]
 pub fn implicit(tenant: &TenantName, name: &str, path_and_query: &str) -> Vec<TagHash> {
-    let mut tags = vec![
-        url(tenant, &format!("{name}{path_and_query}")),
-        host(tenant, name),
-        everything(tenant),
-    ];
-    let path = without_query(path_and_query).trim_matches('/');
-    tags.extend(cuts(path).map(|cut| hash(Kind::Prefix, tenant, &[name, cut])));
+    let mut tags = vec![everything(tenant)];
+    let path = merged(without_query(path_and_query));
+    for name in std::iter::once(name).chain(without_port(name)) {
+        tags.push(url(tenant, &format!("{name}{path_and_query}")));
+        tags.push(host(tenant, name));
+        let cuts = cuts(path.trim_matches('/'));
+        tags.extend(cuts.map(|cut| hash(Kind::Prefix, tenant, &[name, cut])));
+    }
     tags
 }
 
@@ -155,11 +158,30 @@ mod tests {
             ("h", "/a/b", true),
             ("h/a//", "/a//b", true),
             ("h/a//b", "/a//b/c", true),
+            ("h/a/b", "//a//b/c", true),
         ] {
             let found = tags::implicit(&t, "h", path).contains(&tags::prefix(&t, prefix));
             assert_eq!(found, expected, "{prefix} {path}");
         }
         assert!(!tags::implicit(&t, "h", "/a").contains(&tags::prefix(&tenant("u"), "h/a")));
+    }
+
+    #[test]
+    fn what_names_no_port_means_every_port() {
+        let t = tenant("t");
+        let of = |host: &str| tags::implicit(&t, host, "/a/b?c");
+        for (tag, with_port, without) in [
+            (tags::host(&t, "h"), true, true),
+            (tags::host(&t, "h:8443"), true, false),
+            (tags::prefix(&t, "h/a"), true, true),
+            (tags::prefix(&t, "h:8443/a"), true, false),
+            (tags::url(&t, "h/a/b?c"), true, true),
+            (tags::url(&t, "h:8443/a/b?c"), true, false),
+            (tags::host(&t, "h:1"), false, false),
+        ] {
+            assert_eq!(of("h:8443").contains(&tag), with_port);
+            assert_eq!(of("h").contains(&tag), without);
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     ContentLength,
     /// RFC 9114 §4.2: fields of one connection in HTTP/3. (h2 finds its own.)
     ConnectionField,
+    /// A transfer coding beside one `chunked`.
+    TransferCoding,
     /// `CONNECT`: there are no tunnels.
     Connect,
     /// `TRACE`: would show a caller what was added to its request.
@@ -37,6 +39,7 @@ impl Refusal {
             | Self::Target
             | Self::ContentLength
             | Self::ConnectionField => StatusCode::BAD_REQUEST,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Fields | Self::HeaderBytes => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyBytes => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Connect => StatusCode::NOT_IMPLEMENTED,
@@ -55,6 +58,7 @@ impl Refusal {
             Self::BodyBytes => "the request's content-length is over the limit",
             Self::ContentLength => "the request's content-length is not valid",
             Self::ConnectionField => "the request has a field of HTTP/1.1 connections",
+            Self::TransferCoding => "no transfer coding but chunked, once, is implemented",
             Self::Connect => "CONNECT is not implemented",
             Self::Trace => "TRACE is not allowed",
         }
@@ -92,10 +96,22 @@ pub(crate) fn check(
     if version == Version::HTTP_3 && has_connection_field(headers) {
         return Err(Refusal::ConnectionField);
     }
+    if !has_known_coding(headers) {
+        return Err(Refusal::TransferCoding);
+    }
     match content_length(headers)? {
         Some(length) if length > limits.body_bytes_max => Err(Refusal::BodyBytes),
         Some(_) | None => Ok(()),
     }
+}
+
+/// RFC 9112 §6.1: what stands before `chunked`, or twice, would be forwarded under a framing that says nothing of it.
+fn has_known_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
 }
 
 fn has_connection_field(headers: &HeaderMap) -> bool {

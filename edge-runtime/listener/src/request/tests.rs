@@ -225,8 +225,30 @@ fn heads_are_held_against_the_limits() {
 }
 
 #[test]
+fn chunked_is_the_only_transfer_coding_and_comes_once() {
+    let limits = HeadLimits {
+        fields_max: 10,
+        body_bytes_max: 10,
+    };
+    for (lines, expected) in [
+        (&[][..], Ok(())),
+        (&["chunked"], Ok(())),
+        (&["Chunked"], Ok(())),
+        (&["gzip, chunked"], Err(Refusal::TransferCoding)),
+        (&["chunked, chunked"], Err(Refusal::TransferCoding)),
+        (&["chunked", "chunked"], Err(Refusal::TransferCoding)),
+        (&["identity"], Err(Refusal::TransferCoding)),
+    ] {
+        let fields: Vec<_> = lines.iter().map(|l| ("transfer-encoding", *l)).collect();
+        let found = check(&Method::POST, &headers(&fields), Version::HTTP_11, limits);
+        assert_eq!(found, expected, "{lines:?}");
+    }
+}
+
+#[test]
 fn every_refusal_is_a_client_or_server_error() {
     for refusal in [
+        Refusal::TransferCoding,
         Refusal::Host,
         Refusal::HostDiffers,
         Refusal::Target,

@@ -66,6 +66,17 @@ pub fn deploy(site: &Site, control: &Control, folder: &Path) -> Result<()> {
     brink(site, control, &route).map(drop)
 }
 
+/// Whether the sample data was imported into this core before, whole: its last record is there.
+///
+/// # Errors
+/// The core does not answer.
+pub fn are_imported(control: &Control) -> Result<bool> {
+    let last = seed::customer_id(seed::CUSTOMERS - 1);
+    let page = control.get(&format!("/v1/records/customers/{last}"))?;
+    let entries = page.get("entries").and_then(Value::as_array);
+    Ok(entries.is_some_and(|entries| !entries.is_empty()))
+}
+
 /// Imports the sample data; answers how many records there are.
 ///
 /// # Errors

@@ -189,11 +189,15 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
 }
 
 fn fill(site: &Site, steps: &Steps, platform: &Platform, guests: &Path) -> Result<()> {
-    steps.run("import the sample data", || {
-        let count = samples::import(&platform.control)?;
-        steps.say(&format!("{count} records"));
-        Ok(())
-    })?;
+    if samples::are_imported(&platform.control)? {
+        steps.say("the sample data of the last time is kept, with what became of it");
+    } else {
+        steps.run("import the sample data", || {
+            let count = samples::import(&platform.control)?;
+            steps.say(&format!("{count} records"));
+            Ok(())
+        })?;
+    }
     steps.run("publish and deploy the sample modules", || {
         samples::deploy(site, &platform.control, guests)
     })?;

@@ -112,6 +112,7 @@ fn purges_are_complete_when_they_say_so() {
         .map(|host| format!("{host}/inventory"))
         .collect();
     for body in [
+        json!({"keys": ["sku:A-1"]}),
         json!({"urls": urls}),
         json!({"prefixes": prefixes}),
         json!({"hosts": hosts}),

@@ -25,10 +25,15 @@ use brink_protocol::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Transactions of one import that are under way at a time.
 const IMPORT_CONCURRENCY: usize = 32;
+
+/// Arrays and objects in each other; readers of JSON go no deeper.
+const DEPTH_MAX: usize = 127;
+const TOO_DEEP: &str = "the value has more than 127 arrays and objects in each other";
 
 type Partitions = BTreeMap<(String, String), BTreeMap<String, (Bytes, Option<u64>)>>;
 
@@ -83,11 +88,13 @@ pub(super) async fn import(
 /// A line as it may come: an [`ImportLine`], with the `version` that an export wrote and that does not count here.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct Line<'a> {
     collection: String,
     partition: String,
     sort: String,
-    value: serde_json::Value,
+    /// As it is written: a number of many digits stays what it is.
+    #[serde(borrow)]
+    value: &'a RawValue,
     #[serde(default)]
     lifetime_ms: Option<u64>,
     #[serde(default, rename = "version")]
@@ -108,8 +115,9 @@ fn parse(body: &[u8]) -> Result<Partitions, Failure> {
                 format!("line {}: {reason}", index + 1),
             )
         };
-        let line: Line = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
-        let value = Bytes::from(line.value.to_string());
+        let line: Line<'_> =
+            serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+        let value = compact(line.value.get()).ok_or_else(|| wrong(TOO_DEEP.into()))?;
         check_partition(&line.collection, &line.partition)
             .and_then(|()| check_sort(&line.sort))
             .and_then(|()| check_value(&value, line.lifetime_ms))
@@ -120,6 +128,31 @@ fn parse(body: &[u8]) -> Result<Partitions, Failure> {
         partition.insert(line.sort, (value, line.lifetime_ms));
     }
     Ok(partitions)
+}
+
+/// JSON without the white space between its parts; none: it is nested too deeply for those who are to read it.
+fn compact(json: &str) -> Option<Bytes> {
+    let mut out = Vec::with_capacity(json.len());
+    let (mut is_text, mut is_escaped, mut depth) = (false, false, 0usize);
+    for byte in json.bytes() {
+        if is_text {
+            is_text = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+        } else {
+            match byte {
+                b' ' | b'\t' | b'\r' | b'\n' => continue,
+                b'"' => is_text = true,
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            if depth > DEPTH_MAX {
+                return None;
+            }
+        }
+        out.push(byte);
+    }
+    Some(out.into())
 }
 
 /// As few transactions as the limits allow.
@@ -182,7 +215,8 @@ pub(super) struct ShownRecord {
     version: u64,
     /// Its value, if that is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<serde_json::Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    value: Option<Box<RawValue>>,
     /// Its value in base64, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
@@ -237,4 +271,30 @@ pub(super) async fn browse(
 /// The head of the log, for what wrote nothing there.
 pub(super) fn head(store: &dyn Store) -> brink_protocol::Position {
     position(store)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn values_stay_what_they_are() {
+        for (json, expected) in [
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("0.10000000000000000555", "0.10000000000000000555"),
+            (r#"{ "b" : 1 , "a" : [ 1, 2 ] }"#, r#"{"b":1,"a":[1,2]}"#),
+            (r#"" a \" b \\" "#, r#"" a \" b \\""#),
+        ] {
+            assert_eq!(compact(json).unwrap(), expected);
+            let line = format!(r#"{{"collection":"c","partition":"p","sort":"s","value":{json}}}"#);
+            let parsed = parse(line.as_bytes()).ok().unwrap();
+            let (value, _) = parsed.values().next().and_then(|all| all.get("s")).unwrap();
+            assert_eq!(value, expected);
+        }
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(compact(&deep(DEPTH_MAX)).is_some());
+        assert!(serde_json::from_str::<serde_json::Value>(&deep(DEPTH_MAX)).is_ok());
+        assert!(compact(&deep(DEPTH_MAX + 1)).is_none());
+    }
 }

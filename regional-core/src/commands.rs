@@ -6,8 +6,10 @@
 
 mod host;
 mod overlay;
+mod turns;
 
 use self::host::{CommandIdentity, CommandLog, TransactionRecords};
+use self::turns::Turns;
 use crate::{
     Error,
     clock::now_ms,
@@ -30,7 +32,6 @@ use std::{
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
-use tokio::sync::Mutex;
 
 /// How often a run is repeated because something that it read has changed.
 pub const ATTEMPTS_MAX: u32 = 8;
@@ -40,8 +41,6 @@ pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 const PARTITION_WAIT: Duration = Duration::from_secs(10);
 /// Loaded components that are kept; the least used go first.
 const COMPONENTS_MAX: u64 = 256;
-/// Locks over all partitions; partitions that share one only wait for each other.
-const LOCKS: usize = 1024;
 
 /// Runs commands.
 pub struct Commands {
@@ -54,7 +53,7 @@ pub struct Commands {
     /// Loaded components; the sandbox itself keeps only those that somebody holds.
     components: moka::sync::Cache<Digest, Component>,
     /// One command at a time in a partition spares repeated runs; what is right does not depend on it.
-    locks: Vec<Mutex<()>>,
+    turns: Turns,
     hasher: RandomState,
 }
 
@@ -124,7 +123,6 @@ impl Commands {
         node: String,
         region: String,
     ) -> Self {
-        let locks = (0..LOCKS).map(|_| Mutex::new(())).collect();
         let components = moka::sync::Cache::new(COMPONENTS_MAX);
         Self {
             store,
@@ -134,7 +132,7 @@ impl Commands {
             node,
             region,
             components,
-            locks,
+            turns: Turns::default(),
             hasher: RandomState::new(),
         }
     }
@@ -194,12 +192,7 @@ impl Commands {
             input_digest: Digest::of(&request.input),
             trace_id,
         };
-        let slot = self.hasher.hash_one(&run.partition) % (LOCKS as u64);
-        let lock = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.locks.get(slot));
-        let lock = lock.ok_or_else(|| unavailable("no lock"))?;
-        let _turn = tokio::time::timeout(PARTITION_WAIT, lock.lock())
+        let _turn = tokio::time::timeout(PARTITION_WAIT, self.turns.turn(&run.partition))
             .await
             .map_err(|_| unavailable("too many commands wait for this partition"))?;
         if let Some(answer) = self.kept(&run).await? {

@@ -70,12 +70,28 @@ pub fn issue_core(data: &Path, names: &[String]) -> Result<Identity, Error> {
     })
 }
 
+/// Whether a host is one under which cores and PoPs know each other: a PoP with such a certificate could be a core.
+fn is_internal(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let zone = POP_SUFFIX.trim_start_matches(".pop.");
+    host == zone || host.ends_with(&format!(".{zone}"))
+}
+
 /// Issues what a PoP needs into a directory: `pop.pem`, `pop.key` for the link, `server.pem`, `server.key` for its own
 /// listener, and `ca.pem`. A core may run meanwhile.
 ///
 /// # Errors
-/// Files that cannot be read or written.
+/// A host of the platform itself; files that cannot be read or written.
 pub fn issue_pop(data: &Path, name: &PopName, hosts: &[String], out: &Path) -> Result<(), Error> {
+    if let Some(host) = hosts.iter().find(|host| is_internal(host)) {
+        let reason =
+            format!("{host} is a name of the platform itself, not of a PoP's own listener");
+        return Err(brink_protocol::Error::Malformed {
+            what: "host of a PoP",
+            reason,
+        }
+        .into());
+    }
     let authority = authority(data)?;
     std::fs::create_dir_all(out).map_err(|error| Error::file("made", out, error))?;
     let client = Leaf {
@@ -101,4 +117,28 @@ pub fn issue_pop(data: &Path, name: &PopName, hosts: &[String], out: &Path) -> R
     let ca = out.join("ca.pem");
     std::fs::write(&ca, authority.certificate_pem())
         .map_err(|error| Error::file("written", &ca, error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pop_is_no_core() {
+        let directory = tempfile::tempdir().unwrap();
+        let (data, out) = (directory.path().join("core"), directory.path().join("ams"));
+        for (host, fits) in [
+            ("shop.example", true),
+            ("10.0.0.1", true),
+            ("notbrink.internal", true),
+            (CORE_NAME, false),
+            ("Core.Brink.Internal.", false),
+            ("*.brink.internal", false),
+            ("sfo.pop.brink.internal", false),
+        ] {
+            let issued = issue_pop(&data, &"ams".parse().unwrap(), &[host.to_owned()], &out);
+            assert_eq!(issued.is_ok(), fits, "{host}");
+        }
+    }
 }

@@ -1,14 +1,25 @@
 //! Micro benches of the pure crates: what is on the way of each request, change or message.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use brink_policy::{
+    coherence::{LastChanges, TagIndex, Touch, tags},
+    http::{
+        Connection, Lifetime, RequestDirectives, ResponseDirectives, reuse, reuse::Stored,
+        storable, storable::Candidate,
+    },
+    key::CacheKey,
+    routes::RouteTable,
+};
 use brink_protocol::{
-    Position,
+    Position, TenantName,
     change::{Change, ChangeKind, RecordChange},
     codec,
+    deployment::{Route, Target, WhenDisconnected, default_tenant},
     link::FeedMessage,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::hint::black_box;
+use http::{HeaderMap, Method, StatusCode};
+use std::{hint::black_box, time::SystemTime};
 
 fn change() -> FeedMessage {
     let partition = brink_protocol::address::PartitionAddress {
@@ -48,5 +59,130 @@ fn protocol(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, protocol);
+fn fields(fields: &[(&'static str, &str)]) -> HeaderMap {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    fields.collect()
+}
+
+/// What is decided of an answer that comes, and of one that is stored.
+fn caching(criterion: &mut Criterion) {
+    let request = fields(&[
+        ("accept", "*/*"),
+        ("cache-control", "max-age=0, max-stale=60"),
+    ]);
+    let response = fields(&[
+        ("content-type", "text/plain"),
+        ("etag", "\"a1b2c3\""),
+        (
+            "cache-control",
+            "public, max-age=60, s-maxage=600, stale-while-revalidate=30",
+        ),
+    ]);
+    criterion.bench_function("cache/Cache-Control of a request", |b| {
+        b.iter(|| RequestDirectives::of(black_box(&request)))
+    });
+    criterion.bench_function("cache/Cache-Control of a response", |b| {
+        b.iter(|| ResponseDirectives::of(black_box(&response)))
+    });
+    let candidate = Candidate {
+        method: &Method::GET,
+        request: &request,
+        request_no_store: false,
+        status: StatusCode::OK,
+        response: &response,
+        lifetime: None,
+        received: SystemTime::UNIX_EPOCH,
+    };
+    assert_eq!(storable(&candidate).unwrap().fresh_seconds, 600);
+    criterion.bench_function("cache/may it be stored", |b| {
+        b.iter(|| storable(black_box(&candidate)))
+    });
+    let (plain, lifetime) = (RequestDirectives::default(), Lifetime::fresh_for(600));
+    let stored = Stored {
+        lifetime: &lifetime,
+        age_seconds: 7,
+        soft_purged: false,
+    };
+    criterion.bench_function("cache/may it be served", |b| {
+        b.iter(|| reuse(black_box(&plain), black_box(&stored), Connection::Connected))
+    });
+    let tenant = default_tenant();
+    criterion.bench_function("cache/key", |b| {
+        b.iter(|| {
+            CacheKey::new(
+                &tenant,
+                "https",
+                "shop.example",
+                black_box("/items/4711?size=m"),
+            )
+        })
+    });
+}
+
+/// What a change costs that ends nothing here, and what a hit pays for being held against the changes.
+fn coherence(criterion: &mut Criterion) {
+    const TAGS_MAX: usize = 1 << 18;
+    const ENTRIES: u64 = 10_000;
+    let tenant: TenantName = default_tenant();
+    let tags_of = |path: &str| tags::implicit(&tenant, "shop.example", path);
+    let mut index = TagIndex::default();
+    for id in 0..ENTRIES {
+        let path = format!("/items/{id}");
+        index.insert(id, id, &tags_of(&path));
+    }
+    let mut changes = LastChanges::new(TAGS_MAX);
+    let mut touch = Touch {
+        tags: vec![0],
+        soft: false,
+    };
+    // Twice what is remembered, so that the table is full and drops its oldest.
+    let mut sku = 0u64;
+    let mut apply = |changes: &mut LastChanges, touch: &mut Touch| {
+        sku += 1;
+        touch.tags = vec![sku.wrapping_mul(0x9e37_79b9_7f4a_7c15)];
+        changes.apply(touch);
+        index.count(&touch.tags)
+    };
+    for _ in 0..2 * TAGS_MAX {
+        assert_eq!(apply(&mut changes, &mut touch), 0);
+    }
+    criterion.bench_function("coherence/apply what ends nothing", |b| {
+        b.iter(|| apply(&mut changes, &mut touch))
+    });
+    let (entry, now) = (tags_of("/items/4711?size=m"), changes.index());
+    criterion.bench_function("coherence/verdict on a hit", |b| {
+        b.iter(|| changes.verdict(black_box(&entry), black_box(now)))
+    });
+}
+
+fn routes(criterion: &mut Criterion) {
+    const HOSTS: usize = 100;
+    const PATHS: usize = 10;
+    let route = |index: usize| Route {
+        tenant: default_tenant(),
+        host: Some(format!("h{}.example", index / PATHS)),
+        path: format!("/api/v1/part{}", index % PATHS),
+        target: Target::Module("m".parse().unwrap()),
+        plugins: vec![],
+        when_disconnected: WhenDisconnected::ServeStale,
+    };
+    let table = RouteTable::new((0..HOSTS * PATHS).map(route).collect());
+    assert!(
+        table
+            .find("h42.example", "/api/v1/part7/items/4711")
+            .is_some()
+    );
+    criterion.bench_function("routes/find among 1,000", |b| {
+        b.iter(|| {
+            table.find(
+                black_box("h42.example"),
+                black_box("/api/v1/part7/items/4711"),
+            )
+        })
+    });
+}
+
+criterion_group!(benches, protocol, caching, coherence, routes);
 criterion_main!(benches);

@@ -87,6 +87,11 @@ fn describe(problem: &Problem) -> String {
         Some(detail) => format!("{}: {detail}", problem.title),
         None => problem.title.clone(),
     };
+    // What a server says cannot move the terminal's cursor.
+    text = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     text.push_str(&format!(" (status {}", problem.status));
     if let Some(instance) = &problem.instance {
         text.push_str(&format!(", request {instance}"));
@@ -151,5 +156,7 @@ mod tests {
         let denied =
             Error::Answer(Problem::new(401, "token", "Unauthorized", "no token")).to_string();
         assert!(denied.contains("brink login"), "{denied}");
+        let colourful = Error::Answer(Problem::new(400, "x", "Title", "a\x1b[31mb\nc")).to_string();
+        assert_eq!(colourful, "Title: a [31mb c (status 400)");
     }
 }

@@ -180,16 +180,26 @@ fn combine(
 }
 
 fn inside(project: &Project, file: &Path) -> Result<PathBuf, Error> {
-    if file
+    let path = project.dir.join(file);
+    let is_below = file
         .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
-    {
-        Ok(project.dir.join(file))
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if is_below && !leads_out(&project.dir, &path) {
+        Ok(path)
     } else {
         Err(Error::Usage(format!(
             "brink.toml: token_file {:?} is not inside the project. Use --token-file, BRINK_TOKEN_FILE or `brink login`.",
             file.display().to_string()
         )))
+    }
+}
+
+/// Whether a link in the project leads to a file outside: a repository may hold links, too.
+fn leads_out(dir: &Path, path: &Path) -> bool {
+    match (dir.canonicalize(), path.canonicalize()) {
+        (Ok(dir), Ok(path)) => !path.starts_with(dir),
+        // What is not there is not read either.
+        (Err(_), _) | (_, Err(_)) => false,
     }
 }
 

@@ -169,3 +169,28 @@ fn directories() {
     assert_eq!(with("", "/h"), Some("/h/.config/brink".into()));
     assert_eq!(with("", ""), None);
 }
+
+#[test]
+fn a_link_does_not_lead_out_of_a_project() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("project");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(root.path().join("secret"), "brk_secret").unwrap();
+    std::fs::write(dir.join("own"), "brk_own").unwrap();
+    std::os::unix::fs::symlink("../secret", dir.join("out")).unwrap();
+    std::os::unix::fs::symlink("..", dir.join("up")).unwrap();
+    std::os::unix::fs::symlink("own", dir.join("within")).unwrap();
+    for (file, fits) in [
+        ("own", true),
+        ("within", true),
+        ("missing", true),
+        ("out", false),
+        ("up/secret", false),
+    ] {
+        let project = Project {
+            dir: dir.clone(),
+            ..project("")
+        };
+        assert_eq!(inside(&project, Path::new(file)).is_ok(), fits, "{file}");
+    }
+}

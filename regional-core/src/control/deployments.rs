@@ -2,12 +2,12 @@
 
 use super::app::App;
 use super::extract::{JsonBody, Params, PathParts, Publisher, Reader};
-use super::reply::{Removed, Reply, Written};
+use super::reply::{Failure, Removed, Reply, Written};
 use axum::{Json, extract::State};
 use brink_protocol::{
     control::{Deploy, Deployed, Rollback},
     deployment::{Deployment, Route},
-    purge::normal_host,
+    purge::{normal_host, normal_path},
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -115,7 +115,12 @@ pub(super) async fn remove_route(
     Params(query): Params<RouteQuery>,
 ) -> Reply<Removed> {
     let host = query.host.as_deref().map(normal_host).transpose()?;
-    let trimmed = query.path.trim_end_matches('/');
+    let Some(spelled) = normal_path(&query.path) else {
+        return Err(Failure::not_found(
+            "no route has segments . and .. in its path",
+        ));
+    };
+    let trimmed = spelled.trim_end_matches('/');
     let path = if trimmed.is_empty() { "/" } else { trimmed };
     Ok(Removed(
         app.deployments

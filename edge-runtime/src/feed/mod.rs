@@ -52,6 +52,10 @@ enum Broken {
     Ended,
     #[error("nothing came for {} ms", SILENCE_MAX.as_millis())]
     Silent,
+    /// What comes now may have been sent long ago, and how much more there is cannot be known from it: asked again, the
+    /// core says where its log ends.
+    #[error("nothing came for longer than the lease of {} ms", .0.as_millis())]
+    Late(Duration),
     #[error("it began with another message than Start")]
     NoStart,
     #[error("{origin}: {expected} is missing, {actual} came")]
@@ -60,6 +64,14 @@ enum Broken {
         expected: u64,
         actual: u64,
     },
+}
+
+/// What the first message of a feed says of those that follow.
+struct Begun {
+    /// Where the core's log ended.
+    head: Position,
+    /// How long the edge may go without a message.
+    lease: Duration,
 }
 
 struct Figures {
@@ -109,7 +121,11 @@ impl Feed {
             match broken {
                 Broken::Silent => self.link.suspect(),
                 Broken::Gap { .. } => figures.gaps.increment(1),
-                Broken::Link(_) | Broken::Message(_) | Broken::Ended | Broken::NoStart => {}
+                Broken::Link(_)
+                | Broken::Message(_)
+                | Broken::Ended
+                | Broken::Late(_)
+                | Broken::NoStart => {}
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -136,15 +152,21 @@ impl Feed {
         let mut body = self.link.stream(path::FEED, &request).await?;
         let mut frames = FrameReader::default();
         let start = next(&mut body, &mut frames).await?;
-        let head = self.start(start, asked_for, figures)?;
+        let Begun { head, lease } = self.start(start, asked_for, figures)?;
         let mut is_behind = true;
+        let mut heard = Instant::now();
         loop {
             // A feed that was away first brings what was missed: until that is applied, nothing here is known to be fresh.
             is_behind = is_behind && !self.cache.position().covers(&head);
             if !is_behind {
-                self.cache.heard(Instant::now());
+                heard = Instant::now();
+                self.cache.heard(heard);
             }
-            match next(&mut body, &mut frames).await? {
+            let message = next(&mut body, &mut frames).await?;
+            if !is_behind && heard.elapsed() > lease {
+                return Err(Broken::Late(lease));
+            }
+            match message {
                 FeedMessage::Change(change) => self.change(&change, figures)?,
                 FeedMessage::Heartbeat { head } => {
                     let behind = lag(&self.cache.position(), &head);
@@ -156,13 +178,13 @@ impl Feed {
         }
     }
 
-    /// Begins a feed; gives where the core's log ended then.
+    /// Begins a feed.
     fn start(
         &self,
         message: FeedMessage,
         asked_for: bool,
         figures: &Figures,
-    ) -> Result<Position, Broken> {
+    ) -> Result<Begun, Broken> {
         let FeedMessage::Start {
             position,
             head,
@@ -179,7 +201,8 @@ impl Feed {
             self.cache.reset(position.clone());
             figures.resets.increment(1);
         }
-        self.cache.set_lease(Duration::from_millis(lease_ms));
+        let lease = Duration::from_millis(lease_ms);
+        self.cache.set_lease(lease);
         self.progress.set_region(region);
         self.progress.set_head(head.clone());
         self.progress.set_live(true);
@@ -188,7 +211,7 @@ impl Feed {
         self.reports.urge();
         figures.starts.increment(1);
         figures.live.set(1.0);
-        Ok(head)
+        Ok(Begun { head, lease })
     }
 
     /// Applies the next change of its origin.

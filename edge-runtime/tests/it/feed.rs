@@ -120,6 +120,28 @@ async fn a_feed_that_breaks_is_taken_up_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_message_after_the_lease_proves_nothing_and_the_feed_is_asked_for_again() {
+    let mut core = Core::start(Offers::Both).await;
+    let data = tempfile::tempdir().unwrap();
+    let edge = edge(&core, data.path()).await;
+    let feed = core.feed().await;
+    feed.start("core.1=1", false, 0);
+    at(&edge, "core.1=1").await;
+    drop(feed);
+    let late = core.feed().await;
+    late.start_without_lease("core.1=1");
+    late.say(&record(2));
+    let feed = core.feed().await;
+    assert_eq!(feed.position.as_ref().unwrap().to_string(), "core.1=1");
+    feed.start_behind("core.1=1", "core.1=3", true, 0);
+    feed.say(&record(2));
+    feed.say(&record(3));
+    at(&edge, "core.1=3").await;
+    edge.stop().await;
+    core.stop().await;
+}
+
+#[tokio::test]
 async fn an_applied_purge_is_reported_at_once() {
     let mut core = Core::start(Offers::Both).await;
     let data = tempfile::tempdir().unwrap();

@@ -65,6 +65,18 @@ impl Asked {
         self.start_behind(position, position, resumed, revision);
     }
 
+    /// The lease is over as soon as it begins.
+    pub(crate) fn start_without_lease(&self, position: &str) {
+        self.say(&FeedMessage::Start {
+            position: position.parse().unwrap(),
+            head: position.parse().unwrap(),
+            resumed: true,
+            revision: 0,
+            region: "eu".into(),
+            lease_ms: 0,
+        });
+    }
+
     pub(crate) fn start_behind(&self, position: &str, head: &str, resumed: bool, revision: u64) {
         self.say(&FeedMessage::Start {
             position: position.parse().unwrap(),

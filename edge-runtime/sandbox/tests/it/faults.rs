@@ -21,7 +21,9 @@ async fn fault_of(body: &str, limits: &Limits) -> RunError {
     let module = load(&sandbox, &guest::module(body)).await;
     let fault = ask(&module, limits).await.expect_err("it misbehaves");
     for _ in 0..4 {
-        assert_eq!(ask(&module, limits).await.unwrap_err(), fault, "again");
+        // Not the backtrace: where a trap lies depends on whether the run lost its turn just before it.
+        let again = ask(&module, limits).await.unwrap_err();
+        assert_eq!(again.to_string(), fault.to_string(), "again");
     }
     while sandbox.instances() > 0 {
         tokio::task::yield_now().await;

@@ -18,6 +18,7 @@ use brink_protocol::{PopName, Position, TenantName, change::Change, purge::Selec
 use metrics::gauge;
 use std::{
     fs::{self, File, TryLockError},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime},
@@ -213,7 +214,12 @@ fn take(dir: &Path) -> Result<File, Error> {
         path: path.to_owned(),
         source,
     };
-    fs::create_dir_all(dir).map_err(|source| failed("create", dir, source))?;
+    // Stored answers may be for their callers alone: nobody else on this machine looks in.
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+        .create(dir)
+        .map_err(|source| failed("create", dir, source))?;
     let path = dir.join("lock");
     let file = File::create(&path).map_err(|source| failed("create", &path, source))?;
     match file.try_lock() {

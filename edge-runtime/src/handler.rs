@@ -149,13 +149,11 @@ fn produced(
     if !is_head {
         head.headers.remove(CONTENT_LENGTH);
     }
-    let reads_cookies =
-        exchange.head.headers.contains_key(COOKIE) && !is_shared_by_its_author(&head.headers);
     let dependencies = Dependencies {
         tags: collected.tags,
         lifetime: collected.lifetime,
         no_store: collected.no_store || deployed.is_superseded,
-        private: collected.private || reads_cookies,
+        private: collected.private || reads_cookies(exchange, &head.headers),
         unnamed: collected.unnamed,
         position: collected.read.unwrap_or_default(),
         module: Some(deployed.deployment.name.clone()),
@@ -168,7 +166,12 @@ fn produced(
     }
 }
 
-/// A module sees all fields of a request at once, so the host cannot tell whether it read the cookies. It is taken for
+/// Whether the answer is the caller's own because the request had cookies.
+pub fn reads_cookies(exchange: &Exchange, answer: &HeaderMap) -> bool {
+    exchange.head.headers.contains_key(COOKIE) && !is_shared_by_its_author(answer)
+}
+
+/// A module sees all fields of a request at once, and an origin too, so the host cannot tell whether it read the cookies. It is taken for
 /// granted, unless the answer says that it is for everyone (as RFC 9111 §3.5 has it for `Authorization`) or is keyed by
 /// them.
 fn is_shared_by_its_author(headers: &HeaderMap) -> bool {

@@ -11,7 +11,7 @@
 use crate::{
     admission::{Admission, Refusal},
     cache::{Answer, Cache, CacheRequest, Dependencies, Fill, Lookup},
-    exchange::{self, Exchange, problem_response},
+    exchange::{self, Exchange, problem_response, strip_internal},
     figures::{Red, Sums},
     handler,
     modules::Platform,
@@ -255,9 +255,11 @@ async fn ask_origin(
             return give_up(exchange, fill, error.problem());
         }
     };
+    strip_internal(&mut head.headers);
     handler::vary_by(&mut head, &exchange.fields_set);
     let dependencies = Dependencies {
         no_store: is_outdated(edge, exchange),
+        private: handler::reads_cookies(exchange, &head.headers),
         ..Dependencies::default()
     };
     let Some(bytes_max) = fill.wants(&head, &dependencies) else {

@@ -367,7 +367,6 @@ impl Fill {
             Err(
                 NoStoreReason::NotReusable
                 | NoStoreReason::NoLifetime
-                | NoStoreReason::SetCookie
                 | NoStoreReason::Unnamed,
             )
             | Ok(_)

@@ -26,6 +26,13 @@ impl Service for Pages {
                 response.header("cache-control", "max-age=60"),
                 Bytes::from(number.to_string()),
             ),
+            "/cookie" => (
+                response
+                    .header("cache-control", "max-age=60")
+                    .header("brink-position", "core.1=9")
+                    .header("set-cookie", "session=1"),
+                Bytes::from(number.to_string()),
+            ),
             "/large" => (
                 response.header("cache-control", "max-age=60"),
                 Bytes::from(vec![b'x'; 9 << 20]),
@@ -96,6 +103,16 @@ async fn what_an_origin_lets_be_kept_is_kept() {
         assert!(!large.is_hit());
     }
     assert_eq!(edge.get("/absent").await.status, 404);
+    // What one caller's cookies made, or what gives it some, is not for the next.
+    let mine = [("cookie", "session=1")];
+    for (path, fields) in [("/cookie", &[][..]), ("/kept?mine", &mine)] {
+        for _ in 0..2 {
+            let answer = edge.send("GET", path, fields).await;
+            assert!(answer.status == 200 && !answer.is_hit(), "{answer:?}");
+            assert_eq!(answer.field("brink-position"), "", "an origin gives none");
+        }
+    }
+    assert!(edge.send("GET", "/kept", &mine).await.is_hit());
     edge.stop().await;
     origin.stop.cancel();
     within(origin.running).await.unwrap();

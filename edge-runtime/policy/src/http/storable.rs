@@ -58,7 +58,7 @@ pub enum NoStoreReason {
     VaryAny,
     /// No explicit lifetime, and a status that has no heuristic one.
     NoLifetime,
-    /// `Set-Cookie` without an explicit lifetime.
+    /// `Set-Cookie`, and the answer does not say that it is for everyone (`public`, `s-maxage`, a field for CDNs).
     SetCookie,
     /// Never fresh, and nothing to validate it with.
     NotReusable,
@@ -175,12 +175,16 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
     if request.contains_key(AUTHORIZATION) && !shared {
         return Err(NoStoreReason::Authorization);
     }
+    // §7.3: a cookie is mostly one caller's, whatever lifetime a framework gives all its answers.
+    let for_everyone = directives.public || directives.s_maxage.is_some() || directives.targeted;
+    if response.contains_key(SET_COOKIE) && !for_everyone {
+        return Err(NoStoreReason::SetCookie);
+    }
     let explicit = candidate
         .lifetime
         .or_else(|| explicit_lifetime(&directives, response, candidate.received));
     let fresh_seconds = match explicit {
         Some(seconds) => seconds,
-        None if response.contains_key(SET_COOKIE) => return Err(NoStoreReason::SetCookie),
         None if is_heuristic(status) || directives.public => {
             heuristic(response, candidate.received)
         }

@@ -71,6 +71,19 @@ fn by_response() {
         (
             200,
             &[("cache-control", "max-age=1"), ("set-cookie", "a=b")],
+            Err(No::SetCookie),
+        ),
+        (
+            200,
+            &[
+                ("cache-control", "public, max-age=1"),
+                ("set-cookie", "a=b"),
+            ],
+            Ok(1),
+        ),
+        (
+            200,
+            &[("cache-control", "s-maxage=1"), ("set-cookie", "a=b")],
             Ok(1),
         ),
         (201, &[("last-modified", "@-1000")], Err(No::NoLifetime)),

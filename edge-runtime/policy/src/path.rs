@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-/// `path` with one slash where it has several. Origins that merge slashes must not be reached around a route.
+/// `path` with one slash where it has several, or encoded ones. An origin that takes these for one must not be reached
+/// around a route.
 pub(crate) fn merged(path: &str) -> Cow<'_, str> {
-    if !path.contains("//") {
+    if !path.contains("//") && !path.contains('%') {
         return Cow::Borrowed(path);
     }
+    let path = path.replace("%2F", "/").replace("%5C", "/");
     let mut merged = String::with_capacity(path.len());
     for character in path.chars() {
         if character != '/' || !merged.ends_with('/') {
@@ -33,6 +35,8 @@ mod tests {
             ("/a/b", "/a/b"),
             ("//a///b//", "/a/b/"),
             ("//", "/"),
+            ("/a%2Fb%5Cc/%2F", "/a/b/c/"),
+            ("/%C3%A9", "/%C3%A9"),
             ("", ""),
         ] {
             assert_eq!(merged(path), expected);

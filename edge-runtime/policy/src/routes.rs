@@ -38,7 +38,8 @@ impl RouteTable {
 
     /// The route of `path` (without a query) at `host`, which is in the form of
     /// [`brink_protocol::purge::normal_host`]. A host with a port is looked for with it first, then without; a route of
-    /// an exact host wins over one of every host, however long the latter's path. Empty segments do not count.
+    /// an exact host wins over one of every host, however long the latter's path. Empty segments do not count,
+    /// and an encoded slash is one.
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
         self.routes.get(self.find_index(host, path)?)

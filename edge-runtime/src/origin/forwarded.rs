@@ -9,7 +9,18 @@ use std::net::{IpAddr, SocketAddr};
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// What origins are known to believe of the client's address, or of what was asked for instead of the target: no part of
+/// any cache key.
+const CLAIMS: [HeaderName; 8] = [
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-http-host-override"),
+];
 
 /// Sets the fields for a request that came by `version` for `uri` from `client`. What the client said of these things
 /// itself is dropped: this is the first place that can be believed. `Host` becomes the origin's own.
@@ -19,13 +30,15 @@ pub(super) fn set(
     version: Version,
     client: Option<SocketAddr>,
 ) {
-    for name in [
-        FORWARDED,
-        X_FORWARDED_FOR,
-        X_FORWARDED_HOST,
-        X_FORWARDED_PROTO,
-        X_FORWARDED_PORT,
-    ] {
+    let is_said_here = |name: &HeaderName| {
+        *name == FORWARDED || name.as_str().starts_with("x-forwarded-") || CLAIMS.contains(name)
+    };
+    let said: Vec<HeaderName> = headers
+        .keys()
+        .filter(|n| is_said_here(n))
+        .cloned()
+        .collect();
+    for name in said {
         headers.remove(name);
     }
     headers.remove(HOST);
@@ -81,6 +94,8 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
             ("forwarded", "for=6.6.6.6"),
             ("via", "1.1 other"),
+            ("x-forwarded-server", "evil"),
+            ("x-original-url", "/admin"),
         ];
         for (uri, version, client, forwarded, via) in [
             (
@@ -115,7 +130,9 @@ mod tests {
                 forwarded
             );
             assert_eq!(headers.contains_key(X_FORWARDED_FOR), client.is_some());
-            assert!(!headers.contains_key(HOST));
+            for name in ["x-forwarded-server", "x-original-url", "host"] {
+                assert!(!headers.contains_key(name), "{name}");
+            }
             let vias: Vec<_> = headers.get_all(VIA).iter().collect();
             assert_eq!(vias, ["1.1 other", via]);
         }

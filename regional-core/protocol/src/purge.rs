@@ -149,7 +149,7 @@ pub fn normal_path(path: &str) -> Option<Cow<'_, str>> {
     while let Some((first, after)) = rest.split_first() {
         let (byte, is_encoded) = match encoded(rest) {
             Some(byte) => (byte, true),
-            None => (*first, *first == b'%' || !first.is_ascii_graphic()),
+            None => (*first, b"%\\".contains(first) || !first.is_ascii_graphic()),
         };
         let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         rest = match encoded(rest) {
@@ -263,6 +263,7 @@ mod tests {
             ("/\u{e9}/%c3%a9", Some("/%C3%A9/%C3%A9")),
             ("/%/%4/%zz/%%34%31", Some("/%25/%254/%25zz/%2541")),
             ("//a//", Some("//a//")),
+            ("/a\\b", Some("/a%5Cb")),
             ("*", Some("*")),
             ("", Some("")),
             ("/.", None),

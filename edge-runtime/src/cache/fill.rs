@@ -365,9 +365,7 @@ impl Fill {
         let merged = new_head(stored.status, headers.clone());
         let lifetime = match self.judge(&merged, dependencies, now) {
             Err(
-                NoStoreReason::NotReusable
-                | NoStoreReason::NoLifetime
-                | NoStoreReason::Unnamed,
+                NoStoreReason::NotReusable | NoStoreReason::NoLifetime | NoStoreReason::Unnamed,
             )
             | Ok(_)
                 if !speaks =>

@@ -12,7 +12,7 @@ use brink_policy::{
 };
 use brink_protocol::{
     Position, TenantName,
-    change::{Change, ChangeKind, RecordChange},
+    change::{Change, ChangeKind, Phase, RecordChange},
     codec,
     deployment::{Route, Target, WhenDisconnected, default_tenant},
     link::FeedMessage,
@@ -38,7 +38,7 @@ fn change() -> FeedMessage {
         kind: ChangeKind::Records {
             partition,
             records,
-            settled: true,
+            phase: Phase::Written,
         },
     })
 }
@@ -167,6 +167,8 @@ fn routes(criterion: &mut Criterion) {
         target: Target::Module("m".parse().unwrap()),
         plugins: vec![],
         when_disconnected: WhenDisconnected::ServeStale,
+        show_coherence: false,
+        session_cookie: false,
     };
     let table = RouteTable::new((0..HOSTS * PATHS).map(route).collect());
     assert!(

@@ -64,6 +64,7 @@ impl Reporter {
                 hits: self.sums.hits(),
                 entries: figures.entries,
                 bytes: figures.bytes,
+                ..PopFigures::default()
             },
         };
         let report = self.reports.take(self.pop.clone(), state);

@@ -97,6 +97,8 @@ impl Reports {
             position: state.position,
             revision: state.revision,
             purges: mem::take(&mut waiting.purges).into(),
+            counts: Vec::new(),
+            canary: None,
             log_lines: waiting.log_lines.drain(..count).collect(),
             log_lines_dropped: mem::take(&mut waiting.log_lines_dropped),
             figures: state.figures,

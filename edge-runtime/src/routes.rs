@@ -215,6 +215,8 @@ mod tests {
             target: RouteTarget::Module(module.parse().unwrap()),
             plugins: Vec::new(),
             when_disconnected: WhenDisconnected::ServeStale,
+            show_coherence: false,
+            session_cookie: false,
         }
     }
 

@@ -134,6 +134,8 @@ fn route(target: Target) -> Route {
         target,
         plugins: Vec::new(),
         when_disconnected: WhenDisconnected::default(),
+        show_coherence: false,
+        session_cookie: false,
     }
 }
 

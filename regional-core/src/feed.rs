@@ -173,6 +173,7 @@ impl Feed {
             revision,
             region: self.terms.region.clone(),
             lease_ms: self.terms.lease_ms,
+            age_ms: 0,
         })?;
         let following = self.pops.follow(&request.pop, now_ms());
         let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);

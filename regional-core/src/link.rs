@@ -225,6 +225,7 @@ impl Link {
         self.pops.report(&report, crate::clock::now_ms());
         answer(&ReportAnswer {
             head: position(&*self.store),
+            age_ms: 0,
         })
     }
 }

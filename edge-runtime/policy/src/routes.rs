@@ -99,6 +99,8 @@ mod tests {
             target: Target::Module("m".parse().unwrap()),
             plugins: vec![],
             when_disconnected: WhenDisconnected::ServeStale,
+            show_coherence: false,
+            session_cookie: false,
         }
         .normal()
         .unwrap()

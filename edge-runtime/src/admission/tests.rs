@@ -19,6 +19,8 @@ fn table() -> Table {
         }),
         plugins: Vec::new(),
         when_disconnected: WhenDisconnected::ServeStale,
+        show_coherence: false,
+        session_cookie: false,
     };
     let source = DeploymentTable {
         revision: 1,

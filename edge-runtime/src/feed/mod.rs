@@ -173,6 +173,7 @@ impl Feed {
                     figures.lag.set(u32::try_from(behind).unwrap_or(u32::MAX));
                     self.progress.set_head(head);
                 }
+                FeedMessage::SessionKeys(_) | FeedMessage::Count(_) => {}
                 FeedMessage::Start { .. } => return Err(Broken::NoStart),
             }
         }
@@ -192,6 +193,7 @@ impl Feed {
             revision,
             region,
             lease_ms,
+            age_ms: _,
         } = message
         else {
             return Err(Broken::NoStart);

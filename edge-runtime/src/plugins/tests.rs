@@ -20,6 +20,8 @@ fn exchange(fields: &[(&'static str, &'static str)]) -> Exchange {
         }),
         plugins: Vec::new(),
         when_disconnected: WhenDisconnected::ServeStale,
+        show_coherence: false,
+        session_cookie: false,
     };
     let source = DeploymentTable {
         revision: 1,

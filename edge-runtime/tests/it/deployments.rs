@@ -7,7 +7,7 @@ use crate::{
 };
 use brink_protocol::{
     Digest,
-    change::{Change, ChangeKind, RecordChange},
+    change::{Change, ChangeKind, Phase, RecordChange},
     codec,
     deployment::{
         Deployment, DeploymentTable, Grants, Limits, Route, Target, WhenDisconnected, World,
@@ -63,6 +63,8 @@ fn route(path: &str, module: &str, plugins: &[&str]) -> Route {
         target: Target::Module(module.parse().unwrap()),
         plugins: plugins.iter().map(|p| p.parse().unwrap()).collect(),
         when_disconnected: WhenDisconnected::ServeStale,
+        show_coherence: false,
+        session_cookie: false,
     }
 }
 
@@ -219,7 +221,7 @@ fn stock_changed(sequence: u64) -> FeedMessage {
             sort: "sku-1".into(),
             version: Some(2),
         }],
-        settled: true,
+        phase: Phase::Written,
     };
     change(sequence, kind)
 }
@@ -353,6 +355,8 @@ async fn nothing_is_fresh_until_the_feed_has_brought_what_was_missed() {
         deployments: vec![deployment("shop", &shop, World::Module)],
         routes: vec![Route {
             when_disconnected: WhenDisconnected::Fail,
+            show_coherence: false,
+            session_cookie: false,
             ..route("/shop", "shop", &[])
         }],
     };

@@ -5,7 +5,7 @@ use crate::{
     scripted::{Core, Offers},
 };
 use brink_protocol::{
-    change::{Change, ChangeKind, RecordChange},
+    change::{Change, ChangeKind, Phase, RecordChange},
     link::FeedMessage,
     purge::{Purge, Selector},
 };
@@ -30,7 +30,7 @@ fn record(sequence: u64) -> FeedMessage {
             sort: "sku-1".into(),
             version: Some(1),
         }],
-        settled: true,
+        phase: Phase::Written,
     };
     change(sequence, kind)
 }

@@ -74,6 +74,7 @@ impl Asked {
             revision: 0,
             region: "eu".into(),
             lease_ms: 0,
+            age_ms: 0,
         });
     }
 
@@ -85,6 +86,7 @@ impl Asked {
             revision,
             region: "eu".into(),
             lease_ms: 60_000,
+            age_ms: 0,
         });
     }
 }
@@ -114,7 +116,9 @@ impl Service for Scripted {
         if path == path::REPORTS {
             let _ = self.reports.send(codec::decode(&body).unwrap());
             let head = Position::default();
-            return Response::new(Body::full(codec::encode(&ReportAnswer { head }).unwrap()));
+            return Response::new(Body::full(
+                codec::encode(&ReportAnswer { head, age_ms: 0 }).unwrap(),
+            ));
         }
         let reply = self.replies.lock().unwrap().get(&path).cloned();
         let _ = self.questions.send((path, body));

@@ -22,15 +22,14 @@ pub struct Change {
 /// What a change says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeKind {
-    /// Records of one partition are about to be written (`settled: false`) or were written (`settled: true`). A reader
-    /// treats both as an invalidation. A store that writes log and records in one transaction appends only the latter.
+    /// Records of one partition are about to be written, or were. A reader treats every phase as an invalidation.
     Records {
         /// The partition.
         partition: PartitionAddress,
         /// The records, 1 to [`RECORDS_PER_CHANGE_MAX`].
         records: Vec<RecordChange>,
-        /// Whether the write is known to have happened.
-        settled: bool,
+        /// How far the write is.
+        phase: Phase,
     },
     /// Entries of a tenant are to leave every cache.
     Purge(Purge),
@@ -45,11 +44,26 @@ pub enum ChangeKind {
     },
 }
 
+/// How far a write of records is (coherence.md, "Log before write").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// It is about to happen; whether it did is not known yet. Versions are not known either.
+    Intended,
+    /// What this earlier entry of the same log intended has happened, has failed, or was given up after a crash: nothing
+    /// of it is still under way.
+    Settled {
+        /// Sequence of the entry that intended it.
+        intent: u64,
+    },
+    /// It happened in one transaction with this entry: the way of a store that can do so.
+    Written,
+}
+
 /// One written record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordChange {
     /// Its sort key.
     pub sort: String,
-    /// Its version after the write; none: it was deleted or ended by its lifetime.
+    /// Its version after the write; none: it was deleted or ended by its lifetime, or its version is not known.
     pub version: Option<Version>,
 }

@@ -128,6 +128,12 @@ pub struct NewRoute {
     /// See [`Route::when_disconnected`].
     #[serde(default)]
     pub when_disconnected: crate::deployment::WhenDisconnected,
+    /// See [`crate::deployment::Route::show_coherence`].
+    #[serde(default)]
+    pub show_coherence: bool,
+    /// See [`crate::deployment::Route::session_cookie`].
+    #[serde(default)]
+    pub session_cookie: bool,
 }
 
 /// What is deployed after a deploy or a rollback.

@@ -116,6 +116,12 @@ pub struct Route {
     /// What to do with stored answers while the feed is silent for longer than the lease.
     #[serde(default)]
     pub when_disconnected: WhenDisconnected,
+    /// Every answer carries `Brink-Coherence`: its position and the bound of its staleness. Others carry it on request.
+    #[serde(default)]
+    pub show_coherence: bool,
+    /// Answers to writes set the session token as a cookie too, for browsers.
+    #[serde(default)]
+    pub session_cookie: bool,
 }
 
 /// The tenant of a single-tenant installation.

@@ -12,10 +12,12 @@ pub mod digest;
 pub mod error;
 pub mod ids;
 pub mod link;
+pub mod log;
 pub mod position;
 pub mod problem;
 pub mod purge;
 pub mod record;
+pub mod session;
 pub mod tag;
 
 pub use digest::Digest;

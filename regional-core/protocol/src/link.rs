@@ -7,14 +7,17 @@
 //! | `POST /link/v1/purges` | [`PurgeRequest`] | [`PurgeAnswer`] |
 //! | `GET /link/v1/components/{digest}` | | the component |
 //! | `GET /link/v1/deployments` | | [`crate::deployment::DeploymentTable`] |
+//! | `POST /link/v1/forwarded-purges` | [`ForwardedPurge`] | [`ForwardedPurgeAnswer`] |
 //! | `POST /link/v1/feed` | [`FeedRequest`] | frames of [`FeedMessage`], without end |
+//! | `POST /link/v1/exchange` (of cores) | [`ExchangeRequest`] | frames of [`FeedMessage`], without end |
 //! | `POST /link/v1/reports` | [`Report`] | [`ReportAnswer`] |
 
 use crate::{
-    ModuleName, PopName, Position, TenantName,
+    ModuleName, NodeName, PopName, Position, TenantName,
     change::Change,
     purge::Selector,
     record::{Entry, Key, Page, Range, RecordError, Version},
+    session::SessionKey,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -27,6 +30,10 @@ pub mod path {
     pub const COMMANDS: &str = "/link/v1/commands";
     /// Purges by modules.
     pub const PURGES: &str = "/link/v1/purges";
+    /// `PURGE` requests that arrived at an edge.
+    pub const FORWARDED_PURGES: &str = "/link/v1/forwarded-purges";
+    /// The log of one core for another.
+    pub const EXCHANGE: &str = "/link/v1/exchange";
     /// Components, followed by `/` and the digest.
     pub const COMPONENTS: &str = "/link/v1/components";
     /// The deployment table.
@@ -186,6 +193,60 @@ pub struct PurgeAnswer {
     pub id: String,
 }
 
+/// A `PURGE` request that arrived at an edge. The edge vouches for nothing: the core authenticates the caller.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardedPurge {
+    /// The bearer token of the client, at most 512 bytes. Never logged.
+    pub token: String,
+    /// The host that was asked, `host[:port]`.
+    pub host: String,
+    /// The target, beginning with `/`.
+    pub path_and_query: String,
+    /// Whether entries become stale instead of leaving.
+    pub soft: bool,
+    /// See [`crate::control::NewPurge`]; from the field `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+}
+
+impl std::fmt::Debug for ForwardedPurge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ForwardedPurge")
+            .field("host", &self.host)
+            .field("path_and_query", &self.path_and_query)
+            .field("soft", &self.soft)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of a forwarded purge.
+pub type ForwardedPurgeAnswer = Result<PurgeAnswer, PurgeRefusal>;
+
+/// Why a forwarded purge was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum PurgeRefusal {
+    /// No token, or none that is known: 401.
+    #[error("the token is not known")]
+    Unauthenticated,
+    /// The token's role or tenant does not allow it: 403.
+    #[error("{0}")]
+    Denied(String),
+    /// The URL is not allowed: 400.
+    #[error("{0}")]
+    Invalid(String),
+    /// Too many: 429.
+    #[error("{0}")]
+    Limited(String),
+}
+
+/// Asks a core for the changes of its own log, and of those that it has taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeRequest {
+    /// Who asks.
+    pub node: NodeName,
+    /// What it has.
+    pub position: Position,
+}
+
 /// Asks for the feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedRequest {
@@ -210,8 +271,10 @@ pub enum FeedMessage {
         revision: u64,
         /// The core's region.
         region: String,
-        /// How long the edge may call coherent entries fresh without hearing from the feed, in milliseconds.
+        /// How long the edge may call coherent entries fresh without a new word of how far the log is, in milliseconds.
         lease_ms: u64,
+        /// See [`ReportAnswer::age_ms`]; `head` is the head it speaks of.
+        age_ms: u64,
     },
     /// The next change of its origin.
     Change(Change),
@@ -220,6 +283,55 @@ pub enum FeedMessage {
         /// The head of the log.
         head: Position,
     },
+    /// With which keys session tokens are signed and verified, newest last, at most
+    /// [`crate::session::KEYS_MAX`]. After `Start`, and whenever they change. Never to other cores' followers.
+    SessionKeys(Vec<SessionKey>),
+    /// How many entries would a purge end? Not part of the log; answered in the next [`Report`].
+    Count(CountRequest),
+}
+
+/// A purge that is only tried (`dry_run`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountRequest {
+    /// A ULID.
+    pub id: String,
+    /// Whose entries.
+    pub tenant: TenantName,
+    /// What would be purged.
+    pub selectors: Vec<Selector>,
+}
+
+/// What a PoP holds of what a purge would end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// See [`CountRequest::id`].
+    pub id: String,
+    /// Entries of the memory tier.
+    pub objects: u64,
+    /// Their bytes. Entries that are on disk alone are not counted: they are known only when they are read.
+    pub bytes: u64,
+}
+
+/// The canary record that the core's prober writes, and every PoP reads through its cache.
+pub mod canary {
+    /// Tenant of the platform itself. No token, route or module can have it: names of tenants that begin with `brink-`
+    /// are refused.
+    pub const TENANT: &str = "brink-prober";
+    /// Its collection.
+    pub const COLLECTION: &str = "canary";
+    /// Its partition.
+    pub const PARTITION: &str = "canary";
+    /// Its sort key.
+    pub const SORT: &str = "canary";
+}
+
+/// What a PoP's cache answers for the canary record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Version of the record; 0: it was not there.
+    pub version: Version,
+    /// It came from the cache, not from the core.
+    pub is_hit: bool,
 }
 
 /// What a PoP tells its core: once a second, and at once after it applied a purge.
@@ -233,6 +345,10 @@ pub struct Report {
     pub revision: u64,
     /// Purges applied since the last report.
     pub purges: Vec<AppliedPurge>,
+    /// Answers to [`FeedMessage::Count`].
+    pub counts: Vec<Counted>,
+    /// What the cache answers for the canary record; none: it was not read.
+    pub canary: Option<Canary>,
     /// Log lines of modules, at most [`REPORT_LOG_LINES_MAX`].
     pub log_lines: Vec<LogLine>,
     /// Log lines that were dropped since the last report.
@@ -286,11 +402,28 @@ pub struct PopFigures {
     pub entries: u64,
     /// Bytes in the memory tier.
     pub bytes: u64,
+    /// Fills that the fence refused to store.
+    pub fence_refusals: u64,
+    /// Times that the feed was silent for longer than the lease.
+    pub lease_expiries: u64,
+    /// Times that everything was dropped because the log no longer reached back.
+    pub feed_resets: u64,
+    /// Round trip of the last report, in microseconds; 0: none yet.
+    pub round_trip_us: u64,
+    /// Record reads that were answered from the edge's own record cache.
+    pub record_hits: u64,
+    /// Record reads that went to the core.
+    pub record_misses: u64,
 }
 
-/// The core's word to a report.
+/// The core's word to a report: what the lease is made of (coherence.md, P2). An edge that sent the report at `t`, by its
+/// own clock, and has applied everything up to `head` knows every change that any core had acknowledged at
+/// `t - age_ms`. No two clocks are compared, and a slow network makes the knowledge older, never wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportAnswer {
-    /// The head of the core's log.
+    /// The heads of the logs of all origins that the core follows, its own among them.
     pub head: Position,
+    /// How old the core's knowledge of the other cores' logs was at most when it answered, in milliseconds; 0 where it is
+    /// the only one.
+    pub age_ms: u64,
 }

@@ -151,6 +151,8 @@ mod tests {
             }),
             plugins: Vec::new(),
             when_disconnected: Default::default(),
+            show_coherence: false,
+            session_cookie: false,
         }
     }
 

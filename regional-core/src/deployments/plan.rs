@@ -229,6 +229,8 @@ pub(super) fn routes_of(
         target: Target::Module(next.name.clone()),
         plugins: Vec::new(),
         when_disconnected: Default::default(),
+        show_coherence: false,
+        session_cookie: false,
     };
     if deploy.routes.is_empty() {
         if !routes_to(table, caller, &next.name).is_empty() {
@@ -255,6 +257,8 @@ pub(super) fn routes_of(
             let route = Route {
                 plugins: new.plugins.clone(),
                 when_disconnected: new.when_disconnected,
+                show_coherence: new.show_coherence,
+                session_cookie: new.session_cookie,
                 ..route(new.host.clone(), new.path.clone())
             }
             .normal()?;

@@ -272,7 +272,10 @@ impl FeedReader {
         loop {
             match self.next().await.expect("the feed goes on") {
                 FeedMessage::Change(change) => return change,
-                FeedMessage::Start { .. } | FeedMessage::Heartbeat { .. } => {}
+                FeedMessage::Start { .. }
+                | FeedMessage::Heartbeat { .. }
+                | FeedMessage::SessionKeys(_)
+                | FeedMessage::Count(_) => {}
             }
         }
     }

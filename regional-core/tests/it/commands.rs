@@ -2,7 +2,7 @@
 
 use crate::{client::Link, guests, server::Server};
 use brink_protocol::{
-    change::ChangeKind,
+    change::{ChangeKind, Phase},
     link::{
         CommandAnswer, CommandError, CommandRequest, Condition, FeedRequest, RecordOperation,
         RecordOutcome, RecordsAnswer, RecordsRequest, path,
@@ -84,7 +84,7 @@ async fn writes_are_committed_once_for_a_key() {
     assert_eq!(count(&first), 1);
     let change = feed.change().await;
     assert!(
-        matches!(&change.kind, ChangeKind::Records { records, settled: true, .. } if records.len() == 1)
+        matches!(&change.kind, ChangeKind::Records { records, phase: Phase::Written, .. } if records.len() == 1)
     );
     assert_eq!(first.position.get(&change.origin), change.sequence);
     let again = execute(&link, &call("", Some("k1"))).await;

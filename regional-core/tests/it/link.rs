@@ -195,6 +195,8 @@ async fn only_the_pop_of_the_certificate() {
         revision: 0,
         purges: vec![],
         log_lines: vec![],
+        counts: Vec::new(),
+        canary: None,
         log_lines_dropped: 0,
         figures: Default::default(),
     };
@@ -327,6 +329,8 @@ async fn reports_carry_log_lines_and_positions() {
             fields: vec![("k".into(), "v".into())],
             trace_id: None,
         }],
+        counts: Vec::new(),
+        canary: None,
         log_lines_dropped: 0,
         figures: Default::default(),
     };

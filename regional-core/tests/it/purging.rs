@@ -17,6 +17,8 @@ async fn report(link: &Link, pop: &str, position: &Position, purges: Vec<Applied
         revision: 0,
         purges,
         log_lines: vec![],
+        counts: Vec::new(),
+        canary: None,
         log_lines_dropped: 0,
         figures: Default::default(),
     };

@@ -42,6 +42,8 @@ impl std::str::FromStr for RouteAddress {
             target: Target::Origin(String::new()),
             plugins: Vec::new(),
             when_disconnected: WhenDisconnected::default(),
+            show_coherence: false,
+            session_cookie: false,
         };
         let normal = route.normal().map_err(|error| wrong(&error))?;
         Ok(Self {
@@ -68,6 +70,8 @@ pub(crate) fn new_routes(texts: &[String], plugins: &[ModuleName]) -> Result<Vec
             path,
             plugins: plugins.to_vec(),
             when_disconnected: WhenDisconnected::default(),
+            show_coherence: false,
+            session_cookie: false,
         })
     };
     texts.iter().map(route).collect()

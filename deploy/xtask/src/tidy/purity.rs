@@ -14,10 +14,12 @@ const PURE: [(&str, &str); 2] = [
     ("brink-policy", "edge-runtime/policy/src"),
 ];
 /// What a pure crate may name in its manifest.
-const ALLOWED: [&str; 13] = [
+const ALLOWED: [&str; 15] = [
     "brink-protocol",
+    "base64",
     "bytes",
     "http",
+    "hmac",
     "httpdate",
     "postcard",
     "rustc-hash",

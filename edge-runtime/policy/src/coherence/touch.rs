@@ -38,7 +38,7 @@ pub fn touched_by(change: &Change) -> Touch {
         ChangeKind::Records {
             partition,
             records,
-            settled: _,
+            phase: _,
         } => {
             let PartitionAddress {
                 tenant,

@@ -4,7 +4,7 @@ pub(super) use crate::cache::{Answer, Cache, CacheRequest, Config, Dependencies,
 use brink_protocol::{
     TenantName,
     address::PartitionAddress,
-    change::{Change, ChangeKind, RecordChange},
+    change::{Change, ChangeKind, Phase, RecordChange},
     deployment::{WhenDisconnected, default_tenant},
     purge::{Purge, Selector},
     record::{Bound, Range},
@@ -244,7 +244,7 @@ pub(super) fn written(sequence: u64, partition_name: &str, sort: &str) -> Change
         ChangeKind::Records {
             partition: partition(partition_name),
             records,
-            settled: true,
+            phase: Phase::Written,
         },
     )
 }

@@ -51,6 +51,8 @@ fn route(host: Option<&str>, path: &str) -> Route {
         target: Target::Module("hello".parse().unwrap()),
         plugins: Vec::new(),
         when_disconnected: Default::default(),
+        show_coherence: false,
+        session_cookie: false,
     }
 }
 

@@ -14,7 +14,7 @@ use ::redb::ReadableTable;
 use brink_protocol::{
     ModuleName, TenantName,
     address::PartitionAddress,
-    change::{ChangeKind, RECORDS_PER_CHANGE_MAX, RecordChange},
+    change::{ChangeKind, Phase, RECORDS_PER_CHANGE_MAX, RecordChange},
     link::Condition,
     record::{Entry, Page, Range, Version, check_sort, check_value},
 };
@@ -333,7 +333,7 @@ fn write_all(
     let kind = ChangeKind::Records {
         partition: transaction.partition.clone(),
         records: changes,
-        settled: true,
+        phase: Phase::Written,
     };
     let sequence = batch.append(transaction.now_ms, kind)?;
     Ok((versions, sequence))

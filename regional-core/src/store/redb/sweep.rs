@@ -11,7 +11,7 @@ use crate::{
 use ::redb::ReadableTable;
 use brink_protocol::{
     address::PartitionAddress,
-    change::{ChangeKind, RECORDS_PER_CHANGE_MAX, RecordChange},
+    change::{ChangeKind, Phase, RECORDS_PER_CHANGE_MAX, RecordChange},
 };
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ pub(super) fn sweep(batch: &mut Batch<'_>, now_ms: u64, limit: usize) -> Result<
             let kind = ChangeKind::Records {
                 partition: partition.clone(),
                 records: records.to_vec(),
-                settled: true,
+                phase: Phase::Written,
             };
             batch.append(now_ms, kind)?;
         }

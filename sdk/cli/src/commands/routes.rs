@@ -71,6 +71,8 @@ fn route(set: RouteSet) -> Result<Route, Error> {
         target,
         plugins: set.plugins,
         when_disconnected,
+        show_coherence: false,
+        session_cookie: false,
     })
 }
 

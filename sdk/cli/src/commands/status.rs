@@ -102,6 +102,7 @@ mod tests {
                 hits: 6,
                 entries: 2,
                 bytes: 2048,
+                ..PopFigures::default()
             },
         };
         let idle = Pop {

@@ -252,6 +252,8 @@ async fn set_plugin_route(name: &ModuleName, client: &Client) -> Result<(), Erro
         }),
         plugins: vec![name.clone()],
         when_disconnected: WhenDisconnected::default(),
+        show_coherence: false,
+        session_cookie: false,
     };
     client
         .send_json::<Route>(Method::PUT, "/v1/routes", &route)

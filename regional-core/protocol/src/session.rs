@@ -1,0 +1,234 @@
+//! Session tokens: signed positions (coherence.md, P4).
+//!
+//! An answer to a write carries a token; a request that carries it back never sees an older state. The signature keeps
+//! clients from making up positions that no core has reached, which would cost a miss and a wait each time. Keys rotate:
+//! a key signs for [`SIGNING_MS`] and verifies for twice as long. A token whose key has ended says nothing that a place
+//! with a live feed does not know already, since it is older than any lease.
+
+use crate::{Error, Position, codec};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac as _};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use std::fmt;
+
+/// Request and response field of a token.
+pub const SESSION_HEADER: &str = "brink-session";
+/// Cookie of a token, for browsers: set where the route says so, read everywhere.
+pub const SESSION_COOKIE: &str = "brink-session";
+/// Longest token, in bytes: with its name and attributes it fits into a cookie (RFC 6265 §6.1: 4096 bytes).
+pub const TOKEN_BYTES_MAX: usize = 3072;
+/// Most keys that are known at a time.
+pub const KEYS_MAX: usize = 8;
+/// How long a key signs, in milliseconds: 24 hours.
+pub const SIGNING_MS: u64 = 24 * 3600 * 1000;
+
+const VERSION: u8 = 1;
+const MAC_BYTES: usize = 16;
+/// Version and the number of the key.
+const HEAD_BYTES: usize = 5;
+
+/// A key that signs tokens.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionKey {
+    /// Its number; later keys have greater ones.
+    pub id: u32,
+    /// 256 random bits.
+    pub secret: [u8; 32],
+    /// When it begins to sign, in milliseconds since 1970. It verifies for 2 × [`SIGNING_MS`] from then.
+    pub from_ms: u64,
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionKey")
+            .field("id", &self.id)
+            .field("from_ms", &self.from_ms)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a token is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is no token.
+    #[error("it is no session token of this platform")]
+    Malformed,
+    /// Its signature does not fit: it was made up or changed.
+    #[error("its signature is not valid")]
+    Signature,
+    /// Its key is newer than those known here: they are on their way.
+    #[error("it was signed with a key that is not known here yet; try again")]
+    KeyAhead,
+    /// Its key has ended: what it says is long known everywhere. Callers go on as if there were none.
+    #[error("its key has ended")]
+    KeyEnded,
+}
+
+/// The keys of one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionKeys(Vec<SessionKey>);
+
+impl SessionKeys {
+    /// Keys in any order.
+    ///
+    /// # Errors
+    /// There are more than [`KEYS_MAX`].
+    pub fn new(mut keys: Vec<SessionKey>) -> Result<Self, Error> {
+        if keys.len() > KEYS_MAX {
+            return Err(Error::Limit {
+                what: "session keys",
+                actual: keys.len() as u64,
+                limit: KEYS_MAX as u64,
+            });
+        }
+        keys.sort_by_key(|key| key.id);
+        Ok(Self(keys))
+    }
+
+    /// Whether there is none: nothing can be signed or verified.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The token of a position: by the newest key that has begun, or the oldest if none has (a clock is behind). None:
+    /// there is no key, or the token would be longer than [`TOKEN_BYTES_MAX`].
+    #[must_use]
+    pub fn sign(&self, position: &Position, now_ms: u64) -> Option<String> {
+        let begun = self.0.iter().rev().find(|key| key.from_ms <= now_ms);
+        let key = begun.or(self.0.first())?;
+        let mut bytes = vec![VERSION];
+        bytes.extend(key.id.to_le_bytes());
+        bytes.extend(codec::encode(position).ok()?);
+        let mac = mac(key, &bytes)?.finalize().into_bytes();
+        bytes.extend(mac.get(..MAC_BYTES)?);
+        let token = URL_SAFE_NO_PAD.encode(bytes);
+        (token.len() <= TOKEN_BYTES_MAX).then_some(token)
+    }
+
+    /// The position that a token vouches for.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub fn verify(&self, token: &str, now_ms: u64) -> Result<Position, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Malformed);
+        }
+        let bytes = URL_SAFE_NO_PAD
+            .decode(token)
+            .map_err(|_| TokenError::Malformed)?;
+        let signed = bytes.len().checked_sub(MAC_BYTES);
+        let (signed, tag) = signed
+            .and_then(|at| bytes.split_at_checked(at))
+            .ok_or(TokenError::Malformed)?;
+        let (head, position) = signed
+            .split_at_checked(HEAD_BYTES)
+            .ok_or(TokenError::Malformed)?;
+        let &[VERSION, a, b, c, d] = head else {
+            return Err(TokenError::Malformed);
+        };
+        let id = u32::from_le_bytes([a, b, c, d]);
+        let Some(key) = self.0.iter().find(|key| key.id == id) else {
+            let is_ahead = self.0.last().is_none_or(|newest| newest.id < id);
+            return Err(if is_ahead {
+                TokenError::KeyAhead
+            } else {
+                TokenError::KeyEnded
+            });
+        };
+        mac(key, signed)
+            .ok_or(TokenError::Signature)?
+            .verify_truncated_left(tag)
+            .map_err(|_| TokenError::Signature)?;
+        if key.from_ms.saturating_add(2 * SIGNING_MS) <= now_ms {
+            return Err(TokenError::KeyEnded);
+        }
+        codec::decode(position).map_err(|_| TokenError::Malformed)
+    }
+}
+
+fn mac(key: &SessionKey, bytes: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key.secret).ok()?;
+    mac.update(bytes);
+    Some(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(id: u32, from_ms: u64) -> SessionKey {
+        SessionKey {
+            id,
+            secret: [u8::try_from(id).unwrap(); 32],
+            from_ms,
+        }
+    }
+
+    fn keys(list: &[(u32, u64)]) -> SessionKeys {
+        SessionKeys::new(list.iter().map(|(id, from)| key(*id, *from)).collect()).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_short_and_comes_back() {
+        let position: Position = "core-1.1=123456,core-2.3=99".parse().unwrap();
+        let keys = keys(&[(1, 0)]);
+        let token = keys.sign(&position, 5).unwrap();
+        assert!(token.len() < 100, "{token}");
+        assert_eq!(keys.verify(&token, 5), Ok(position));
+    }
+
+    #[test]
+    fn keys_rotate() {
+        let position: Position = "a.1=1".parse().unwrap();
+        let old = keys(&[(1, 0)]);
+        let both = keys(&[(2, SIGNING_MS), (1, 0)]);
+        let next = keys(&[(2, SIGNING_MS), (3, 2 * SIGNING_MS)]);
+        let by_old = old.sign(&position, 1).unwrap();
+        let by_new = both.sign(&position, SIGNING_MS).unwrap();
+        assert_eq!(both.verify(&by_old, SIGNING_MS), Ok(position.clone()));
+        assert_eq!(
+            both.verify(&by_old, 2 * SIGNING_MS),
+            Err(TokenError::KeyEnded)
+        );
+        assert_eq!(next.verify(&by_old, SIGNING_MS), Err(TokenError::KeyEnded));
+        assert_eq!(old.verify(&by_new, SIGNING_MS), Err(TokenError::KeyAhead));
+        assert_eq!(next.verify(&by_new, SIGNING_MS), Ok(position.clone()));
+        let early = keys(&[(2, 50), (1, 10)]).sign(&position, 1).unwrap();
+        assert_eq!(keys(&[(1, 10)]).verify(&early, 1), Ok(position));
+        assert!(
+            SessionKeys::default()
+                .sign(&Position::default(), 0)
+                .is_none()
+        );
+        assert!(SessionKeys::new(vec![key(1, 0); KEYS_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        assert!(!format!("{:?}", keys(&[(7, 0)])).contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_changed_is_refused(at in 0usize..200, bit in 0u8..6) {
+            let keys = keys(&[(1, 0)]);
+            let token = keys.sign(&"core-1.1=77".parse().unwrap(), 0).unwrap();
+            let mut bytes = token.clone().into_bytes();
+            let at = at % bytes.len();
+            let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+            let index = alphabet.iter().position(|b| *b == bytes[at]).unwrap();
+            bytes[at] = alphabet[index ^ (1 << bit)];
+            let changed = String::from_utf8(bytes).unwrap();
+            prop_assert!(keys.verify(&changed, 0).is_err());
+        }
+
+        #[test]
+        fn any_text_is_refused(text in ".{0,200}") {
+            prop_assert!(keys(&[(1, 0)]).verify(&text, 0).is_err());
+        }
+    }
+}

@@ -10,6 +10,7 @@
 //! | `POST /link/v1/forwarded-purges` | [`ForwardedPurge`] | [`ForwardedPurgeAnswer`] |
 //! | `POST /link/v1/feed` | [`FeedRequest`] | frames of [`FeedMessage`], without end |
 //! | `POST /link/v1/exchange` (of cores) | [`ExchangeRequest`] | frames of [`FeedMessage`], without end |
+//! | `POST /link/v1/heads` (of cores) | [`HeadsRequest`] | [`ReportAnswer`] |
 //! | `POST /link/v1/reports` | [`Report`] | [`ReportAnswer`] |
 
 use crate::{
@@ -34,6 +35,8 @@ pub mod path {
     pub const FORWARDED_PURGES: &str = "/link/v1/forwarded-purges";
     /// The log of one core for another.
     pub const EXCHANGE: &str = "/link/v1/exchange";
+    /// How far the log of one core is, for another.
+    pub const HEADS: &str = "/link/v1/heads";
     /// Components, followed by `/` and the digest.
     pub const COMPONENTS: &str = "/link/v1/components";
     /// The deployment table.
@@ -48,7 +51,9 @@ pub mod path {
 pub const CORE_NAME: &str = "core.brink.internal";
 /// What a PoP's client certificate is named after its own name.
 pub const POP_SUFFIX: &str = ".pop.brink.internal";
-/// A feed without changes carries a heartbeat this often, in milliseconds.
+/// What a core's client certificate is named after its node's name; its link certificate has that name too.
+pub const CORE_SUFFIX: &str = ".core.brink.internal";
+/// A feed carries a heartbeat this often, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 500;
 /// Most log lines of one report.
 pub const REPORT_LOG_LINES_MAX: usize = 500;
@@ -238,13 +243,22 @@ pub enum PurgeRefusal {
     Limited(String),
 }
 
-/// Asks a core for the changes of its own log, and of those that it has taken over.
+/// Asks a core how far its own log is. The answer's head names that log alone, and its age is 0: what holds for
+/// [`Report`] holds here, between cores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadsRequest {
+    /// Who asks; must be the client certificate's name.
+    pub node: NodeName,
+}
+
+/// Asks a core for the changes of its own log, and of those that it has taken over. The answer is as that to a
+/// [`FeedRequest`], with the core's own session keys and without counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeRequest {
-    /// Who asks.
+    /// Who asks; must be the client certificate's name.
     pub node: NodeName,
-    /// What it has.
-    pub position: Position,
+    /// What it has; none: nothing, begin at the head.
+    pub position: Option<Position>,
 }
 
 /// Asks for the feed.
@@ -283,8 +297,8 @@ pub enum FeedMessage {
         /// The head of the log.
         head: Position,
     },
-    /// With which keys session tokens are signed and verified, newest last, at most
-    /// [`crate::session::KEYS_MAX`]. After `Start`, and whenever they change. Never to other cores' followers.
+    /// With which keys session tokens are signed and verified, at most [`crate::session::KEYS_MAX`]. After `Start`, and
+    /// whenever they change. PoPs get those of all cores, another core gets the sender's own.
     SessionKeys(Vec<SessionKey>),
     /// How many entries would a purge end? Not part of the log; answered in the next [`Report`].
     Count(CountRequest),

@@ -221,6 +221,7 @@ pub fn heads(held: &BTreeMap<OriginId, Kept>) -> Position {
 /// - An origin that the reader knows and this core does not is left as it is: the core will hear of it later, and the
 ///   reader then skips what it has.
 /// - A reader that is ahead of this core's own log has seen what the core has lost: it starts anew.
+/// - So does one that knows an earlier incarnation of a node alone: see [`reaches`].
 #[must_use]
 pub fn resume(held: &BTreeMap<OriginId, Kept>, own: &OriginId, asked: Option<&Position>) -> Resume {
     let anew = || Resume::Anew(heads(held));
@@ -231,12 +232,29 @@ pub fn resume(held: &BTreeMap<OriginId, Kept>, own: &OriginId, asked: Option<&Po
     if asked.get(own) > own_head {
         return anew();
     }
-    let reaches = |(origin, kept): (&OriginId, &Kept)| asked.get(origin) + 1 >= kept.oldest;
-    if held.iter().all(reaches) {
+    if reaches(held, asked) {
         Resume::After(asked.clone())
     } else {
         anew()
     }
+}
+
+/// Whether the logs that are held bring a reader that has applied `position` everything that it has missed. It may become
+/// false while a reader follows: then its feed ends, and it starts anew.
+///
+/// A reader that knows an earlier incarnation of a node, and nothing yet of the one that followed, may have missed what
+/// the earlier one said last: it is lost. So a new incarnation's log begins with an entry, which puts it into the heads.
+#[must_use]
+pub fn reaches(held: &BTreeMap<OriginId, Kept>, position: &Position) -> bool {
+    held.iter().all(|(origin, kept)| {
+        let applied = position.get(origin);
+        let knows_a_former_life = || {
+            position.iter().any(|(known, _)| {
+                known.node == origin.node && known.incarnation < origin.incarnation
+            })
+        };
+        applied.saturating_add(1) >= kept.oldest && (applied > 0 || !knows_a_former_life())
+    })
 }
 
 /// Whether a core may answer a read that must be at least as new as some position.

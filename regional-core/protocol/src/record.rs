@@ -119,6 +119,9 @@ pub struct Entry {
     pub value: Bytes,
     /// Its version.
     pub version: Version,
+    /// How much of its lifetime was left when it was read, in milliseconds; none: it stays for good. A span and not a
+    /// moment, so that no two clocks are compared.
+    pub lifetime_ms: Option<u64>,
 }
 
 /// One end of a range of sort keys.

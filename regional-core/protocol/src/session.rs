@@ -5,11 +5,11 @@
 //! a key signs for [`SIGNING_MS`] and verifies for twice as long. A token whose key has ended says nothing that a place
 //! with a live feed does not know already, since it is older than any lease.
 
-use crate::{Error, Position, codec};
+use crate::{Error, OriginId, Position, codec};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 
 /// Request and response field of a token.
@@ -18,25 +18,43 @@ pub const SESSION_HEADER: &str = "brink-session";
 pub const SESSION_COOKIE: &str = "brink-session";
 /// Longest token, in bytes: with its name and attributes it fits into a cookie (RFC 6265 §6.1: 4096 bytes).
 pub const TOKEN_BYTES_MAX: usize = 3072;
-/// Most keys that are known at a time.
-pub const KEYS_MAX: usize = 8;
+/// Most keys that are known at a time: three of each of 16 cores, and some to spare.
+pub const KEYS_MAX: usize = 64;
 /// How long a key signs, in milliseconds: 24 hours.
 pub const SIGNING_MS: u64 = 24 * 3600 * 1000;
 
 const VERSION: u8 = 1;
 const MAC_BYTES: usize = 16;
 /// Version and the number of the key.
-const HEAD_BYTES: usize = 5;
+const HEAD_BYTES: usize = 9;
+/// Lower bits of a key's number: which key of its core it is. Those above say whose.
+const COUNT_BITS: u32 = 24;
 
 /// A key that signs tokens.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionKey {
-    /// Its number; later keys have greater ones.
-    pub id: u32,
+    /// Its number, see [`key_id`]; later keys of a core have greater ones.
+    pub id: u64,
     /// 256 random bits.
     pub secret: [u8; 32],
     /// When it begins to sign, in milliseconds since 1970. It verifies for 2 × [`SIGNING_MS`] from then.
     pub from_ms: u64,
+}
+
+/// The number of the `count`-th key of an origin; counting begins at 1. Keys of two origins do not get the same number,
+/// but by a chance of 1 in 2^40.
+#[must_use]
+pub fn key_id(origin: &OriginId, count: u32) -> u64 {
+    let hash = Sha256::digest(origin.to_string().as_bytes());
+    let hash = hash.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    let count = u64::from(count) & ((1 << COUNT_BITS) - 1);
+    (hash >> COUNT_BITS << COUNT_BITS) | count
+}
+
+/// Which key of its origin it is.
+#[must_use]
+pub fn key_count(id: u64) -> u32 {
+    u32::try_from(id & ((1 << COUNT_BITS) - 1)).unwrap_or(0)
 }
 
 impl fmt::Debug for SessionKey {
@@ -57,7 +75,7 @@ pub enum TokenError {
     /// Its signature does not fit: it was made up or changed.
     #[error("its signature is not valid")]
     Signature,
-    /// Its key is newer than those known here: they are on their way.
+    /// Its key is newer than those known here of its core, or none of that core's are known: they are on their way.
     #[error("it was signed with a key that is not known here yet; try again")]
     KeyAhead,
     /// Its key has ended: what it says is long known everywhere. Callers go on as if there were none.
@@ -82,7 +100,7 @@ impl SessionKeys {
                 limit: KEYS_MAX as u64,
             });
         }
-        keys.sort_by_key(|key| key.id);
+        keys.sort_by_key(|key| (key.from_ms, key.id));
         Ok(Self(keys))
     }
 
@@ -125,13 +143,14 @@ impl SessionKeys {
         let (head, position) = signed
             .split_at_checked(HEAD_BYTES)
             .ok_or(TokenError::Malformed)?;
-        let &[VERSION, a, b, c, d] = head else {
+        let &[VERSION, ref id @ ..] = head else {
             return Err(TokenError::Malformed);
         };
-        let id = u32::from_le_bytes([a, b, c, d]);
+        let id = u64::from_le_bytes(id.try_into().map_err(|_| TokenError::Malformed)?);
         let Some(key) = self.0.iter().find(|key| key.id == id) else {
-            let is_ahead = self.0.last().is_none_or(|newest| newest.id < id);
-            return Err(if is_ahead {
+            let is_theirs = |key: &&SessionKey| key.id >> COUNT_BITS == id >> COUNT_BITS;
+            let newest = self.0.iter().filter(is_theirs).map(|key| key.id).max();
+            return Err(if newest.is_none_or(|newest| newest < id) {
                 TokenError::KeyAhead
             } else {
                 TokenError::KeyEnded
@@ -160,7 +179,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn key(id: u32, from_ms: u64) -> SessionKey {
+    fn key(id: u64, from_ms: u64) -> SessionKey {
         SessionKey {
             id,
             secret: [u8::try_from(id).unwrap(); 32],
@@ -168,7 +187,7 @@ mod tests {
         }
     }
 
-    fn keys(list: &[(u32, u64)]) -> SessionKeys {
+    fn keys(list: &[(u64, u64)]) -> SessionKeys {
         SessionKeys::new(list.iter().map(|(id, from)| key(*id, *from)).collect()).unwrap()
     }
 
@@ -205,6 +224,34 @@ mod tests {
                 .is_none()
         );
         assert!(SessionKeys::new(vec![key(1, 0); KEYS_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn keys_of_several_cores() {
+        let (a, b) = ("a.1".parse().unwrap(), "b.1".parse().unwrap());
+        assert_eq!(key_count(key_id(&a, 7)), 7);
+        let of = |origin: &OriginId, count: u32, from_ms| SessionKey {
+            id: key_id(origin, count),
+            secret: [u8::try_from(count).unwrap(); 32],
+            from_ms,
+        };
+        let position: Position = "a.1=1".parse().unwrap();
+        let sign = |key: SessionKey| SessionKeys::new(vec![key]).unwrap().sign(&position, 9);
+        let known = SessionKeys::new(vec![of(&a, 3, 0), of(&b, 9, 5)]).unwrap();
+        for (origin, count, expected) in [
+            (&a, 3, Ok(position.clone())),
+            (&a, 2, Err(TokenError::KeyEnded)),
+            (&a, 4, Err(TokenError::KeyAhead)),
+            (&b, 8, Err(TokenError::KeyEnded)),
+            (&"c.1".parse().unwrap(), 1, Err(TokenError::KeyAhead)),
+        ] {
+            let token = sign(of(origin, count, 0)).unwrap();
+            assert_eq!(known.verify(&token, 9), expected, "{origin} {count}");
+        }
+        // The one that began last signs, whoever made it.
+        let by_b = known.sign(&position, 9).unwrap();
+        let only_b = SessionKeys::new(vec![of(&b, 9, 5)]).unwrap();
+        assert_eq!(only_b.verify(&by_b, 9), Ok(position));
     }
 
     #[test]

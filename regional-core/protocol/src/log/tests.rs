@@ -120,6 +120,10 @@ fn readers_resume_or_begin_anew() {
         (Some("a.1=9,b.1=7"), Ok("a.1=9,b.1=7")),
         (Some("a.1=10,b.1=4"), Err(head)),
         (Some("a.1=9,c.1=3"), Ok("a.1=9,c.1=3")),
+        (Some("a.1=9,b.2=3"), Ok("a.1=9,b.2=3")),
+        // The end of an earlier life may be lost.
+        (Some("a.1=9,b.0=3"), Err(head)),
+        (Some("a.1=9,b.0=3,b.1=1"), Ok("a.1=9,b.0=3,b.1=1")),
     ] {
         let asked: Option<Position> = asked.map(|text| text.parse().unwrap());
         let expected = match expected {

@@ -206,6 +206,7 @@ fn entry(value: &'static str) -> RecordsAnswer {
             sort: "sku-1".into(),
             value: Bytes::from_static(value.as_bytes()),
             version: 1,
+            lifetime_ms: None,
         })])),
     }
 }

@@ -56,6 +56,8 @@ impl Overlay {
                 sort: sort.to_owned(),
                 value: value.clone(),
                 version: *version,
+                // Of use to those who keep what they read: a command keeps nothing.
+                lifetime_ms: None,
             }),
         })
     }
@@ -251,6 +253,7 @@ mod tests {
             sort: (*sort).into(),
             value: Bytes::new(),
             version: 1,
+            lifetime_ms: None,
         });
         Page {
             entries: entries.collect(),

@@ -41,6 +41,7 @@ fn entry(sort: &str, version: Version) -> Entry {
         sort: sort.into(),
         value: Bytes::from(format!("value of {sort}")),
         version,
+        lifetime_ms: None,
     }
 }
 

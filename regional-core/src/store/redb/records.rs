@@ -31,11 +31,7 @@ pub(super) fn get(
         return Ok(None);
     };
     let row = Row::decode(found.value())?;
-    Ok(row.is_alive(now_ms).then(|| Entry {
-        sort: sort.to_owned(),
-        value: Bytes::copy_from_slice(row.value),
-        version: row.version,
-    }))
+    Ok(row.is_alive(now_ms).then(|| entry(sort, &row, now_ms)))
 }
 
 /// A page of a partition.
@@ -47,13 +43,19 @@ pub(super) fn scan(
 ) -> Result<Page, Error> {
     let mut entries = Vec::new();
     let more = walk(table, tenant, range, now_ms, &mut |sort, row| {
-        entries.push(Entry {
-            sort: sort.to_owned(),
-            value: Bytes::copy_from_slice(row.value),
-            version: row.version,
-        });
+        entries.push(entry(sort, &row, now_ms));
     })?;
     Ok(Page { entries, more })
+}
+
+fn entry(sort: &str, row: &Row<'_>, now_ms: u64) -> Entry {
+    let is_for_good = row.expires_at_ms == 0;
+    Entry {
+        sort: sort.to_owned(),
+        value: Bytes::copy_from_slice(row.value),
+        version: row.version,
+        lifetime_ms: (!is_for_good).then(|| row.expires_at_ms.saturating_sub(now_ms)),
+    }
 }
 
 /// Visits the records of a range that a page holds; says whether the range has more.
@@ -400,7 +402,7 @@ pub(super) fn remove(batch: &mut Batch<'_>, key: &[u8], present: Present) -> Res
     Ok(())
 }
 
-fn keep_answer(batch: &mut Batch<'_>, key: &[u8], answer: &Answer) -> Result<(), Error> {
+pub(super) fn keep_answer(batch: &mut Batch<'_>, key: &[u8], answer: &Answer) -> Result<(), Error> {
     const WHAT: &str = "keeping an answer";
     let row = encode(answer)?;
     let index = keys::expiry(answer.expires_at_ms, key);

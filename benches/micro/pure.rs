@@ -133,23 +133,19 @@ fn coherence(criterion: &mut Criterion) {
         index.insert(id, id, &tags_of(&path));
     }
     let mut changes = LastChanges::new(TAGS_MAX);
-    let mut touch = Touch {
-        tags: vec![0],
-        soft: false,
-    };
     // Twice what is remembered, so that the table is full and drops its oldest.
     let mut sku = 0u64;
-    let mut apply = |changes: &mut LastChanges, touch: &mut Touch| {
+    let mut apply = |changes: &mut LastChanges| {
         sku += 1;
-        touch.tags = vec![sku.wrapping_mul(0x9e37_79b9_7f4a_7c15)];
-        changes.apply(touch);
+        let touch = Touch::hard(&[sku.wrapping_mul(0x9e37_79b9_7f4a_7c15)]);
+        changes.apply(&touch);
         index.count(&touch.tags)
     };
     for _ in 0..2 * TAGS_MAX {
-        assert_eq!(apply(&mut changes, &mut touch), 0);
+        assert_eq!(apply(&mut changes), 0);
     }
     criterion.bench_function("coherence/apply what ends nothing", |b| {
-        b.iter(|| apply(&mut changes, &mut touch))
+        b.iter(|| apply(&mut changes))
     });
     let (entry, now) = (tags_of("/items/4711?size=m"), changes.index());
     criterion.bench_function("coherence/verdict on a hit", |b| {

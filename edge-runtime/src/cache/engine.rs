@@ -115,10 +115,11 @@ impl Cache {
             Outcome::Applied(touch) => touch,
         };
         counters.changes.add(1);
-        let objects = tiers.count(&touch.tags);
+        let tags: Vec<_> = touch.all_tags().collect();
+        let objects = tiers.count(&tags);
         counters.purged.add(objects);
         if !touch.soft && objects > 0 {
-            remove_ended(tiers, touch.tags);
+            remove_ended(tiers, tags);
         }
         Applied {
             objects,
@@ -129,12 +130,9 @@ impl Cache {
 
     /// Ends entries by decision of this PoP, as a hard purge would: a module or a route took another's place here.
     pub fn invalidate(&self, tenant: &TenantName, selector: &Selector) {
-        let touch = Touch {
-            tags: vec![selected(tenant, selector)],
-            soft: false,
-        };
+        let touch = Touch::hard(&[selected(tenant, selector)]);
         self.shared.ledger.touch(&touch);
-        remove_ended(&self.shared.tiers, touch.tags);
+        remove_ended(&self.shared.tiers, touch.tags.to_vec());
     }
 
     /// What was applied: where the feed is to be resumed.

@@ -36,12 +36,8 @@ pub(super) fn invalidate(
             .map(|group| tags::group(tenant, host, group)),
     );
     if !touched.is_empty() {
-        let touch = Touch {
-            tags: touched,
-            soft: false,
-        };
-        shared.ledger.touch(&touch);
-        remove_ended(&shared.tiers, touch.tags);
+        shared.ledger.touch(&Touch::hard(&touched));
+        remove_ended(&shared.tiers, touched);
     }
 }
 

@@ -32,7 +32,7 @@ use std::{
 };
 
 /// Version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Largest record, in bytes; the largest snapshot that a configuration allows is below it.
 const RECORD_BYTES_MAX: usize = 256 << 20;
 /// When the records after the snapshot are more, in bytes, the file is written anew.
@@ -119,11 +119,14 @@ fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
                 tags,
                 soft,
             } => {
-                changes.apply(&Touch { tags, soft });
+                changes.apply(&Touch {
+                    soft,
+                    ..Touch::hard(&tags)
+                });
                 position.advance(&origin, sequence);
             }
             Record::Local { tags } => {
-                changes.apply(&Touch { tags, soft: false });
+                changes.apply(&Touch::hard(&tags));
             }
             Record::EndAll { position: start } => {
                 changes.end_all();
@@ -216,7 +219,7 @@ impl Journal {
         sequence: u64,
         touch: &Touch,
     ) -> io::Result<()> {
-        let (tags, soft) = (touch.tags.clone(), touch.soft);
+        let (tags, soft) = (touch.all_tags().collect(), touch.soft);
         self.append(&Record::Change {
             origin: origin.clone(),
             sequence,

@@ -225,11 +225,8 @@ impl Ledger {
             return true;
         }
         let heard = self.heard_ms.load(Ordering::Acquire);
-        let lease = Lease {
-            length_ms: self.lease_ms.load(Ordering::Acquire),
-            heard_ms: (heard != NEVER).then_some(heard),
-        };
-        lease.holds(self.ms(now))
+        heard != NEVER
+            && self.ms(now).saturating_sub(heard) <= self.lease_ms.load(Ordering::Acquire)
     }
 
     pub(super) fn follows_feed(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The table of last changes: bounded, with a floor.
 
-use super::{tags::TagHash, touch::Touch};
+use super::{dependency::Depends, tags::TagHash, touch::Touch, writes::Writes};
 use brink_protocol::{OriginId, Position};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,39 @@ pub struct Gap {
 }
 
 /// The last changes of one tag; 0: none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 struct Last {
     hard: u64,
     soft: u64,
+    /// Of a partition's tag: where in it was written. None: nowhere that is known of.
+    writes: Option<Box<Writes>>,
+}
+
+impl Last {
+    fn newest(&self) -> u64 {
+        self.hard.max(self.soft)
+    }
+
+    /// A touch of whatever has the tag.
+    fn touch(&mut self, index: u64, soft: bool) {
+        if soft {
+            self.soft = index;
+            return;
+        }
+        self.hard = index;
+        if let Some(writes) = &mut self.writes {
+            writes.all(index);
+        }
+    }
+
+    /// Whether a hard change after `index` touches what depends on the tag.
+    fn ends(&self, dependency: &impl Depends, index: u64) -> bool {
+        self.hard > index
+            && match (dependency.bounds(), &self.writes) {
+                (Some(bounds), Some(writes)) => writes.touch(bounds, index),
+                (None, _) | (_, None) => true,
+            }
+    }
 }
 
 /// What the changes say of an entry.
@@ -62,7 +91,13 @@ pub struct Snapshot {
     pub gaps: Vec<Gap>,
     /// Tag, last hard index, last soft index; in the order of the later of the two.
     pub tags: Vec<(TagHash, u64, u64)>,
+    /// Of the tags of partitions: where in them was written.
+    pub writes: Vec<PartitionWrites>,
 }
+
+/// Where in a partition was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionWrites(TagHash, Writes);
 
 impl LastChanges {
     /// An empty table at index 0 for at most `tags_max` tags.
@@ -88,8 +123,14 @@ impl LastChanges {
             changes.add_gap(gap);
         }
         for (tag, hard, soft) in snapshot.tags {
-            changes.table.insert(tag, Last { hard, soft });
+            let writes = None;
+            changes.table.insert(tag, Last { hard, soft, writes });
             changes.log.push_back((hard.max(soft), tag));
+        }
+        for PartitionWrites(tag, writes) in snapshot.writes {
+            if let Some(last) = changes.table.get_mut(&tag) {
+                last.writes = Some(Box::new(writes));
+            }
         }
         changes.shrink();
         changes
@@ -109,7 +150,24 @@ impl LastChanges {
             floor: self.floor,
             gaps: self.gaps.iter().copied().collect(),
             tags,
+            writes: self.writes(),
         }
+    }
+
+    fn writes(&self) -> Vec<PartitionWrites> {
+        let known = |(tag, last): (&TagHash, &Last)| {
+            let writes = last.writes.as_deref()?;
+            Some(PartitionWrites(*tag, writes.clone()))
+        };
+        self.table.iter().filter_map(known).collect()
+    }
+
+    /// Takes all the room that the table may ever need, so that no change has to wait while it grows.
+    pub fn reserve(&mut self) {
+        let tags = self.tags_max.saturating_add(1);
+        self.table.reserve(tags.saturating_sub(self.table.len()));
+        let log = tags.saturating_mul(2);
+        self.log.reserve(log.saturating_sub(self.log.len()));
     }
 
     /// The index of the last change.
@@ -140,14 +198,20 @@ impl LastChanges {
     pub fn apply(&mut self, touch: &Touch) -> u64 {
         self.index += 1;
         let index = self.index;
-        for tag in &touch.tags {
+        for tag in touch.tags.iter() {
             let last = self.table.entry(*tag).or_default();
-            if touch.soft {
-                last.soft = index;
-            } else {
-                last.hard = index;
-            }
+            last.touch(index, touch.soft);
             self.log.push_back((index, *tag));
+        }
+        if let Some(written) = &touch.written {
+            let last = self.table.entry(written.partition).or_default();
+            // What touched the tag before, and how, is not known here if nothing was written.
+            let since = last.hard;
+            last.hard = index;
+            last.writes
+                .get_or_insert_with(|| Box::new(Writes::since(since)))
+                .note(index, written, self.floor);
+            self.log.push_back((index, written.partition));
         }
         self.shrink();
         index
@@ -191,7 +255,7 @@ impl LastChanges {
             if self
                 .table
                 .get(&tag)
-                .is_some_and(|last| last.hard.max(last.soft) == index)
+                .is_some_and(|last| last.newest() == index)
             {
                 self.table.remove(&tag);
                 self.floor = self.floor.max(index);
@@ -199,16 +263,19 @@ impl LastChanges {
         }
     }
 
-    /// What the changes say of an entry with these tags whose fill started at `index`.
+    /// What the changes say of an entry with these dependencies whose fill started at `index`.
     #[must_use]
-    pub fn verdict(&self, tags: &[TagHash], index: u64) -> Verdict {
+    pub fn verdict<D: Depends>(&self, on: &[D], index: u64) -> Verdict {
         let in_gap = |gap: &Gap| gap.after < index && index < gap.until;
         if index < self.floor || index > self.index || self.gaps.iter().any(in_gap) {
             return Verdict::Unknown;
         }
         let mut verdict = Verdict::Valid;
-        for last in tags.iter().filter_map(|tag| self.table.get(tag)) {
-            if last.hard > index {
+        for dependency in on {
+            let Some(last) = self.table.get(&dependency.tag()) else {
+                continue;
+            };
+            if last.ends(dependency, index) {
                 return Verdict::Ended;
             }
             if last.soft > index {

@@ -7,14 +7,24 @@
 //!
 //! Two tags with one hash make an invalidation spurious, never lost.
 
+mod bounds;
+mod dependency;
+mod few;
 mod index;
 mod last_changes;
 mod lease;
+mod replica;
 pub mod tags;
 mod touch;
+mod writes;
 
+pub use bounds::{Bounds, SORT_PREFIX_BYTES, SortKey};
+pub use dependency::{Dependency, Depends, tag_hash};
+pub use few::Few;
 pub use index::{EntryId, TagIndex};
-pub use last_changes::{Gap, LastChanges, Next, Snapshot, Verdict, next};
-pub use lease::Lease;
+pub use last_changes::{Gap, LastChanges, Next, PartitionWrites, Snapshot, Verdict, next};
+pub use lease::{CLAIMS_MAX, Lease};
+pub use replica::{Admission, Applied, FillStart, Replica, Start, Started};
 pub use tags::TagHash;
-pub use touch::{Touch, selected, tag_hash, touched_by};
+pub use touch::{SORTS_MAX, Touch, Written, selected, touched_by};
+pub use writes::WRITES_MAX;

@@ -1,37 +1,88 @@
-//! Which tags a change touches.
+//! What a change touches.
 
-use super::tags::{self, TagHash};
+use super::{
+    bounds::SortKey,
+    few::Few,
+    tags::{self, TagHash},
+};
 use brink_protocol::{
     ModuleName, TenantName,
     address::PartitionAddress,
-    change::{Change, ChangeKind},
+    change::{Change, ChangeKind, RecordChange},
     purge::Selector,
-    tag::Tag,
 };
 
-/// The hash of a dependency.
-#[must_use]
-pub fn tag_hash(tag: &Tag) -> TagHash {
-    match tag {
-        Tag::Record { partition, sort } => tags::record(partition, sort),
-        Tag::Range { tenant, range } => {
-            tags::partition(tenant, &range.collection, &range.partition)
-        }
-        Tag::Name { tenant, name } => tags::name(tenant, name.as_str()),
-        Tag::Module { tenant, module } => tags::module(tenant, module.as_str()),
-    }
-}
+/// Of a change that writes more records than this no sort key is looked at: it counts as a write of the whole partition.
+pub const SORTS_MAX: usize = 16;
 
 /// What a change touches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Touch {
     /// The tags.
-    pub tags: Vec<TagHash>,
-    /// Entries become stale instead of ending.
+    pub tags: Few<TagHash, 4>,
+    /// The partition that it writes to; not among `tags`, for ranges count by their bounds.
+    pub written: Option<Written>,
+    /// Entries become stale instead of ending. What it writes it ends.
     pub soft: bool,
 }
 
-/// The tags that a change touches. Intended and settled writes alike.
+/// Writes to one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// See [`tags::partition`].
+    pub partition: TagHash,
+    /// Sort keys of the records; none: any of the partition.
+    pub sorts: Option<Few<SortKey, 1>>,
+}
+
+impl Touch {
+    /// Ends what has any of the tags.
+    #[must_use]
+    pub fn hard(tags: &[TagHash]) -> Self {
+        Self {
+            tags: tags.iter().copied().collect(),
+            written: None,
+            soft: false,
+        }
+    }
+
+    /// Makes stale what has any of the tags.
+    #[must_use]
+    pub fn soft(tags: &[TagHash]) -> Self {
+        Self {
+            soft: true,
+            ..Self::hard(tags)
+        }
+    }
+
+    /// Every tag that it touches, the partition's last.
+    pub fn all_tags(&self) -> impl Iterator<Item = TagHash> {
+        let partition = self.written.as_ref().map(|written| written.partition);
+        self.tags.iter().copied().chain(partition)
+    }
+
+    /// A write of records. Deleted ones, and those whose lifetime has ended, count as written.
+    #[must_use]
+    pub fn write(partition: &PartitionAddress, records: &[RecordChange]) -> Self {
+        let PartitionAddress {
+            tenant,
+            collection,
+            partition: name,
+        } = partition;
+        let sorts = || records.iter().map(|record| record.sort.as_str());
+        let few = (1..=SORTS_MAX).contains(&records.len());
+        Self {
+            tags: sorts().map(|sort| tags::record(partition, sort)).collect(),
+            written: Some(Written {
+                partition: tags::partition(tenant, collection, name),
+                sorts: few.then(|| sorts().map(SortKey::of).collect()),
+            }),
+            soft: false,
+        }
+    }
+}
+
+/// What a change touches. Intended and settled writes alike.
 #[must_use]
 pub fn touched_by(change: &Change) -> Touch {
     match &change.kind {
@@ -39,31 +90,15 @@ pub fn touched_by(change: &Change) -> Touch {
             partition,
             records,
             phase: _,
-        } => {
-            let PartitionAddress {
-                tenant,
-                collection,
-                partition: name,
-            } = partition;
-            let mut touched = vec![tags::partition(tenant, collection, name)];
-            touched.extend(
-                records
-                    .iter()
-                    .map(|record| tags::record(partition, &record.sort)),
-            );
+        } => Touch::write(partition, records),
+        ChangeKind::Purge(purge) => {
+            let selectors = purge.selectors.iter();
             Touch {
-                tags: touched,
-                soft: false,
+                tags: selectors.map(|s| selected(&purge.tenant, s)).collect(),
+                written: None,
+                soft: purge.soft,
             }
         }
-        ChangeKind::Purge(purge) => Touch {
-            tags: purge
-                .selectors
-                .iter()
-                .map(|selector| selected(&purge.tenant, selector))
-                .collect(),
-            soft: purge.soft,
-        },
         ChangeKind::Deployments {
             revision: _,
             tenant,
@@ -72,7 +107,7 @@ pub fn touched_by(change: &Change) -> Touch {
             let of = |module: &ModuleName| tags::module(tenant, module.as_str());
             Touch {
                 tags: modules.iter().map(of).collect(),
-                soft: false,
+                ..Touch::default()
             }
         }
     }

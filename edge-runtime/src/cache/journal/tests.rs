@@ -6,10 +6,7 @@ use brink_policy::coherence::Verdict;
 const TAGS_MAX: usize = 100;
 
 fn touch(tag: TagHash) -> Touch {
-    Touch {
-        tags: vec![tag],
-        soft: false,
-    }
+    Touch::hard(&[tag])
 }
 
 /// A journal in which change `n` of one origin touched tag `n`, and the state after each.

@@ -4,17 +4,11 @@ use super::*;
 use proptest::prelude::*;
 
 fn hard(tags: &[TagHash]) -> Touch {
-    Touch {
-        tags: tags.to_vec(),
-        soft: false,
-    }
+    Touch::hard(tags)
 }
 
 fn soft(tags: &[TagHash]) -> Touch {
-    Touch {
-        tags: tags.to_vec(),
-        soft: true,
-    }
+    Touch::soft(tags)
 }
 
 #[test]
@@ -130,7 +124,7 @@ proptest! {
                 }
                 3..8 => entries.push((changes.index(), tag)),
                 _ => {
-                    let index = changes.apply(&Touch { tags: vec![tag], soft });
+                    let index = changes.apply(&Touch { soft, ..hard(&[tag]) });
                     model.push((index, tag, soft));
                 }
             }

@@ -34,7 +34,7 @@ const TABLE: [(&str, &[&str]); 9] = [
     ("brink-cli", &["brink-protocol"]),
 ];
 /// May import anything of ours.
-const FREE: [&str; 2] = ["brink-bench", "xtask"];
+const FREE: [&str; 4] = ["brink-bench", "brink-planet", "brink-wan", "xtask"];
 /// What guests below `modules/` may import: the SDK, and libraries of their own room.
 const GUEST_IMPORTS: [&str; 2] = ["sdk/rust", "modules"];
 

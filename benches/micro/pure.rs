@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use brink_policy::{
-    coherence::{LastChanges, TagIndex, Touch, tags},
+    coherence::{Applied, Dependency, Replica, TagIndex, Touch, Walk, tags, touched_by},
     http::{
         Connection, Lifetime, RequestDirectives, ResponseDirectives, reuse, reuse::Stored,
         storable, storable::Candidate,
@@ -19,7 +19,10 @@ use brink_protocol::{
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, StatusCode};
-use std::{hint::black_box, time::SystemTime};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant, SystemTime},
+};
 
 fn change() -> FeedMessage {
     let partition = brink_protocol::address::PartitionAddress {
@@ -121,35 +124,92 @@ fn caching(criterion: &mut Criterion) {
     });
 }
 
+/// A write of one record that nothing here depends on.
+fn unrelated(sequence: u64) -> Change {
+    let FeedMessage::Change(mut change) = change() else {
+        unreachable!("it is made as one");
+    };
+    change.sequence = sequence;
+    if let ChangeKind::Records { records, .. } = &mut change.kind {
+        for record in records {
+            record.sort = format!("sku/{sequence:012}");
+        }
+    }
+    change
+}
+
 /// What a change costs that ends nothing here, and what a hit pays for being held against the changes.
 fn coherence(criterion: &mut Criterion) {
     const TAGS_MAX: usize = 1 << 18;
-    const ENTRIES: u64 = 10_000;
+    const ENTRIES: u64 = 100_000;
+    const CHANGES: u64 = 4096;
     let tenant: TenantName = default_tenant();
-    let tags_of = |path: &str| tags::implicit(&tenant, "shop.example", path);
+    let tags_of = |path: &str| {
+        let tags = tags::implicit(&tenant, "shop.example", path);
+        tags.into_iter().map(Dependency::Tag).collect::<Vec<_>>()
+    };
     let mut index = TagIndex::default();
     for id in 0..ENTRIES {
-        let path = format!("/items/{id}");
-        index.insert(id, id, &tags_of(&path));
+        index.insert(id, id, 1, &tags_of(&format!("/items/{id}")));
     }
-    let mut changes = LastChanges::new(TAGS_MAX);
-    // Twice what is remembered, so that the table is full and drops its oldest.
-    let mut sku = 0u64;
-    let mut apply = |changes: &mut LastChanges| {
-        sku += 1;
-        let touch = Touch::hard(&[sku.wrapping_mul(0x9e37_79b9_7f4a_7c15)]);
-        changes.apply(&touch);
-        index.count(&touch.tags)
+    let mut replica = Replica::new(TAGS_MAX);
+    let mut sequence = 0u64;
+    let mut apply = |replica: &mut Replica, change: &Change| {
+        let touch = touched_by(change);
+        let applied = replica.apply(change, &touch);
+        assert!(!index.may_match(&touch));
+        applied
     };
+    // Twice what is remembered, so that the table is full and drops its oldest.
     for _ in 0..2 * TAGS_MAX {
-        assert_eq!(apply(&mut changes), 0);
+        sequence += 1;
+        assert_ne!(apply(&mut replica, &unrelated(sequence)), Applied::Gap);
     }
+    // What arrives is read from the feed before it is applied: made beforehand here too.
     criterion.bench_function("coherence/apply what ends nothing", |b| {
-        b.iter(|| apply(&mut changes))
+        b.iter_custom(|iterations| {
+            let (mut left, mut spent) = (iterations, Duration::ZERO);
+            while left > 0 {
+                let count = left.min(CHANGES);
+                let changes: Vec<_> = (1..=count).map(|n| unrelated(sequence + n)).collect();
+                let begun = Instant::now();
+                for change in &changes {
+                    black_box(apply(&mut replica, change));
+                }
+                spent += begun.elapsed();
+                sequence += count;
+                left -= count;
+            }
+            spent
+        })
     });
-    let (entry, now) = (tags_of("/items/4711?size=m"), changes.index());
+    let (entry, now) = (tags_of("/items/4711?size=m"), replica.changes().index());
     criterion.bench_function("coherence/verdict on a hit", |b| {
-        b.iter(|| changes.verdict(black_box(&entry), black_box(now)))
+        b.iter(|| replica.verdict(black_box(&entry), black_box(now)))
+    });
+}
+
+/// One slice of a purge that ends a million entries: for so long the index is held.
+fn purge(criterion: &mut Criterion) {
+    const ENTRIES: u64 = 1_000_000;
+    const SLICE: usize = 256;
+    let mut index = TagIndex::default();
+    for id in 0..ENTRIES {
+        index.insert(id, id, 1, &[Dependency::Tag(7), Dependency::Tag(1000 + id)]);
+    }
+    let touch = Touch::hard(&[7]);
+    let mut walk = Walk::over(&touch, ENTRIES);
+    criterion.bench_function("coherence/slice of a purge of 1,000,000", |b| {
+        b.iter(|| {
+            let mut met = Vec::with_capacity(SLICE);
+            if walk.slice(&index, SLICE, &mut met) {
+                walk = Walk::over(&touch, ENTRIES);
+            }
+            met
+        })
+    });
+    criterion.bench_function("coherence/count of a purge of 1,000,000", |b| {
+        b.iter(|| index.count(black_box(7)))
     });
 }
 
@@ -182,5 +242,5 @@ fn routes(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, protocol, caching, coherence, routes);
+criterion_group!(benches, protocol, caching, coherence, purge, routes);
 criterion_main!(benches);

@@ -29,10 +29,14 @@ pub struct Config {
     /// Longest time for which a stale answer is served because the core or the origin is away and the route or the
     /// answer allows it, in seconds. Default 86,400.
     pub stale_seconds_max: u64,
-    /// There is a feed to follow: entries count as fresh only while it is heard (see [`super::Cache::set_lease`]). Set
+    /// There is a feed to follow: entries count as fresh only while the lease holds (see [`super::Cache::claim`]). Set
     /// by the program, not by a file: false where there is no core.
     #[serde(skip)]
     pub follows_feed: bool,
+    /// Stored answers are held against the changes and the lease, and fills against the fence. Default true. False
+    /// serves what is stale: it is there to measure what coherence costs, and only a program can set it.
+    #[serde(skip)]
+    pub coherence: bool,
 }
 
 impl Default for Config {
@@ -49,6 +53,7 @@ impl Default for Config {
             changes_max: 1 << 18,
             stale_seconds_max: 86_400,
             follows_feed: false,
+            coherence: true,
         }
     }
 }

@@ -25,6 +25,10 @@ pub struct Figures {
     pub stored: u64,
     /// Answers not stored because a change touched them while they were made.
     pub fenced: u64,
+    /// Answers not stored because their records were read at a core that had not got as far as this PoP.
+    pub read_behind: u64,
+    /// Times that entries ceased to be fresh because the lease ran out.
+    pub lease_expiries: u64,
     /// Stored answers refused because a change had ended them, or because nobody could vouch for them.
     pub refused: u64,
     /// Entries of memory ended or made stale by changes.
@@ -66,6 +70,8 @@ pub(super) struct Counters {
     pub(super) collapsed: Figure,
     pub(super) stored: Figure,
     pub(super) fenced: Figure,
+    pub(super) read_behind: Figure,
+    pub(super) lease_expiries: Figure,
     pub(super) refused: Figure,
     pub(super) purged: Figure,
     pub(super) changes: Figure,
@@ -96,6 +102,14 @@ impl Counters {
             "Answers not stored because a change touched them meanwhile"
         );
         describe_counter!(
+            "brink_cache_read_behind_total",
+            "Answers not stored because they were read at a core that was behind this PoP"
+        );
+        describe_counter!(
+            "brink_cache_lease_expiries_total",
+            "Times that the lease ran out, so that nothing was called fresh"
+        );
+        describe_counter!(
             "brink_cache_refused_total",
             "Stored answers refused because a change had ended them"
         );
@@ -114,6 +128,8 @@ impl Counters {
             forwards: Figure::new(counter!("brink_cache_forwards_total")),
             collapsed: Figure::new(counter!("brink_cache_collapsed_total")),
             stored: Figure::new(counter!("brink_cache_stored_total")),
+            read_behind: Figure::new(counter!("brink_cache_read_behind_total")),
+            lease_expiries: Figure::new(counter!("brink_cache_lease_expiries_total")),
             fenced: Figure::new(counter!("brink_cache_fenced_total")),
             refused: Figure::new(counter!("brink_cache_refused_total")),
             purged: Figure::new(counter!("brink_cache_purged_total")),
@@ -132,6 +148,8 @@ impl Counters {
             collapsed: self.collapsed.get(),
             stored: self.stored.get(),
             fenced: self.fenced.get(),
+            read_behind: self.read_behind.get(),
+            lease_expiries: self.lease_expiries.get(),
             refused: self.refused.get(),
             purged: self.purged.get(),
             changes: self.changes.get(),

@@ -5,7 +5,11 @@ use super::stored::{
     CACHE_STATUS, FULL_KEY_BYTES_MAX, HEAD_BYTES_MAX, Key, OBJECT_BYTES_MAX, Parts, Slot, Stored,
     Variant, from_ms, to_ms,
 };
-use brink_policy::{coherence::TagHash, http::Lifetime, key::CacheKey};
+use brink_policy::{
+    coherence::{Dependency, Depends as _},
+    http::Lifetime,
+    key::CacheKey,
+};
 use brink_protocol::Position;
 use foyer::{Code, Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AGE};
@@ -16,7 +20,7 @@ use std::{
 };
 
 /// Begins every value; its last byte is the version of the format.
-const MAGIC: u32 = 0x4252_4b01;
+const MAGIC: u32 = 0x4252_4b02;
 /// Largest encoded head, in bytes: fields, tags, selections.
 const META_BYTES_MAX: usize = 4 * HEAD_BYTES_MAX + (1 << 20);
 
@@ -30,7 +34,7 @@ enum Meta<'a> {
         lifetime: Lifetime,
         initial_age: u64,
         received_ms: u64,
-        tags: Vec<TagHash>,
+        on: Vec<Dependency>,
         index: u64,
         position: Position,
         described: &'a str,
@@ -143,7 +147,9 @@ impl Code for Slot {
                     .iter()
                     .map(|(n, v)| n.as_str().len() + v.len() + 8)
                     .sum();
-                stored.body.len() + head + stored.tags.len() * 10 + stored.described.len() + 256
+                let of = |on: &Dependency| 12 + on.bounds().map_or(0, |_| 68);
+                let on: usize = stored.on.iter().map(of).sum();
+                stored.body.len() + head + on + stored.described.len() + 256
             }
             Self::Variants(list) => {
                 list.iter()
@@ -172,7 +178,7 @@ fn encode_answer(stored: &Stored) -> postcard::Result<Vec<u8>> {
         lifetime: stored.lifetime,
         initial_age: stored.initial_age,
         received_ms: to_ms(stored.received),
-        tags: stored.tags.to_vec(),
+        on: stored.on.to_vec(),
         index: stored.index,
         position: (*stored.position).clone(),
         described: &stored.described,
@@ -188,7 +194,7 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
             lifetime,
             initial_age,
             received_ms,
-            tags,
+            on,
             index,
             position,
             described,
@@ -208,7 +214,7 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
                 lifetime,
                 initial_age,
                 received: from_ms(received_ms),
-                tags: tags.into(),
+                on: on.into(),
                 index,
                 position: Arc::new(position),
                 described: described.into(),

@@ -6,14 +6,16 @@ use super::{
     error::Error,
     explain,
     flights::Flights,
-    ledger::{Ledger, Outcome},
+    ledger::{Ledger, Outcome, Terms},
     lookup::{self, Lookup},
     request::CacheRequest,
     shared::Shared,
     stored::OBJECT_BYTES_MAX,
-    tiers::{Tiers, remove_ended},
+    tiers::{Tiers, remove_all, remove_ended},
 };
-use brink_policy::coherence::{Touch, selected};
+use brink_policy::coherence::{
+    Admission, Depends, FillStart, Next, Start, Started, Touch, selected,
+};
 use brink_protocol::{PopName, Position, TenantName, change::Change, purge::Selector};
 use metrics::gauge;
 use std::{
@@ -59,7 +61,10 @@ impl Cache {
         let (ledger, trusted) = Ledger::open(
             config.dir.as_deref(),
             config.changes_max,
-            config.follows_feed,
+            Terms {
+                follows_feed: config.follows_feed,
+                coherence: config.coherence,
+            },
             new_generation(),
         )?;
         let tiers = Tiers::open(&config, ledger.generation(), trusted).await?;
@@ -105,7 +110,7 @@ impl Cache {
             Outcome::EndedAll => {
                 counters.changes.add(1);
                 let (objects, _) = tiers.extent();
-                tiers.clear_memory();
+                remove_all(tiers);
                 return Applied {
                     objects,
                     repeated: false,
@@ -115,11 +120,10 @@ impl Cache {
             Outcome::Applied(touch) => touch,
         };
         counters.changes.add(1);
-        let tags: Vec<_> = touch.all_tags().collect();
-        let objects = tiers.count(&tags);
+        let objects = tiers.concerned(&touch);
         counters.purged.add(objects);
         if !touch.soft && objects > 0 {
-            remove_ended(tiers, tags);
+            remove_ended(tiers, &touch);
         }
         Applied {
             objects,
@@ -132,7 +136,15 @@ impl Cache {
     pub fn invalidate(&self, tenant: &TenantName, selector: &Selector) {
         let touch = Touch::hard(&[selected(tenant, selector)]);
         self.shared.ledger.touch(&touch);
-        remove_ended(&self.shared.tiers, touch.tags.to_vec());
+        remove_ended(&self.shared.tiers, &touch);
+    }
+
+    /// How many entries of memory a purge would end, and their bytes. Passes over each of them, a few at a time: where
+    /// there may be many, call it from where blocking is allowed.
+    #[must_use]
+    pub fn count(&self, tenant: &TenantName, selectors: &[Selector]) -> (u64, u64) {
+        let tags: Vec<_> = selectors.iter().map(|s| selected(tenant, s)).collect();
+        self.shared.tiers.count(&Touch::hard(&tags))
     }
 
     /// What was applied: where the feed is to be resumed.
@@ -141,21 +153,83 @@ impl Cache {
         (*self.shared.ledger.position()).clone()
     }
 
-    /// The log no longer reaches back to [`Cache::position`]: drops every entry and starts at `position`.
+    /// A feed begins that was `asked` at `sent` to go on from [`Cache::position`]; if it was not, or does not, every entry
+    /// is dropped.
+    pub fn start(&self, start: &Start, asked: bool, sent: Instant) -> Started {
+        let started = self.shared.ledger.start(start, asked, sent);
+        if started == Started::Reset {
+            remove_all(&self.shared.tiers);
+        }
+        started
+    }
+
+    /// A core that was asked at `sent` has answered where the logs end, and how old its knowledge of them is: once as
+    /// much is applied here, entries count as fresh until the lease is over.
+    pub fn claim(&self, sent: Instant, head: Position, age: Duration) {
+        self.shared.ledger.claim(sent, head, age);
+    }
+
+    /// What a change is to what was applied: whoever finds a gap can ask for the feed anew, instead of applying the
+    /// change and losing every entry.
+    #[must_use]
+    pub fn next(&self, change: &Change) -> Next {
+        self.shared.ledger.next(change)
+    }
+
+    /// How old what is served may be at most, at `now`; none: nothing vouches for it. Zero where there is no feed.
+    #[must_use]
+    pub fn staleness_bound(&self, now: Instant) -> Option<Duration> {
+        self.shared.ledger.staleness_bound(now)
+    }
+
+    /// How long entries count as fresh after the moment as of which everything is known.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.shared.ledger.lease()
+    }
+
+    /// Notes whether the lease holds, for the figures: nobody else may look when it runs out. Cheap.
+    pub fn poll(&self, now: Instant) {
+        self.shared.ledger.poll(now);
+        let expiries = self.shared.ledger.take_expiries();
+        if expiries > 0 {
+            self.shared.counters.lease_expiries.add(expiries);
+        }
+    }
+
+    /// A fill of another cache begins, to be held against the changes by [`Cache::admit`].
+    #[must_use]
+    pub fn begin(&self) -> FillStart {
+        self.shared.ledger.begin()
+    }
+
+    /// The fence for another cache: whether what was read at `read_at` since `start`, and depends on `on`, may be kept
+    /// under the index of `start`.
+    #[must_use]
+    pub fn admit<D: Depends>(&self, start: &FillStart, on: &[D], read_at: &Position) -> bool {
+        self.shared.admit(start, on, Some(read_at)) == Admission::Store
+    }
+
+    /// The position at which what another cache keeps still holds that was admitted under `index`: nothing it depends on
+    /// was touched since, and the lease holds. None: it must not be used, and may be dropped.
+    #[must_use]
+    pub fn holds<D: Depends>(&self, on: &[D], index: u64) -> Option<Arc<Position>> {
+        self.shared.ledger.holds(on, index, Instant::now())
+    }
+
+    /// Drops every entry and starts at `position`.
     pub fn reset(&self, position: Position) {
         self.shared.ledger.reset(position);
-        self.shared.tiers.clear_memory();
+        remove_all(&self.shared.tiers);
     }
 
-    /// The feed was heard of at `now`: a start, a change or a heartbeat.
+    /// The feed was heard of at `now`: everything is known as of then.
     pub fn heard(&self, now: Instant) {
-        self.shared.ledger.heard(now);
+        self.claim(now, Position::default(), Duration::ZERO);
     }
 
-    /// How long entries count as fresh without hearing from the feed. Before the first call: 2 s.
-    pub fn set_lease(&self, lease: Duration) {
-        self.shared.ledger.set_lease(lease);
-    }
+    /// Kept for the feed until it begins with [`Cache::start`].
+    pub fn set_lease(&self, _: Duration) {}
 
     /// Whether entries count as fresh at `now`. Always where there is no feed.
     #[must_use]
@@ -172,6 +246,7 @@ impl Cache {
     /// Figures since the start, and of now. Sets the gauges `brink_cache_entries` and `brink_cache_bytes`.
     #[must_use]
     pub fn figures(&self) -> Figures {
+        self.poll(Instant::now());
         let (entries, bytes) = self.shared.tiers.extent();
         // A gauge is a floating-point number; counts of entries and bytes stay far below 2⁵².
         #[allow(clippy::cast_precision_loss)]

@@ -111,7 +111,7 @@ fn entry(
         "etag": field(http::header::ETAG),
         "last_modified": field(http::header::LAST_MODIFIED),
         "tags": stored.described.split(' ').filter(|tag| !tag.is_empty()).collect::<Vec<_>>(),
-        "tag_count": stored.tags.len(),
+        "tag_count": stored.on.len(),
         "index": stored.index,
         "position": stored.position.to_string(),
     })

@@ -4,7 +4,6 @@ use super::{
     flights::Ticket,
     invalidation,
     judgement::{self, Subject},
-    ledger::Started,
     reply::{Reply, compose, head as new_head, set_status},
     request::Dependencies,
     shared::Shared,
@@ -13,7 +12,7 @@ use super::{
 use brink_listener::Body;
 use brink_policy::{
     cache_status::{CacheStatus, ForwardReason, Outcome},
-    coherence::{TagHash, Verdict},
+    coherence::{Admission, Dependency, FillStart, Verdict},
     http::{
         Lifetime, NoStoreReason, age,
         condition::{conditions_from, remove_conditions},
@@ -24,6 +23,7 @@ use brink_policy::{
     },
     key::CacheKey,
 };
+use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
@@ -47,6 +47,9 @@ pub struct Answer {
     pub status: CacheStatus,
     /// `stale-while-revalidate`: run this fill beside; dropping it is harmless.
     pub revalidate: Option<Fill>,
+    /// The position of the entry that this was made of: the core's when its records were read, or this PoP's when its
+    /// fill began. None: it was made just now.
+    pub stored: Option<Arc<Position>>,
 }
 
 impl Answer {
@@ -57,12 +60,18 @@ impl Answer {
     }
 
     pub(super) fn new(reply: Reply, revalidate: Option<Fill>) -> Self {
-        let Reply { head, body, status } = reply;
+        let Reply {
+            head,
+            body,
+            status,
+            stored,
+        } = reply;
         Self {
             head,
             body,
             status,
             revalidate,
+            stored,
         }
     }
 }
@@ -77,7 +86,7 @@ pub struct Fill {
     /// What is stored and may be validated, and whether it was purged softly.
     pub(super) stored: Option<(Arc<Stored>, bool)>,
     pub(super) variants: Option<Arc<Vec<Variant>>>,
-    pub(super) started: Started,
+    pub(super) started: FillStart,
     pub(super) requested: SystemTime,
     /// Whether the answer may be stored as far as the request says.
     pub(super) keeps: Result<(), NoStoreReason>,
@@ -223,19 +232,18 @@ impl Fill {
         dependencies: &Dependencies,
         now: SystemTime,
     ) -> Result<Arc<Stored>, NoStoreReason> {
-        let (mut hashes, described) = judgement::tags_of(&self.subject, received, dependencies)?;
+        let (mut on, described) = judgement::tags_of(&self.subject, received, dependencies)?;
         if !made.inherited.is_empty() {
-            hashes.extend(made.inherited);
-            hashes.sort_unstable();
-            hashes.dedup();
+            on.extend(made.inherited.iter().cloned());
+            on.sort_unstable();
+            on.dedup();
         }
         let reads = judgement::reads_records(dependencies);
-        if reads && !dependencies.position.covers(&self.started.position) {
-            return Err(NoStoreReason::ReadBehind);
-        }
-        if self.shared.ledger.fence(&hashes, self.started.index) != Verdict::Valid {
-            self.shared.counters.fenced.add(1);
-            return Err(NoStoreReason::Fenced);
+        let read_at = reads.then_some(&dependencies.position);
+        match self.shared.admit(&self.started, &on, read_at) {
+            Admission::Store => {}
+            Admission::Fenced | Admission::Unknown => return Err(NoStoreReason::Fenced),
+            Admission::ReadBehind => return Err(NoStoreReason::ReadBehind),
         }
         let exchange = age::Exchange {
             requested: self.requested,
@@ -249,7 +257,7 @@ impl Fill {
             body: made.body,
             lifetime: made.lifetime,
             received: now,
-            tags: hashes.into(),
+            on: on.into(),
             index: self.started.index,
             position: if reads {
                 Arc::new(dependencies.position.clone())
@@ -292,6 +300,7 @@ impl Fill {
             detail: (!kept).then_some(NoStoreReason::VaryAny.as_str()),
         };
         let mut reply = self.reply(&stored, age, status);
+        reply.stored = None;
         if age == 0 {
             // It comes from the origin itself: RFC 9111 §5.1.
             reply.head.headers.remove(AGE);
@@ -313,7 +322,12 @@ impl Fill {
     /// The answer goes to this client alone.
     fn unkept(&self, mut head: Parts, body: Bytes, reason: NoStoreReason) -> Reply {
         let status = self.mark(&mut head, Some(reason));
-        Reply { head, body, status }
+        Reply {
+            head,
+            body,
+            status,
+            stored: None,
+        }
     }
 
     /// Strips what is for caches alone, sets `Cache-Status`, remembers that the key need not be waited for.
@@ -383,7 +397,7 @@ impl Fill {
                 headers,
                 body,
                 lifetime,
-                inherited: &stored.tags,
+                inherited: &stored.on,
             };
             self.entry(made, &update.headers, dependencies, now)
         });
@@ -394,7 +408,9 @@ impl Fill {
                     detail: Some(reason.as_str()),
                     ..CacheStatus::forward(self.reason)
                 };
-                self.reply(stored, 0, status)
+                let mut reply = self.reply(stored, 0, status);
+                reply.stored = None;
+                reply
             }
         }
     }
@@ -407,7 +423,11 @@ impl Fill {
             age_seconds: age,
             soft_purged: soft,
         };
-        let connection = self.shared.connection(self.subject.when_disconnected);
+        // Before it is held against the changes: what is applied later vouches for nothing here.
+        let vouched = self.shared.ledger.vouched();
+        if !self.shared.suits(&self.subject.session, stored) {
+            return None;
+        }
         // What a change has ended meanwhile is not served, however stale it might be.
         if !matches!(
             self.shared.ledger.verdict(stored),
@@ -415,6 +435,9 @@ impl Fill {
         ) {
             return None;
         }
+        let connection = self
+            .shared
+            .connection(vouched, self.subject.when_disconnected);
         let reason = reuse_after_failure(&held, connection, self.shared.config.stale_seconds_max)?;
         self.shared.counters.hits_stale.add(1);
         let status = CacheStatus {
@@ -450,8 +473,8 @@ struct Made<'a> {
     headers: HeaderMap,
     body: Bytes,
     lifetime: Lifetime,
-    /// Tags of the entry whose body it takes over.
-    inherited: &'a [TagHash],
+    /// What the entry depends on whose body it takes over.
+    inherited: &'a [Dependency],
 }
 
 /// Errors for which `stale-if-error` is meant. RFC 5861 §4.

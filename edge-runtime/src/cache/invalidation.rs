@@ -36,8 +36,9 @@ pub(super) fn invalidate(
             .map(|group| tags::group(tenant, host, group)),
     );
     if !touched.is_empty() {
-        shared.ledger.touch(&Touch::hard(&touched));
-        remove_ended(&shared.tiers, touched);
+        let touch = Touch::hard(&touched);
+        shared.ledger.touch(&touch);
+        remove_ended(&shared.tiers, &touch);
     }
 }
 

@@ -21,7 +21,7 @@
 //! The file is written anew, beside itself and then renamed, when it is opened and when its records outgrow their bound.
 
 use super::error::Error;
-use brink_policy::coherence::{LastChanges, Snapshot, TagHash, Touch};
+use brink_policy::coherence::{LastChanges, Snapshot, SortKey, TagHash, Touch, Written};
 use brink_protocol::{OriginId, Position};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -60,13 +60,48 @@ enum Record {
     Change {
         origin: OriginId,
         sequence: u64,
-        tags: Vec<TagHash>,
-        soft: bool,
+        touched: Touched,
     },
     /// An invalidation by this PoP itself.
-    Local { tags: Vec<TagHash> },
+    Local { touched: Touched },
     /// Everything was dropped.
     EndAll { position: Position },
+}
+
+/// A [`Touch`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Touched {
+    tags: Vec<TagHash>,
+    written: Option<(TagHash, Option<Vec<SortKey>>)>,
+    soft: bool,
+}
+
+impl From<&Touch> for Touched {
+    fn from(touch: &Touch) -> Self {
+        let written = |written: &Written| {
+            let sorts = written.sorts.as_deref().map(<[SortKey]>::to_vec);
+            (written.partition, sorts)
+        };
+        Self {
+            tags: touch.tags.to_vec(),
+            written: touch.written.as_ref().map(written),
+            soft: touch.soft,
+        }
+    }
+}
+
+impl From<Touched> for Touch {
+    fn from(touched: Touched) -> Self {
+        let written = |(partition, sorts): (TagHash, Option<Vec<SortKey>>)| Written {
+            partition,
+            sorts: sorts.map(|sorts| sorts.into_iter().collect()),
+        };
+        Self {
+            tags: touched.tags.into_iter().collect(),
+            written: touched.written.map(written),
+            soft: touched.soft,
+        }
+    }
 }
 
 /// What a readable journal amounts to.
@@ -116,17 +151,13 @@ fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
             Record::Change {
                 origin,
                 sequence,
-                tags,
-                soft,
+                touched,
             } => {
-                changes.apply(&Touch {
-                    soft,
-                    ..Touch::hard(&tags)
-                });
+                changes.apply(&touched.into());
                 position.advance(&origin, sequence);
             }
-            Record::Local { tags } => {
-                changes.apply(&Touch::hard(&tags));
+            Record::Local { touched } => {
+                changes.apply(&touched.into());
             }
             Record::EndAll { position: start } => {
                 changes.end_all();
@@ -197,7 +228,7 @@ impl Journal {
             path: path.clone(),
             source,
         };
-        let file = write_anew(&path, generation, position, changes).map_err(failed)?;
+        let file = write_anew(&path, generation, position, changes.snapshot()).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         if let Ok(dir) = File::open(dir) {
             dir.sync_all().map_err(failed)?;
@@ -219,19 +250,17 @@ impl Journal {
         sequence: u64,
         touch: &Touch,
     ) -> io::Result<()> {
-        let (tags, soft) = (touch.all_tags().collect(), touch.soft);
         self.append(&Record::Change {
             origin: origin.clone(),
             sequence,
-            tags,
-            soft,
+            touched: touch.into(),
         })
     }
 
     /// Notes an invalidation of our own.
-    pub(super) fn local(&mut self, tags: &[TagHash]) -> io::Result<()> {
+    pub(super) fn local(&mut self, touch: &Touch) -> io::Result<()> {
         self.append(&Record::Local {
-            tags: tags.to_vec(),
+            touched: touch.into(),
         })
     }
 
@@ -255,19 +284,18 @@ impl Journal {
         written
     }
 
-    /// Writes the file anew if its records have outgrown their bound, or now and then if one could not be written.
-    pub(super) fn compact_if_due(
-        &mut self,
-        position: &Position,
-        changes: &LastChanges,
-    ) -> io::Result<()> {
+    /// Whether the file is to be written anew: its records have outgrown their bound, or one could not be written.
+    pub(super) fn is_due(&self) -> bool {
         let retry = self.unwritten > 0 && self.unwritten.is_multiple_of(RETRY_RECORDS);
-        if self.records_bytes > RECORDS_BYTES_MAX || retry {
-            // Whatever comes of it, the next try is as far away as after a success.
-            self.records_bytes = 0;
-            self.file = write_anew(&self.path, self.generation, position, changes)?;
-            self.unwritten = 0;
-        }
+        self.records_bytes > RECORDS_BYTES_MAX || retry
+    }
+
+    /// Writes the file anew.
+    pub(super) fn compact(&mut self, position: &Position, changes: Snapshot) -> io::Result<()> {
+        // Whatever comes of it, the next try is as far away as after a success.
+        self.records_bytes = 0;
+        self.file = write_anew(&self.path, self.generation, position, changes)?;
+        self.unwritten = 0;
         Ok(())
     }
 }
@@ -277,7 +305,7 @@ fn write_anew(
     path: &Path,
     generation: u64,
     position: &Position,
-    changes: &LastChanges,
+    changes: Snapshot,
 ) -> io::Result<File> {
     let beside = path.with_extension("new");
     let mut bytes = Vec::new();
@@ -288,7 +316,7 @@ fn write_anew(
             version: VERSION,
             generation,
             position,
-            changes: changes.snapshot(),
+            changes,
         },
     )?;
     let mut file = OpenOptions::new()

@@ -1,11 +1,11 @@
 //! Whether an answer is stored, and under which tags.
 
 use super::{
-    request::Dependencies,
+    request::{Dependencies, Session},
     stored::{HEAD_BYTES_MAX, head_bytes},
 };
 use brink_policy::{
-    coherence::{TagHash, tag_hash, tags},
+    coherence::{Dependency, tags},
     http::{
         Lifetime, NoStoreReason, storable as is_storable,
         storable::{Candidate, has_lifetime},
@@ -33,6 +33,7 @@ pub(super) struct Subject {
     pub(super) headers: HeaderMap,
     pub(super) no_store: bool,
     pub(super) when_disconnected: WhenDisconnected,
+    pub(super) session: Session,
 }
 
 /// Whether an answer is stored, as far as its head and its handler say.
@@ -78,14 +79,15 @@ pub(super) fn tags_of(
     subject: &Subject,
     response: &HeaderMap,
     dependencies: &Dependencies,
-) -> Result<(Vec<TagHash>, Box<str>), NoStoreReason> {
+) -> Result<(Vec<Dependency>, Box<str>), NoStoreReason> {
     let Subject {
         tenant,
         host,
         path_and_query,
         ..
     } = subject;
-    let mut hashes = tags::implicit(tenant, host, path_and_query);
+    let implicit = tags::implicit(tenant, host, path_and_query);
+    let mut on: Vec<_> = implicit.into_iter().map(Dependency::Tag).collect();
     let mut described = String::new();
     let records = dependencies
         .tags
@@ -93,13 +95,15 @@ pub(super) fn tags_of(
         .filter(|tag| matches!(tag, Tag::Record { .. }))
         .count();
     for tag in &dependencies.tags {
-        hashes.push(match tag {
-            Tag::Record { partition, .. } if records > RECORD_TAGS_MAX => tags::partition(
-                &partition.tenant,
-                &partition.collection,
-                &partition.partition,
-            ),
-            tag => tag_hash(tag),
+        on.push(match tag {
+            Tag::Record { partition, .. } if records > RECORD_TAGS_MAX => {
+                Dependency::Tag(tags::partition(
+                    &partition.tenant,
+                    &partition.collection,
+                    &partition.partition,
+                ))
+            }
+            tag => Dependency::on(tag),
         });
         describe(&mut described, tag);
     }
@@ -109,14 +113,14 @@ pub(super) fn tags_of(
     };
     for name in names::names(response).map_err(|_| NoStoreReason::Tags)? {
         let tag = own_name(name);
-        hashes.push(tag_hash(&tag));
+        on.push(Dependency::on(&tag));
         describe(&mut described, &tag);
     }
     for group in names::groups(response).map_err(|_| NoStoreReason::Tags)? {
-        hashes.push(tags::group(tenant, host, &group));
+        on.push(tags::group(tenant, host, &group).into());
         if let Ok(name) = group.parse() {
             let tag = own_name(name);
-            hashes.push(tag_hash(&tag));
+            on.push(Dependency::on(&tag));
             describe(&mut described, &tag);
         }
     }
@@ -125,15 +129,15 @@ pub(super) fn tags_of(
             tenant: tenant.clone(),
             module: module.clone(),
         };
-        hashes.push(tag_hash(&tag));
+        on.push(Dependency::on(&tag));
         describe(&mut described, &tag);
     }
-    hashes.sort_unstable();
-    hashes.dedup();
-    if hashes.len() > TAGS_MAX {
+    on.sort_unstable();
+    on.dedup();
+    if on.len() > TAGS_MAX {
         return Err(NoStoreReason::Tags);
     }
-    Ok((hashes, described.into()))
+    Ok((on, described.into()))
 }
 
 /// Adds a tag in words, if there is room.

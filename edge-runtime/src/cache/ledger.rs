@@ -1,4 +1,7 @@
-//! What this PoP has applied: the table of last changes, the position, the journal, the lease.
+//! What this PoP has applied: a [`Replica`] behind a lock, its journal, and two atomics for the hits.
+//!
+//! Whoever changes something takes the journal first and the replica second, so that hits wait for a change of the table
+//! alone, never for a file: the journal is written, and now and then written anew, while they read on.
 
 use super::{
     error::Error,
@@ -6,47 +9,53 @@ use super::{
     stored::Stored,
 };
 use brink_policy::coherence::{
-    LastChanges, Lease, Next, TagHash, Touch, Verdict, next, touched_by,
+    Admission, Applied, Depends, FillStart, LastChanges, Next, Replica, Start, Started, Touch,
+    Verdict, touched_by,
 };
 use brink_protocol::{Position, change::Change};
 use std::{
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-/// The feed was not heard yet.
-const NEVER: u64 = u64::MAX;
+/// Nothing vouches for what is stored.
+const NEVER: u64 = 0;
 
 /// What this PoP has applied. Hits read two atomics, and the table only when something changed since they last did.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    state: RwLock<State>,
-    /// [`LastChanges::index`], set after the table was.
+    /// Taken before `replica` by all that change it.
+    journal: Mutex<Option<Journal>>,
+    replica: RwLock<Replica>,
+    /// Index of the last change; set after the table was.
     index: AtomicU64,
+    /// Until when entries may be called fresh; set after `index`, so whoever reads it first finds the changes in the
+    /// table that it speaks of.
+    fresh_until_ms: AtomicU64,
     generation: u64,
-    follows_feed: bool,
+    terms: Terms,
     base: Instant,
-    heard_ms: AtomicU64,
-    lease_ms: AtomicU64,
+    was_fresh: AtomicBool,
+    /// Times that entries ceased to be fresh, not counted yet.
+    expiries: AtomicU64,
 }
 
-#[derive(Debug)]
-struct State {
-    changes: LastChanges,
-    position: Arc<Position>,
-    journal: Option<Journal>,
+/// What the program says of coherence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// There is a feed to follow.
+    pub(super) follows_feed: bool,
+    /// See [`super::Config::coherence`].
+    pub(super) coherence: bool,
 }
 
-/// Where a fill begins.
-#[derive(Debug, Clone)]
-pub(super) struct Started {
-    pub(super) index: u64,
-    pub(super) position: Arc<Position>,
-}
+/// Until when what is found next may be called fresh: read before it is held against the changes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vouched(u64);
 
 /// What became of a change.
 #[derive(Debug)]
@@ -63,12 +72,12 @@ impl Ledger {
     pub(super) fn open(
         dir: Option<&Path>,
         tags_max: usize,
-        follows_feed: bool,
+        terms: Terms,
         new_generation: u64,
     ) -> Result<(Self, bool), Error> {
         let recovered = dir.and_then(|dir| journal::recover(dir, tags_max));
         let trusted = recovered.is_some();
-        let (generation, position, changes) = match recovered {
+        let (generation, position, mut changes) = match recovered {
             Some(known) => (known.generation, known.position, known.changes),
             None => (
                 new_generation,
@@ -76,33 +85,47 @@ impl Ledger {
                 LastChanges::new(tags_max),
             ),
         };
+        changes.reserve();
         let journal = match dir {
             Some(dir) => Some(Journal::begin(dir, generation, &position, &changes)?),
             None => None,
         };
-        let index = AtomicU64::new(changes.index());
         let ledger = Self {
-            state: RwLock::new(State {
-                changes,
-                position: Arc::new(position),
-                journal,
-            }),
-            index,
+            index: AtomicU64::new(changes.index()),
+            replica: RwLock::new(Replica::restore(position, changes)),
+            journal: Mutex::new(journal),
+            fresh_until_ms: AtomicU64::new(NEVER),
             generation,
-            follows_feed,
+            terms,
             base: Instant::now(),
-            heard_ms: AtomicU64::new(NEVER),
-            lease_ms: AtomicU64::new(Lease::LENGTH_MS_DEFAULT),
+            was_fresh: AtomicBool::new(false),
+            expiries: AtomicU64::new(0),
         };
         Ok((ledger, trusted))
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Replica> {
+        self.replica.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    fn journal(&self) -> MutexGuard<'_, Option<Journal>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the replica, for the holder of the journal; hits see it from here on.
+    fn change<T>(&self, change: impl FnOnce(&mut Replica) -> T) -> T {
+        let mut replica = self.replica.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut replica);
+        self.index
+            .store(replica.changes().index(), Ordering::Release);
+        let until = replica
+            .as_of_ms()
+            .map_or(NEVER, |as_of| as_of.saturating_add(replica.lease_ms()));
+        if until != self.fresh_until_ms.load(Ordering::Acquire) {
+            self.poll(Instant::now());
+            self.fresh_until_ms.store(until, Ordering::Release);
+        }
+        result
     }
 
     /// Entries of others are not trusted.
@@ -111,19 +134,21 @@ impl Ledger {
     }
 
     pub(super) fn position(&self) -> Arc<Position> {
-        self.read().position.clone()
+        self.read().position().clone()
     }
 
-    pub(super) fn started(&self) -> Started {
-        let state = self.read();
-        Started {
-            index: state.changes.index(),
-            position: state.position.clone(),
-        }
+    pub(super) fn begin(&self) -> FillStart {
+        self.read().begin()
     }
 
     /// What the changes say of an entry. An entry found untouched needs to be held against later changes only.
     pub(super) fn verdict(&self, stored: &Stored) -> Verdict {
+        if stored.generation != self.generation {
+            return Verdict::Unknown;
+        }
+        if !self.terms.coherence {
+            return Verdict::Valid;
+        }
         let (checked, soft) = stored.checked();
         let known = |verdict| {
             if soft && verdict == Verdict::Valid {
@@ -132,34 +157,59 @@ impl Ledger {
                 verdict
             }
         };
-        if stored.generation != self.generation {
-            return Verdict::Unknown;
-        }
         // An index read from disk can lie beyond ours: only the table knows.
         if checked == self.index.load(Ordering::Acquire) {
             return known(Verdict::Valid);
         }
-        let state = self.read();
-        let verdict = known(state.changes.verdict(&stored.tags, checked));
+        let replica = self.read();
+        let verdict = known(replica.verdict(&stored.on, checked));
         match verdict {
-            Verdict::Valid => stored.set_checked(state.changes.index(), false),
-            Verdict::Soft => stored.set_checked(state.changes.index(), true),
+            Verdict::Valid => stored.set_checked(replica.changes().index(), false),
+            Verdict::Soft => stored.set_checked(replica.changes().index(), true),
             Verdict::Ended | Verdict::Unknown => {}
         }
         verdict
     }
 
-    /// The fence: whether a fill that began at `index` may store an answer with these tags.
-    pub(super) fn fence(&self, tags: &[TagHash], index: u64) -> Verdict {
-        self.read().changes.verdict(tags, index)
+    /// The fence. See [`Replica::admit`].
+    pub(super) fn admit<D: Depends>(
+        &self,
+        start: &FillStart,
+        on: &[D],
+        read_at: Option<&Position>,
+    ) -> Admission {
+        if !self.terms.coherence {
+            return Admission::Store;
+        }
+        self.read().admit(start, on, read_at)
     }
 
-    /// Applies a change of the feed: journal, table, position, in this order.
+    /// The position at which what was read at `index` still holds, if it does and may be called fresh.
+    pub(super) fn holds<D: Depends>(
+        &self,
+        on: &[D],
+        index: u64,
+        now: Instant,
+    ) -> Option<Arc<Position>> {
+        let vouched = self.vouched();
+        let replica = self.read();
+        let valid = !self.terms.coherence || replica.verdict(on, index) == Verdict::Valid;
+        (valid && self.is_fresh(vouched, now)).then(|| replica.position().clone())
+    }
+
+    /// What a change is to what was applied.
+    pub(super) fn next(&self, change: &Change) -> Next {
+        self.read().next(change)
+    }
+
+    /// Applies a change of the feed: journal first, then the replica.
     pub(super) fn apply(&self, change: &Change) -> Outcome {
         let touch = touched_by(change);
-        let mut guard = self.write();
-        let state = &mut *guard;
-        let order = next(&state.position, &change.origin, change.sequence);
+        let mut journal = self.journal();
+        let (order, position) = {
+            let replica = self.read();
+            (replica.next(change), replica.position().clone())
+        };
         match order {
             Next::Repeated => return Outcome::Repeated,
             Next::InOrder => {}
@@ -167,113 +217,144 @@ impl Ledger {
                 tracing::warn!(
                     origin = %change.origin,
                     sequence = change.sequence,
-                    applied = state.position.get(&change.origin),
+                    applied = position.get(&change.origin),
                     "changes are missing: every entry is dropped"
                 );
-                let position = (*state.position).clone();
-                state.end_all(position);
+                write(&mut journal, |journal| journal.end_all(&position));
             }
         }
-        if let Some(journal) = &mut state.journal {
-            report(journal.change(&change.origin, change.sequence, &touch));
-        }
-        state.changes.apply(&touch);
-        Arc::make_mut(&mut state.position).advance(&change.origin, change.sequence);
-        state.compact_if_due();
-        self.index.store(state.changes.index(), Ordering::Release);
-        match order {
-            Next::Gap => Outcome::EndedAll,
-            Next::InOrder | Next::Repeated => Outcome::Applied(touch),
+        drop(position);
+        write(&mut journal, |journal| {
+            journal.change(&change.origin, change.sequence, &touch)
+        });
+        let applied = self.change(|replica| replica.apply(change, &touch));
+        self.compact_if_due(&mut journal);
+        match applied {
+            Applied::InOrder { .. } => Outcome::Applied(touch),
+            Applied::Repeated => Outcome::Repeated,
+            Applied::Gap => Outcome::EndedAll,
         }
     }
 
     /// Ends entries by decision of this PoP.
     pub(super) fn touch(&self, touch: &Touch) {
-        let mut guard = self.write();
-        let state = &mut *guard;
-        if let Some(journal) = &mut state.journal {
-            report(journal.local(&touch.tags));
+        let mut journal = self.journal();
+        write(&mut journal, |journal| journal.local(touch));
+        self.change(|replica| replica.touch(touch));
+        self.compact_if_due(&mut journal);
+    }
+
+    /// A feed begins. See [`Replica::start`].
+    pub(super) fn start(&self, start: &Start, asked: bool, sent: Instant) -> Started {
+        let mut journal = self.journal();
+        if !self.read().resumes(start, asked) {
+            write(&mut journal, |journal| journal.end_all(&start.position));
         }
-        state.changes.apply(touch);
-        state.compact_if_due();
-        self.index.store(state.changes.index(), Ordering::Release);
+        let started = self.change(|replica| replica.start(start, asked, self.ms(sent)));
+        self.compact_if_due(&mut journal);
+        started
     }
 
     /// Ends every entry and begins at `position`.
     pub(super) fn reset(&self, position: Position) {
-        let mut state = self.write();
-        state.end_all(position);
-        self.index.store(state.changes.index(), Ordering::Release);
+        let mut journal = self.journal();
+        write(&mut journal, |journal| journal.end_all(&position));
+        self.change(|replica| replica.reset(position));
+        self.compact_if_due(&mut journal);
     }
 
-    pub(super) fn heard(&self, now: Instant) {
-        let ms = self.ms(now);
-        let later = |heard: u64| (heard == NEVER || heard < ms).then_some(ms);
-        // Another thread's later word is as good.
-        let _ = self
-            .heard_ms
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
+    /// See [`Replica::claim`].
+    pub(super) fn claim(&self, sent: Instant, head: Position, age: Duration) {
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let _held = self.journal();
+        self.change(|replica| replica.claim(self.ms(sent), head, age_ms));
     }
 
-    pub(super) fn set_lease(&self, lease: Duration) {
-        let ms = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        self.lease_ms.store(ms, Ordering::Release);
+    /// Until when what is found next may be called fresh.
+    pub(super) fn vouched(&self) -> Vouched {
+        Vouched(self.fresh_until_ms.load(Ordering::Acquire))
+    }
+
+    pub(super) fn is_fresh(&self, vouched: Vouched, now: Instant) -> bool {
+        let Terms {
+            follows_feed,
+            coherence,
+        } = self.terms;
+        !follows_feed || !coherence || (vouched.0 != NEVER && self.ms_after(now) <= vouched.0)
     }
 
     pub(super) fn connected(&self, now: Instant) -> bool {
-        if !self.follows_feed {
-            return true;
+        self.is_fresh(self.vouched(), now)
+    }
+
+    /// How old what is served may be; none: nothing vouches.
+    pub(super) fn staleness_bound(&self, now: Instant) -> Option<Duration> {
+        if !self.terms.follows_feed {
+            return Some(Duration::ZERO);
         }
-        let heard = self.heard_ms.load(Ordering::Acquire);
-        heard != NEVER
-            && self.ms(now).saturating_sub(heard) <= self.lease_ms.load(Ordering::Acquire)
+        let bound = self.read().staleness_bound_ms(self.ms_after(now))?;
+        Some(Duration::from_millis(bound))
     }
 
-    pub(super) fn follows_feed(&self) -> bool {
-        self.follows_feed
+    pub(super) fn lease(&self) -> Duration {
+        Duration::from_millis(self.read().lease_ms())
     }
 
-    /// Milliseconds since this ledger was opened, and as many again before it so that earlier instants have a place.
+    /// Notes whether entries may be called fresh, so that no end of that goes uncounted.
+    pub(super) fn poll(&self, now: Instant) {
+        let is_fresh = self.connected(now);
+        if self.was_fresh.swap(is_fresh, Ordering::AcqRel) && !is_fresh {
+            self.expiries.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Times that entries ceased to be fresh, since this was last asked.
+    pub(super) fn take_expiries(&self) -> u64 {
+        self.expiries.swap(0, Ordering::AcqRel)
+    }
+
+    /// Milliseconds since this ledger was opened, rounded down, on a scale on which earlier instants have a place too.
     fn ms(&self, now: Instant) -> u64 {
         const BEFORE_MS: u64 = 1 << 40;
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(BEFORE_MS);
         match now.checked_duration_since(self.base) {
             Some(after) => BEFORE_MS.saturating_add(ms(after)),
-            None => BEFORE_MS.saturating_sub(ms(self.base.saturating_duration_since(now))),
+            None => BEFORE_MS.saturating_sub(1 + ms(self.base.saturating_duration_since(now))),
         }
+    }
+
+    /// The same, not rounded down: what is held against a limit must not look younger than it is.
+    fn ms_after(&self, now: Instant) -> u64 {
+        self.ms(now).saturating_add(1)
     }
 
     /// Index, floor and number of tags, for people.
     pub(super) fn extent(&self) -> (u64, u64, usize) {
-        let state = self.read();
-        (
-            state.changes.index(),
-            state.changes.floor(),
-            state.changes.len(),
-        )
-    }
-}
-
-impl State {
-    fn end_all(&mut self, position: Position) {
-        if let Some(journal) = &mut self.journal {
-            report(journal.end_all(&position));
-        }
-        self.changes.end_all();
-        self.position = Arc::new(position);
-        self.compact_if_due();
+        let replica = self.read();
+        let changes = replica.changes();
+        (changes.index(), changes.floor(), changes.len())
     }
 
-    fn compact_if_due(&mut self) {
-        if let Some(journal) = &mut self.journal {
-            report(journal.compact_if_due(&self.position, &self.changes));
-        }
+    /// Hits read on meanwhile: nobody waits to change the replica, for the journal is held.
+    fn compact_if_due(&self, journal: &mut Option<Journal>) {
+        write(journal, |journal| {
+            if !journal.is_due() {
+                return Ok(());
+            }
+            let (position, changes) = {
+                let replica = self.read();
+                (replica.position().clone(), replica.changes().snapshot())
+            };
+            journal.compact(&position, changes)
+        });
     }
 }
 
 /// A journal that cannot be written is behind, which costs entries after a restart and nothing else.
-fn report(written: std::io::Result<()>) {
-    if let Err(error) = written {
+fn write(journal: &mut Option<Journal>, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
+    if let Some(journal) = journal
+        && let Err(error) = write(journal)
+    {
         tracing::error!(%error, "the cache's journal could not be written; a restart will drop newer entries");
     }
 }

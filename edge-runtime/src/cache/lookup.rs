@@ -5,7 +5,7 @@ use super::{
     flights::{Joined, Ticket},
     judgement::Subject,
     reply::compose,
-    request::CacheRequest,
+    request::{CacheRequest, Session},
     shared::{Entry, Found, Shared},
     stored::Key,
     tiers::Tier,
@@ -19,7 +19,7 @@ use brink_policy::{
     },
     key::{CacheKey, KEY_BYTES_MAX},
 };
-use brink_protocol::problem::Problem;
+use brink_protocol::{Position, problem::Problem};
 use http::{
     HeaderMap, Method,
     header::{CONTENT_LENGTH, RANGE, TRANSFER_ENCODING},
@@ -97,12 +97,13 @@ impl Way<'_> {
     async fn walk(&self, key: Key) -> Lookup {
         let mut waited_until = None;
         loop {
+            let applied = self.has_applied();
             let mut found = self.shared.find(&key, self.request).await;
             let entry = found.entry.take();
             let (reason, alone) = match entry {
                 None => (found.reason, false),
                 Some(entry) => {
-                    match self.use_entry(&key, &mut found, entry, waited_until.is_some()) {
+                    match self.use_entry(&key, &mut found, entry, applied, waited_until.is_some()) {
                         Ok(lookup) => return lookup,
                         Err(why) => why,
                     }
@@ -140,6 +141,7 @@ impl Way<'_> {
         key: &Key,
         found: &mut Found,
         entry: Entry,
+        applied: bool,
         waited: bool,
     ) -> Result<Lookup, (ForwardReason, bool)> {
         let age = entry.stored.age(self.now);
@@ -148,8 +150,10 @@ impl Way<'_> {
             age_seconds: age,
             soft_purged: entry.soft,
         };
-        let connection = self.shared.connection(self.request.when_disconnected);
-        let decision = match self.is_new_enough(&entry) {
+        let connection = self
+            .shared
+            .connection(entry.vouched, self.request.when_disconnected);
+        let decision = match self.is_new_enough(&entry, applied) {
             true => reuse(&self.directives, &stored, connection),
             false => Reuse::ValidateForRequest,
         };
@@ -182,12 +186,19 @@ impl Way<'_> {
         Err(forward)
     }
 
-    /// A session's token: what is stored must not be older. It is not if this PoP has applied as much, for then the
+    /// Whether this PoP has applied what a session has seen: what is then found untouched is not older. Asked before
+    /// anything is looked for.
+    fn has_applied(&self) -> bool {
+        self.request
+            .at_least
+            .is_none_or(|at_least| self.shared.ledger.position().covers(at_least))
+    }
+
+    /// A session's token: what is stored must not be older. It is not if this PoP had applied as much, for then the
     /// entry would have ended; nor if it was made of as new records.
-    fn is_new_enough(&self, entry: &Entry) -> bool {
-        self.request.at_least.is_none_or(|at_least| {
-            self.shared.ledger.position().covers(at_least) || entry.stored.position.covers(at_least)
-        })
+    fn is_new_enough(&self, entry: &Entry, applied: bool) -> bool {
+        let covers = |at_least: &Position| entry.stored.position.covers(at_least);
+        !self.request.is_uncached && (applied || self.request.at_least.is_none_or(covers))
     }
 
     fn answer(
@@ -243,6 +254,7 @@ impl Way<'_> {
     fn collapses(&self) -> bool {
         *self.request.method == Method::GET
             && !self.directives.no_store
+            && !self.request.is_uncached
             && !self.request.headers.contains_key(RANGE)
     }
 
@@ -270,7 +282,7 @@ impl Way<'_> {
         fill.stored = Some((entry.stored.clone(), entry.soft));
         fill.variants = found.variants.clone();
         fill.ticket = Some(ticket);
-        fill.started = self.shared.ledger.started();
+        fill.started = self.shared.ledger.begin();
         Some(fill)
     }
 
@@ -286,7 +298,7 @@ impl Way<'_> {
         fill.variants = found.variants;
         fill.ticket = Some(ticket);
         // After the ticket was taken: an unsafe request that finds no fill open has ended before this.
-        fill.started = self.shared.ledger.started();
+        fill.started = self.shared.ledger.begin();
         fill
     }
 
@@ -302,13 +314,17 @@ impl Way<'_> {
                 headers: self.request.headers.clone(),
                 no_store: self.directives.no_store,
                 when_disconnected: self.request.when_disconnected,
+                session: Session {
+                    at_least: self.request.at_least.cloned(),
+                    is_uncached: self.request.is_uncached,
+                },
             },
             key: key.0,
             hash: 0,
             reason,
             stored: None,
             variants: None,
-            started: self.shared.ledger.started(),
+            started: self.shared.ledger.begin(),
             requested: self.now,
             keeps,
             ticket: None,

@@ -8,12 +8,14 @@ use brink_policy::{
         range::{Part, content_range, part, unsatisfied},
     },
 };
+use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE},
     response::Parts,
 };
+use std::sync::Arc;
 
 /// What is sent.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Reply {
     pub(super) head: Parts,
     pub(super) body: Bytes,
     pub(super) status: CacheStatus,
+    /// See [`super::Answer::stored`].
+    pub(super) stored: Option<Arc<Position>>,
 }
 
 /// The head of an answer.
@@ -68,7 +72,12 @@ pub(super) fn compose(
     if *method == Method::HEAD {
         body = Bytes::new();
     }
-    Reply { head, body, status }
+    Reply {
+        head,
+        body,
+        status,
+        stored: Some(stored.position.clone()),
+    }
 }
 
 /// Conditions, then ranges: RFC 9110 §13.2.2.

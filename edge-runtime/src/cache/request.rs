@@ -26,6 +26,17 @@ pub struct CacheRequest<'a> {
     pub when_disconnected: WhenDisconnected,
     /// A stored answer must be at least this new (a session token).
     pub at_least: Option<&'a Position>,
+    /// A session token that cannot be read yet: nothing stored may answer. What comes may be stored.
+    pub is_uncached: bool,
+}
+
+/// What a session asks of a stored answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Session {
+    /// See [`CacheRequest::at_least`].
+    pub(super) at_least: Option<Position>,
+    /// See [`CacheRequest::is_uncached`].
+    pub(super) is_uncached: bool,
 }
 
 /// What a handler read while it answered, and what it said about storing the answer.

@@ -4,18 +4,18 @@ use super::{
     config::Config,
     counters::Counters,
     flights::Flights,
-    ledger::Ledger,
-    request::CacheRequest,
+    ledger::{Ledger, Vouched},
+    request::{CacheRequest, Session},
     stored::{Key, Slot, Stored, Variant},
     tiers::{Tier, Tiers},
 };
 use brink_policy::{
     cache_status::ForwardReason,
-    coherence::Verdict,
+    coherence::{Admission, Depends, FillStart, Verdict},
     http::{Connection, vary},
     key::CacheKey,
 };
-use brink_protocol::deployment::WhenDisconnected;
+use brink_protocol::{Position, deployment::WhenDisconnected};
 use http::{HeaderMap, HeaderName};
 use std::{
     fmt,
@@ -67,6 +67,8 @@ pub(super) struct Entry {
     pub(super) tier: Tier,
     /// It was purged softly.
     pub(super) soft: bool,
+    /// Until when it may be called fresh.
+    pub(super) vouched: Vouched,
 }
 
 impl Shared {
@@ -146,6 +148,8 @@ impl Shared {
         tier: Tier,
         variants: Option<Arc<Vec<Variant>>>,
     ) -> Found {
+        // Before the verdict: a change that comes in between must not vouch for what it ended.
+        let vouched = self.ledger.vouched();
         let verdict = self.ledger.verdict(&stored);
         let (soft, valid) = match verdict {
             Verdict::Valid => (false, true),
@@ -155,7 +159,12 @@ impl Shared {
         if valid {
             // The hash is needed by those alone that go forward; a hit does not pay for it.
             return Found {
-                entry: Some(Entry { stored, tier, soft }),
+                entry: Some(Entry {
+                    stored,
+                    tier,
+                    soft,
+                    vouched,
+                }),
                 reason: ForwardReason::Stale,
                 variants,
                 hash: 0,
@@ -227,12 +236,40 @@ impl Shared {
         true
     }
 
-    /// Whether changes are heard of.
-    pub(super) fn connection(&self, when_disconnected: WhenDisconnected) -> Connection {
-        if !self.ledger.follows_feed() || self.ledger.connected(Instant::now()) {
+    /// Whether what was found untouched since `vouched` was read may be called fresh.
+    pub(super) fn connection(
+        &self,
+        vouched: Vouched,
+        when_disconnected: WhenDisconnected,
+    ) -> Connection {
+        if self.ledger.is_fresh(vouched, Instant::now()) {
             Connection::Connected
         } else {
             Connection::Silent(when_disconnected)
         }
+    }
+
+    /// Whether a stored answer is as new as a session asks for. Asked before it is held against the changes.
+    pub(super) fn suits(&self, session: &Session, stored: &Stored) -> bool {
+        !session.is_uncached
+            && session.at_least.as_ref().is_none_or(|at_least| {
+                self.ledger.position().covers(at_least) || stored.position.covers(at_least)
+            })
+    }
+
+    /// The fence, and its figures.
+    pub(super) fn admit<D: Depends>(
+        &self,
+        start: &FillStart,
+        on: &[D],
+        read_at: Option<&Position>,
+    ) -> Admission {
+        let admission = self.ledger.admit(start, on, read_at);
+        match admission {
+            Admission::Store => {}
+            Admission::Fenced | Admission::Unknown => self.counters.fenced.add(1),
+            Admission::ReadBehind => self.counters.read_behind.add(1),
+        }
+        admission
     }
 }

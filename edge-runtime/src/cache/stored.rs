@@ -1,7 +1,7 @@
 //! What the tiers hold: a response with all that decides about its reuse, or the list of a URI's variants.
 
 use brink_policy::{
-    coherence::{EntryId, TagHash},
+    coherence::{Dependency, Depends as _, EntryId},
     http::{Lifetime, age, fields::date_value},
     key::{CacheKey, KEY_BYTES_MAX},
 };
@@ -31,7 +31,9 @@ pub(super) const FULL_KEY_BYTES_MAX: usize =
 /// What an entry costs in memory beside its bytes: maps, counters, places in the tag index.
 const ENTRY_OVERHEAD_BYTES: usize = 512;
 /// What one tag of an entry costs in memory.
-const TAG_OVERHEAD_BYTES: usize = 48;
+const TAG_OVERHEAD_BYTES: usize = 64;
+/// What the bounds of a range cost in memory beside its tag.
+const BOUNDS_OVERHEAD_BYTES: usize = 96;
 /// What one field costs in memory beside its bytes.
 const FIELD_OVERHEAD_BYTES: usize = 96;
 
@@ -74,7 +76,7 @@ pub(super) struct Stored {
     pub(super) initial_age: u64,
     pub(super) received: SystemTime,
     /// Each once, in order.
-    pub(super) tags: Box<[TagHash]>,
+    pub(super) on: Box<[Dependency]>,
     /// The apply index when its fill started.
     pub(super) index: u64,
     /// The core's position at which its records were read, or ours when its fill started.
@@ -96,7 +98,7 @@ pub(super) struct Parts {
     pub(super) lifetime: Lifetime,
     pub(super) initial_age: u64,
     pub(super) received: SystemTime,
-    pub(super) tags: Box<[TagHash]>,
+    pub(super) on: Box<[Dependency]>,
     pub(super) index: u64,
     pub(super) position: Arc<Position>,
     pub(super) described: Box<str>,
@@ -144,7 +146,7 @@ impl Stored {
             lifetime,
             initial_age,
             received,
-            tags: parts.tags,
+            on: parts.on,
             checked: AtomicU64::new(parts.index << 1),
             index: parts.index,
             position: parts.position,
@@ -203,22 +205,33 @@ pub(super) fn head_bytes(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// What an entry costs in memory, in bytes.
+/// What a slot costs in memory, in bytes.
 pub(super) fn weight(key: &Key, slot: &Slot) -> usize {
-    let keys = 2 * key.0.as_str().len() + ENTRY_OVERHEAD_BYTES;
-    keys + match slot {
-        Slot::Answer(stored) => {
-            let head = head_bytes(&stored.headers) + stored.headers.len() * FIELD_OVERHEAD_BYTES;
-            stored.body.len()
-                + head
-                + stored.tags.len() * TAG_OVERHEAD_BYTES
-                + stored.described.len()
+    match slot {
+        Slot::Answer(stored) => weight_of(key, stored),
+        Slot::Variants(list) => {
+            let lists = list
+                .iter()
+                .map(|v| v.selection.len() + v.fields.len() * FIELD_OVERHEAD_BYTES);
+            of_key(key) + lists.sum::<usize>()
         }
-        Slot::Variants(list) => list
-            .iter()
-            .map(|v| v.selection.len() + v.fields.len() * FIELD_OVERHEAD_BYTES)
-            .sum(),
     }
+}
+
+/// What a response costs in memory, in bytes.
+pub(super) fn weight_of(key: &Key, stored: &Stored) -> usize {
+    let head = head_bytes(&stored.headers) + stored.headers.len() * FIELD_OVERHEAD_BYTES;
+    let ranges = stored.on.iter().filter(|on| on.bounds().is_some()).count();
+    of_key(key)
+        + stored.body.len()
+        + head
+        + stored.on.len() * TAG_OVERHEAD_BYTES
+        + ranges * BOUNDS_OVERHEAD_BYTES
+        + stored.described.len()
+}
+
+fn of_key(key: &Key) -> usize {
+    2 * key.0.as_str().len() + ENTRY_OVERHEAD_BYTES
 }
 
 /// Milliseconds since 1970.

@@ -6,9 +6,9 @@
 use super::{
     config::Config,
     error::Error,
-    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id, weight},
+    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id, weight, weight_of},
 };
-use brink_policy::coherence::{EntryId, TagHash, TagIndex};
+use brink_policy::coherence::{EntryId, Met, TagIndex, Touch, Walk};
 use brink_policy::key::CacheKey;
 use foyer::{
     BlockEngineConfig, DeviceBuilder, Event, EventListener, FsDeviceBuilder, HybridCache,
@@ -26,8 +26,14 @@ const DISK_BYTES_MIN: u64 = 64 << 20;
 const BLOCK_ROOM_BYTES: u64 = 6 << 20;
 /// Blocks are a multiple of this, in bytes.
 const BLOCK_STEP_BYTES: u64 = 1 << 20;
-/// Entries of memory that one slice of a purge removes.
-const SLICE_ENTRIES: usize = 256;
+/// Steps of a walk over the tag index for which it is held at a time.
+const SLICE_STEPS: usize = 256;
+/// Most steps that are taken to count exactly how many entries a change concerns; beyond it the tags' counts are added
+/// up, which counts an entry of two of them twice.
+const COUNT_STEPS_MAX: u64 = 4_096;
+/// Most steps that are taken to remove what writes of records have ended. Walks over ranges meet entries that a write
+/// does not concern; what is left is refused when it is looked for, or evicted.
+const RANGE_STEPS_MAX: u64 = 8_192;
 
 /// Keyed by the journal's generation, so that nobody outside can make keys collide; the same after a restart.
 #[derive(Debug, Clone)]
@@ -180,7 +186,7 @@ impl Tiers {
     fn index_loaded(&self, key: &Key, stored: &Stored) {
         let mut index = locked(&self.index);
         if !index.contains(stored.id) {
-            index.insert(stored.id, key.clone(), &stored.tags);
+            index.insert(stored.id, key.clone(), bytes(key, stored), &stored.on);
             drop(index);
             if self.resident(key) != Some(stored.id) {
                 locked(&self.index).remove(stored.id);
@@ -211,7 +217,8 @@ impl Tiers {
 
     pub(super) fn insert(&self, key: Key, slot: Slot) {
         if let Slot::Answer(stored) = &slot {
-            locked(&self.index).insert(stored.id, key.clone(), &stored.tags);
+            let bytes = bytes(&key, stored);
+            locked(&self.index).insert(stored.id, key.clone(), bytes, &stored.on);
         }
         drop(self.cache.insert(key, slot));
     }
@@ -221,28 +228,65 @@ impl Tiers {
         self.cache.remove(key);
     }
 
-    /// How many entries of memory have any of the tags.
-    pub(super) fn count(&self, tags: &[TagHash]) -> u64 {
-        locked(&self.index).count(tags) as u64
+    /// How many entries of memory a change concerns: exactly if it has one tag, or if it takes few steps to count them;
+    /// otherwise at most so many.
+    pub(super) fn concerned(&self, touch: &Touch) -> u64 {
+        let index = locked(&self.index);
+        if !index.may_match(touch) {
+            return 0;
+        }
+        if let ([tag], None) = (&*touch.tags, &touch.written) {
+            return index.count(*tag) as u64;
+        }
+        drop(index);
+        let (mut walk, mut count) = (Walk::over(touch, next_id()), 0);
+        let mut met = Vec::new();
+        while walk.steps() < COUNT_STEPS_MAX {
+            let over = self.slice(&mut walk, &mut met);
+            count += met.len() as u64;
+            met.clear();
+            if over {
+                return count;
+            }
+        }
+        let index = locked(&self.index);
+        let sum = touch.all_tags().map(|tag| index.count(tag)).sum::<usize>();
+        count.max(sum.min(index.len()) as u64)
     }
 
-    /// Removes a slice of the entries of memory that were there before `below` and have any of the tags; on disk they
-    /// stay until they are refused. Gives whether there are more.
-    fn remove_slice(&self, tags: &[TagHash], below: EntryId) -> bool {
-        let slice = locked(&self.index).slice(tags, below, SLICE_ENTRIES);
-        for (id, key) in &slice {
+    /// How many entries of memory a touch concerns, and their bytes. Passes over each of them.
+    pub(super) fn count(&self, touch: &Touch) -> (u64, u64) {
+        let mut walk = Walk::over(touch, next_id());
+        let (mut entries, mut bytes) = (0, 0);
+        let mut met = Vec::new();
+        loop {
+            let over = self.slice(&mut walk, &mut met);
+            entries += met.len() as u64;
+            bytes += met.iter().map(|met| met.bytes).sum::<u64>();
+            met.clear();
+            if over {
+                return (entries, bytes);
+            }
+        }
+    }
+
+    /// One slice of a walk: holds the index for so long.
+    fn slice(&self, walk: &mut Walk, met: &mut Vec<Met<Key>>) -> bool {
+        walk.slice(&locked(&self.index), SLICE_STEPS, met)
+    }
+
+    /// Removes from memory what one slice of a walk comes to; on disk it stays until it is refused. Gives whether the walk
+    /// is over.
+    fn remove_slice(&self, walk: &mut Walk) -> bool {
+        let mut met = Vec::new();
+        let over = self.slice(walk, &mut met);
+        for Met { id, key, .. } in &met {
             if self.resident(key) == Some(*id) {
                 self.cache.memory().remove(key);
             }
             locked(&self.index).remove(*id);
         }
-        slice.len() == SLICE_ENTRIES
-    }
-
-    /// Drops everything from memory. What is on disk stays until it is refused or overwritten.
-    pub(super) fn clear_memory(&self) {
-        // foyer's `clear` keeps counting the bytes of what it dropped; this does not, and nothing is written by it.
-        self.cache.memory().evict_all();
+        over
     }
 
     /// Entries and bytes of memory.
@@ -281,19 +325,37 @@ impl Tiers {
 
 /// Removes from memory what a change ended: the first slice now, the others with pauses in between. They are refused
 /// already; this only gives their room back.
-pub(super) fn remove_ended(tiers: &Arc<Tiers>, tags: Vec<TagHash>) {
-    let below = next_id();
-    if !tiers.remove_slice(&tags, below) {
+pub(super) fn remove_ended(tiers: &Arc<Tiers>, touch: &Touch) {
+    let steps_max = match touch.written {
+        Some(_) => RANGE_STEPS_MAX,
+        None => u64::MAX,
+    };
+    remove_walked(tiers, Walk::over(touch, next_id()), steps_max);
+}
+
+/// Removes every answer from memory, as [`remove_ended`] does; the caller has ended them. Lists of variants stay until
+/// they are evicted: they lead to nothing.
+pub(super) fn remove_all(tiers: &Arc<Tiers>) {
+    remove_walked(tiers, Walk::over_all(next_id()), u64::MAX);
+}
+
+fn remove_walked(tiers: &Arc<Tiers>, mut walk: Walk, steps_max: u64) {
+    if tiers.remove_slice(&mut walk) {
         return;
     }
     let tiers = tiers.clone();
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
-            while tiers.remove_slice(&tags, below) {
+            while walk.steps() < steps_max && !tiers.remove_slice(&mut walk) {
                 tokio::task::yield_now().await;
             }
         });
     }
+}
+
+/// What an entry costs in memory, in bytes.
+fn bytes(key: &Key, stored: &Stored) -> u64 {
+    weight_of(key, stored) as u64
 }
 
 fn remove(dir: &Path) -> Result<(), Error> {

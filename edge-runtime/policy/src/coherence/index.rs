@@ -1,34 +1,143 @@
 //! The tag index of the memory tier: from tags to entries.
+//!
+//! Whoever holds it, holds up every store and every eviction. So nothing here costs as much as there are matches: what
+//! has to walk over them (a [`Walk`]) goes on in slices, and between them the index may change.
 
-use super::tags::TagHash;
-use rustc_hash::{FxHashMap, FxHashSet};
+use super::{
+    dependency::{Dependency, Depends as _},
+    tags::TagHash,
+    touch::{Touch, Written},
+};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// One entry of the memory tier. Never given twice, so that an entry and the one that took its key's place differ.
+/// One entry of the memory tier. Never given twice, and growing, so that an entry and the one that took its key's place
+/// differ.
 pub type EntryId = u64;
+
+/// Tables that a map is spread over: one that grows moves this part of the whole at a time.
+const SHARDS: usize = 256;
+
+/// A map that grows in small steps.
+#[derive(Debug)]
+struct Sharded<V>(Box<[FxHashMap<u64, V>]>);
+
+impl<V> Default for Sharded<V> {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| FxHashMap::default()).collect())
+    }
+}
+
+impl<V> Sharded<V> {
+    fn place(&self, key: u64) -> usize {
+        usize::try_from(key % SHARDS as u64).unwrap_or(0)
+    }
+
+    fn of(&self, key: u64) -> Option<&FxHashMap<u64, V>> {
+        self.0.get(self.place(key))
+    }
+
+    fn of_mut(&mut self, key: u64) -> Option<&mut FxHashMap<u64, V>> {
+        let place = self.place(key);
+        self.0.get_mut(place)
+    }
+
+    fn get(&self, key: u64) -> Option<&V> {
+        self.of(key)?.get(&key)
+    }
+}
+
+/// The entries of one tag.
+#[derive(Debug)]
+enum Ids {
+    One(EntryId),
+    Many(BTreeSet<EntryId>),
+}
+
+impl Ids {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(ids) => ids.len(),
+        }
+    }
+
+    fn insert(&mut self, id: EntryId) {
+        match self {
+            Self::One(one) if *one == id => {}
+            Self::One(one) => *self = Self::Many(BTreeSet::from([*one, id])),
+            Self::Many(ids) => {
+                ids.insert(id);
+            }
+        }
+    }
+
+    /// Gives whether none is left.
+    fn remove(&mut self, id: EntryId) -> bool {
+        match self {
+            Self::One(one) => *one == id,
+            Self::Many(ids) => {
+                ids.remove(&id);
+                ids.is_empty()
+            }
+        }
+    }
+
+    /// The first at or after `from`.
+    fn next(&self, from: EntryId) -> Option<EntryId> {
+        match self {
+            Self::One(one) => (*one >= from).then_some(*one),
+            Self::Many(ids) => ids.range(from..).next().copied(),
+        }
+    }
+}
+
+/// An entry, as far as the index knows it.
+#[derive(Debug)]
+struct Entry<K> {
+    key: K,
+    bytes: u64,
+    on: Box<[Dependency]>,
+}
 
 /// From tags to entries and back. Its size follows the memory tier's.
 #[derive(Debug)]
 pub struct TagIndex<K> {
-    tags: FxHashMap<TagHash, FxHashSet<EntryId>>,
-    entries: FxHashMap<EntryId, (K, Box<[TagHash]>)>,
+    tags: Sharded<Ids>,
+    /// Entries that depend on a range of a partition, by the partition's tag.
+    ranges: Sharded<Ids>,
+    entries: BTreeMap<EntryId, Entry<K>>,
 }
 
 impl<K> Default for TagIndex<K> {
     fn default() -> Self {
         Self {
-            tags: FxHashMap::default(),
-            entries: FxHashMap::default(),
+            tags: Sharded::default(),
+            ranges: Sharded::default(),
+            entries: BTreeMap::new(),
         }
     }
 }
 
 impl<K> TagIndex<K> {
-    /// Adds an entry with its tags, each of which is named once.
-    pub fn insert(&mut self, id: EntryId, key: K, tags: &[TagHash]) {
-        for tag in tags {
-            self.tags.entry(*tag).or_default().insert(id);
+    /// Adds an entry of so many bytes with what it depends on.
+    pub fn insert(&mut self, id: EntryId, key: K, bytes: u64, on: &[Dependency]) {
+        self.remove(id);
+        for dependency in on {
+            let tag = dependency.tag();
+            let table = match dependency.bounds() {
+                None => &mut self.tags,
+                Some(_) => &mut self.ranges,
+            };
+            if let Some(table) = table.of_mut(tag) {
+                table
+                    .entry(tag)
+                    .and_modify(|ids| ids.insert(id))
+                    .or_insert(Ids::One(id));
+            }
         }
-        self.entries.insert(id, (key, tags.into()));
+        let on = on.into();
+        self.entries.insert(id, Entry { key, bytes, on });
     }
 
     /// Whether the entry is there.
@@ -39,56 +148,40 @@ impl<K> TagIndex<K> {
 
     /// Removes an entry. One that is not there is none.
     pub fn remove(&mut self, id: EntryId) -> Option<K> {
-        let (key, tags) = self.entries.remove(&id)?;
-        for tag in tags {
-            if let Some(ids) = self.tags.get_mut(&tag) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.tags.remove(&tag);
-                }
+        let Entry { key, on, .. } = self.entries.remove(&id)?;
+        for dependency in &on {
+            let tag = dependency.tag();
+            let table = match dependency.bounds() {
+                None => &mut self.tags,
+                Some(_) => &mut self.ranges,
+            };
+            if let Some(table) = table.of_mut(tag)
+                && let Some(ids) = table.get_mut(&tag)
+                && ids.remove(id)
+            {
+                table.remove(&tag);
             }
         }
         Some(key)
     }
 
-    /// How many entries have any of the tags.
+    /// How many entries have the tag. Takes no walk.
     #[must_use]
-    pub fn count(&self, tags: &[TagHash]) -> usize {
-        match tags {
-            [tag] => self.tags.get(tag).map_or(0, FxHashSet::len),
-            tags => self.union(tags).len(),
-        }
+    pub fn count(&self, tag: TagHash) -> usize {
+        self.tags.get(tag).map_or(0, Ids::len)
     }
 
-    /// The entries that have any of the tags. Costs as much as there are.
+    /// Whether anything may depend on what is touched. Takes no walk; of ranges it knows no bounds.
     #[must_use]
-    pub fn union(&self, tags: &[TagHash]) -> FxHashSet<EntryId> {
-        tags.iter()
-            .filter_map(|tag| self.tags.get(tag))
-            .flatten()
-            .copied()
-            .collect()
-    }
-
-    /// At most `max` of the entries before `below` that have any of the tags, and their keys: one slice of a purge. They stay in the
-    /// index until they are removed.
-    #[must_use]
-    pub fn slice(&self, tags: &[TagHash], below: EntryId, max: usize) -> Vec<(EntryId, K)>
-    where
-        K: Clone,
-    {
-        let ids = tags
-            .iter()
-            .filter_map(|tag| self.tags.get(tag))
-            .flatten()
-            .filter(|id| **id < below);
-        let known = ids.filter_map(|id| self.entries.get(id).map(|(key, _)| (*id, key.clone())));
-        known.take(max).collect()
+    pub fn may_match(&self, touch: &Touch) -> bool {
+        let ranges = touch.written.as_ref().map(|written| written.partition);
+        touch.all_tags().any(|tag| self.tags.get(tag).is_some())
+            || ranges.is_some_and(|partition| self.ranges.get(partition).is_some())
     }
 
     /// The keys of all entries.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.entries.values().map(|(key, _)| key)
+        self.entries.values().map(|entry| &entry.key)
     }
 
     /// How many entries there are.
@@ -102,56 +195,161 @@ impl<K> TagIndex<K> {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
 
-    /// Forgets all entries.
-    pub fn clear(&mut self) {
-        self.tags.clear();
-        self.entries.clear();
+/// Where a walk finds entries.
+#[derive(Debug, Clone)]
+enum Source {
+    /// Those that have a tag.
+    Tag(TagHash),
+    /// Those that depend on a range that was written to.
+    Range(Written),
+    /// Every one.
+    All,
+}
+
+impl Source {
+    /// The first entry at or after `from` that may be one of its.
+    fn next<K>(&self, index: &TagIndex<K>, from: EntryId) -> Option<EntryId> {
+        match self {
+            Self::Tag(tag) => index.tags.get(*tag)?.next(from),
+            Self::Range(written) => index.ranges.get(written.partition)?.next(from),
+            Self::All => index.entries.range(from..).next().map(|(id, _)| *id),
+        }
+    }
+
+    /// Whether the source is what the dependency is on.
+    fn is_met(&self, on: &Dependency) -> bool {
+        match (self, on) {
+            (Self::All, _) => true,
+            (Self::Tag(tag), Dependency::Tag(own)) => tag == own,
+            (Self::Range(written), Dependency::Range { partition, bounds }) => {
+                written.partition == *partition
+                    && written
+                        .sorts
+                        .as_ref()
+                        .is_none_or(|sorts| sorts.iter().any(|key| bounds.may_contain(key)))
+            }
+            (Self::Tag(_), Dependency::Range { .. }) | (Self::Range(_), Dependency::Tag(_)) => {
+                false
+            }
+        }
+    }
+}
+
+/// An entry that a walk has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met<K> {
+    /// Which.
+    pub id: EntryId,
+    /// Its key.
+    pub key: K,
+    /// See [`TagIndex::insert`].
+    pub bytes: u64,
+}
+
+/// A walk over all entries that a touch concerns and that were there when it began, each once, in slices.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    sources: Vec<Source>,
+    /// Which source has a tag.
+    places: FxHashMap<TagHash, usize>,
+    /// Which source is walked now.
+    at: usize,
+    /// Entries before it were passed.
+    from: EntryId,
+    /// Entries from it on came later.
+    below: EntryId,
+    steps: u64,
+}
+
+impl Walk {
+    /// Over what `touch` concerns, of entries whose ids are less than `below`.
+    #[must_use]
+    pub fn over(touch: &Touch, below: EntryId) -> Self {
+        let mut sources: Vec<_> = touch.all_tags().map(Source::Tag).collect();
+        sources.extend(touch.written.clone().map(Source::Range));
+        let mut places = FxHashMap::default();
+        for (place, tag) in touch.all_tags().enumerate() {
+            places.entry(tag).or_insert(place);
+        }
+        Self {
+            sources,
+            places,
+            at: 0,
+            from: 0,
+            below,
+            steps: 0,
+        }
+    }
+
+    /// Over all entries whose ids are less than `below`.
+    #[must_use]
+    pub fn over_all(below: EntryId) -> Self {
+        Self {
+            sources: vec![Source::All],
+            ..Self::over(&Touch::default(), below)
+        }
+    }
+
+    /// How many steps it took so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Goes on for at most `steps` steps, and adds the entries that it concerns to `met`. Gives whether it is over.
+    ///
+    /// A step is a search in one tree and a look at what one entry depends on. Nothing else here grows with the index.
+    pub fn slice<K: Clone>(
+        &mut self,
+        index: &TagIndex<K>,
+        steps: usize,
+        met: &mut Vec<Met<K>>,
+    ) -> bool {
+        for _ in 0..steps {
+            let Some(source) = self.sources.get(self.at) else {
+                return true;
+            };
+            self.steps += 1;
+            let next = source.next(index, self.from);
+            let Some(id) = next.filter(|id| *id < self.below) else {
+                self.at += 1;
+                self.from = 0;
+                continue;
+            };
+            self.from = id + 1;
+            if let Some(entry) = index.entries.get(&id)
+                && self.first_of(entry) == Some(self.at)
+            {
+                met.push(Met {
+                    id,
+                    key: entry.key.clone(),
+                    bytes: entry.bytes,
+                });
+            }
+        }
+        self.at >= self.sources.len()
+    }
+
+    /// The first source that an entry is of: there it counts, and at the others it was or will be passed.
+    fn first_of<K>(&self, entry: &Entry<K>) -> Option<usize> {
+        if let [Source::All] = *self.sources {
+            return Some(0);
+        }
+        let last = self.sources.len().checked_sub(1)?;
+        let of = |on: &Dependency| {
+            let place = match on {
+                Dependency::Tag(tag) => self.places.get(tag).copied(),
+                Dependency::Range { .. } => None,
+            };
+            // What is not a tag is the last source.
+            let met = |source: &Source| source.is_met(on);
+            place.or_else(|| self.sources.last().is_some_and(met).then_some(last))
+        };
+        entry.on.iter().filter_map(of).min()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn counted_once() {
-        let mut index = TagIndex::default();
-        index.insert(1, "a", &[10, 20]);
-        index.insert(2, "b", &[20, 30]);
-        assert_eq!(index.count(&[20]), 2);
-        assert_eq!(index.count(&[10, 20, 30]), 2);
-        assert_eq!(index.slice(&[20], 9, 1).len(), 1);
-        assert_eq!(index.remove(1), Some("a"));
-        assert_eq!(index.remove(1), None);
-        assert_eq!(index.count(&[10]), 0);
-        assert_eq!(index.slice(&[20], 9, 9), [(2, "b")]);
-    }
-
-    proptest! {
-        #[test]
-        fn same_as_a_list(steps in proptest::collection::vec((any::<bool>(), 0u64..8, proptest::collection::btree_set(0u64..5, 0..4)), 0..60)) {
-            let mut index = TagIndex::default();
-            let mut list: Vec<(u64, Vec<u64>)> = Vec::new();
-            for (add, id, tags) in steps {
-                let tags: Vec<u64> = tags.into_iter().collect();
-                index.remove(id);
-                list.retain(|(other, _)| *other != id);
-                if add {
-                    index.insert(id, (), &tags);
-                    list.push((id, tags));
-                }
-                for tag in 0..5 {
-                    let expected = list.iter().filter(|(_, tags)| tags.contains(&tag)).count();
-                    prop_assert_eq!(index.count(&[tag]), expected);
-                }
-                prop_assert_eq!(index.len(), list.len());
-            }
-            for (id, _) in list {
-                index.remove(id);
-            }
-            prop_assert!(index.tags.is_empty());
-        }
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ mod writes;
 pub use bounds::{Bounds, SORT_PREFIX_BYTES, SortKey};
 pub use dependency::{Dependency, Depends, tag_hash};
 pub use few::Few;
-pub use index::{EntryId, TagIndex};
+pub use index::{EntryId, Met, TagIndex, Walk};
 pub use last_changes::{Gap, LastChanges, Next, PartitionWrites, Snapshot, Verdict, next};
 pub use lease::{CLAIMS_MAX, Lease};
 pub use replica::{Admission, Applied, FillStart, Replica, Start, Started};

@@ -1,7 +1,25 @@
 //! Entries there and back, cut, and changed.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
+use brink_protocol::{
+    record::{Bound, Range},
+    tag::Tag,
+};
 use std::time::{Duration, SystemTime};
+
+fn range(lower: &str, upper: &str) -> Tag {
+    Tag::Range {
+        tenant: "t".parse().unwrap(),
+        range: Range {
+            collection: "stock".into(),
+            partition: "ams-1".into(),
+            lower: Bound::Inclusive(lower.into()),
+            upper: Bound::Exclusive(upper.into()),
+            limit: 10,
+            descending: false,
+        },
+    }
+}
 
 fn entry(body: &'static [u8]) -> Slot {
     let mut headers = HeaderMap::new();
@@ -17,7 +35,12 @@ fn entry(body: &'static [u8]) -> Slot {
         lifetime: Lifetime::fresh_for(60),
         initial_age: 3,
         received: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-        tags: [1, 2, u64::MAX].into(),
+        on: [
+            Dependency::Tag(1),
+            Dependency::Tag(u64::MAX),
+            Dependency::on(&range("b", &"c".repeat(100))),
+        ]
+        .into(),
         index: 42,
         position: Arc::new("core-1.1=5".parse().unwrap()),
         described: "name:a".into(),
@@ -54,8 +77,8 @@ fn there_and_back() {
         (other.received, other.initial_age, other.generation)
     );
     assert_eq!(
-        (&one.tags, one.index, &one.position),
-        (&other.tags, other.index, &other.position)
+        (&one.on, one.index, &one.position),
+        (&other.on, other.index, &other.position)
     );
     assert_ne!(one.id, other.id);
     assert!(bytes(&slot).len() <= slot.estimated_size());

@@ -88,9 +88,10 @@ fn goes_on_after_being_read_and_compacted() {
     changes.apply(&touch(4));
     position.advance(&origin, 4);
     journal.records_bytes = RECORDS_BYTES_MAX + 1;
-    journal.compact_if_due(&position, &changes).unwrap();
+    assert!(journal.is_due());
+    journal.compact(&position, changes.snapshot()).unwrap();
     assert_eq!(journal.records_bytes, 0);
-    journal.local(&[77]).unwrap();
+    journal.local(&touch(77)).unwrap();
     journal.end_all(&"core-2.1=8".parse().unwrap()).unwrap();
     journal.change(&origin, 5, &touch(5)).unwrap();
     let again = recover(dir.path(), TAGS_MAX).unwrap();
@@ -141,7 +142,8 @@ fn nothing_follows_a_record_that_could_not_be_written() {
         changes.apply(&touch(n));
         position.advance(&origin, n);
     }
-    journal.compact_if_due(&position, &changes).unwrap();
+    assert!(journal.is_due());
+    journal.compact(&position, changes.snapshot()).unwrap();
     let recovered = recover(dir.path(), TAGS_MAX).unwrap();
     assert_eq!(recovered.position, position);
     assert_eq!(recovered.changes.verdict(&[3], 2), Verdict::Ended);

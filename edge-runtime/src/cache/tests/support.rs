@@ -71,6 +71,7 @@ pub(super) struct Ask {
     pub(super) set_on_way: Vec<HeaderName>,
     pub(super) when_disconnected: WhenDisconnected,
     pub(super) at_least: Option<brink_protocol::Position>,
+    pub(super) is_uncached: bool,
 }
 
 pub(super) fn get(path: &str) -> Ask {
@@ -83,6 +84,7 @@ pub(super) fn get(path: &str) -> Ask {
         set_on_way: Vec::new(),
         when_disconnected: WhenDisconnected::default(),
         at_least: None,
+        is_uncached: false,
     }
 }
 
@@ -114,6 +116,7 @@ impl Ask {
             set_on_way: &self.set_on_way,
             when_disconnected: self.when_disconnected,
             at_least: self.at_least.as_ref(),
+            is_uncached: self.is_uncached,
         };
         cache.lookup(&request, now).await
     }

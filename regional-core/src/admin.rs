@@ -1,6 +1,6 @@
 //! The admin listener: health, readiness and metrics, over plain HTTP, on an address of its own.
 
-use crate::{pops::Pops, store::Store};
+use crate::{pops::Pops, records::position, store::Store};
 use brink_listener::{Body, Connection};
 use brink_telemetry::Telemetry;
 use http::{
@@ -69,6 +69,11 @@ impl Admin {
         for (name, value) in gauges {
             #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
             metrics::gauge!(name).set(value as f64);
+        }
+        for (pop, lag) in self.pops.lags(&position(&*self.store)) {
+            #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+            metrics::gauge!("brink_core_feed_lag_changes", "pop" => pop.to_string())
+                .set(lag as f64);
         }
         text(
             StatusCode::OK,

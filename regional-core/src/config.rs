@@ -1,6 +1,8 @@
 //! The core's configuration: a TOML file, with flags over it. Every mistake in it is reported at once.
 
-use crate::{Error, deployments::Ceilings};
+use crate::{
+    Error, deployments::Ceilings, prober::ProberConfig, purges::PurgesConfig,
+};
 use brink_protocol::NodeName;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
@@ -33,10 +35,16 @@ pub struct Config {
     pub store: StoreConfig,
     /// The feed.
     pub feed: FeedConfig,
+    /// The other cores: one `[[peers]]` for each, at most 15.
+    pub peers: Vec<PeerConfig>,
     /// The sandbox of commands. `cache_dir` is `cwasm` in the data directory if it is left out.
     pub sandbox: brink_sandbox::Config,
     /// The most that deployments may ask for.
     pub ceilings: Ceilings,
+    /// Purges.
+    pub purges: PurgesConfig,
+    /// The prober.
+    pub prober: ProberConfig,
     /// Logs, metrics, traces.
     pub telemetry: brink_telemetry::Config,
 }
@@ -127,12 +135,31 @@ pub struct FeedConfig {
     /// How long an edge may call coherent entries fresh without hearing from the feed, in milliseconds: more than two
     /// heartbeats (500 ms each). Default 2,000.
     pub lease_ms: u64,
+    /// A PoP whose socket takes nothing of what is sent for so long is cut off, in milliseconds; it resumes where it was.
+    /// Default 10,000.
+    pub stall_ms: u64,
 }
 
 impl Default for FeedConfig {
     fn default() -> Self {
-        Self { lease_ms: 2_000 }
+        Self {
+            lease_ms: 2_000,
+            stall_ms: 10_000,
+        }
     }
+}
+
+/// Peers that a core may have.
+pub const PEERS_MAX: usize = 15;
+
+/// `[[peers]]`: another core, whose changes reach this core's PoPs. Every core names every other.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Its `node`. Its certificate names `NODE.core.brink.internal`.
+    pub name: NodeName,
+    /// `HOST:PORT` of its link.
+    pub link: String,
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -257,8 +284,11 @@ impl Config {
             admin: reader.part("admin"),
             store: reader.part("store"),
             feed: reader.part("feed"),
+            peers: reader.part("peers"),
             sandbox: reader.part("sandbox"),
             ceilings: reader.part("ceilings"),
+            purges: reader.part("purges"),
+            prober: reader.part("prober"),
             telemetry: telemetry(&mut reader),
             // In their places below, once it is known that they are there.
             data: PathBuf::new(),
@@ -272,6 +302,11 @@ impl Config {
             .map(|key| format!("{key}: there is no such key"))
             .collect();
         reader.mistakes.extend(unknown);
+        let is_own = |peer: &PeerConfig| Some(&peer.name) == node.as_ref();
+        if config.peers.iter().any(is_own) {
+            let mistake = "peers: one has the name of this core itself; every core has its own `node`";
+            reader.mistakes.push(mistake.into());
+        }
         let (Some(data), Some(node), true) = (data, node, reader.mistakes.is_empty()) else {
             return Err(Error::Config(reader.mistakes.join("\n")));
         };
@@ -330,8 +365,37 @@ impl Config {
             (least + 1..=60_000).contains(&lease),
             format!("feed.lease_ms: it is over {least} and up to 60000"),
         );
+        reader.check(
+            self.prober.is_valid(),
+            "prober.interval_ms: it is 0, or 100 to 3600000",
+        );
+        reader.check(
+            (100..=600_000).contains(&self.feed.stall_ms),
+            "feed.stall_ms: it is 100 to 600000",
+        );
+        self.check_peers(reader);
         if let Err(error) = self.sandbox.check() {
             reader.mistakes.push(format!("sandbox: {error}"));
+        }
+    }
+
+    fn check_peers(&self, reader: &mut Reader) {
+        let peers = &self.peers;
+        reader.check(
+            peers.len() <= PEERS_MAX,
+            format!("peers: there are at most {PEERS_MAX}"),
+        );
+        for (index, peer) in peers.iter().enumerate() {
+            let name = &peer.name;
+            reader.check(
+                peers.iter().skip(index + 1).all(|other| other.name != *name),
+                format!("peers: {name} is named twice"),
+            );
+            let port = peer.link.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            reader.check(
+                matches!(port, Some(Ok(_))),
+                format!("peers: link of {name}: it is written HOST:PORT"),
+            );
         }
     }
 
@@ -385,6 +449,13 @@ mod tests {
             queue_max = 0
             [feed]
             lease_ms = 1000
+            stall_ms = 1
+            [[peers]]
+            name = "core-2"
+            link = "core-2.example"
+            [[peers]]
+            name = "core-2"
+            link = "core-2.example:7444"
         "#;
         let error = Config::parse(text, &Flags::default())
             .unwrap_err()
@@ -397,6 +468,9 @@ mod tests {
             "link:",
             "store.queue_max",
             "feed.lease_ms",
+            "feed.stall_ms",
+            "peers: core-2 is named twice",
+            "peers: link of core-2",
         ] {
             assert!(error.contains(part), "{part} is not in:\n{error}");
         }

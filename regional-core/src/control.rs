@@ -1,14 +1,19 @@
 //! The control API: HTTP/1.1 and HTTP/2 over TLS, JSON, bearer tokens, problem documents.
 
 mod app;
+mod cloudflare;
 mod deployments;
+mod dialect;
 mod extract;
+mod fastly;
+mod idempotency;
 mod large;
 mod modules;
 mod openapi;
 mod purges;
 mod records;
 mod reply;
+mod session;
 mod status;
 mod tokens;
 
@@ -25,7 +30,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use brink_listener::{Body, Connection};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method, header::HOST};
 use std::sync::Arc;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
@@ -42,6 +47,8 @@ impl Control {
     /// Over the core.
     #[must_use]
     pub fn new(app: App) -> Self {
+        let app = Arc::new(app);
+        let sign = middleware::from_fn_with_state(Arc::clone(&app), session::sign);
         let router = Router::new()
             .route("/v1/health", get(status::health))
             .route("/v1/openapi.json", get(openapi::document))
@@ -76,10 +83,13 @@ impl Control {
             .route("/v1/tokens", post(tokens::create).get(tokens::list))
             .route("/v1/tokens/{id}", delete(tokens::remove))
             .route("/v1/audit", get(tokens::audit))
+            .merge(fastly::routes())
+            .merge(cloudflare::routes())
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
+            .layer(sign)
             .layer(middleware::from_fn(observe))
-            .with_state(Arc::new(app));
+            .with_state(app);
         Self { router }
     }
 }
@@ -87,11 +97,31 @@ impl Control {
 impl brink_listener::Service for Control {
     async fn call(&self, request: http::Request<Body>, _: Arc<Connection>) -> http::Response<Body> {
         let request = request.map(axum::body::Body::new);
+        let request = purge_of_a_url(request);
         match self.router.clone().oneshot(request).await {
             Ok(response) => response.map(Body::stream),
             Err(never) => match never {},
         }
     }
+}
+
+/// `PURGE` of a URL is what Fastly's API takes as `POST /purge/URL`: on every path, since the URL is not ours.
+fn purge_of_a_url(mut request: Request) -> Request {
+    if request.method().as_str() != "PURGE" {
+        return request;
+    }
+    let uri = request.uri();
+    let field = request.headers().get(HOST);
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => field.and_then(|field| field.to_str().ok()).unwrap_or_default(),
+    };
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    if let Ok(uri) = format!("{}{host}{target}", fastly::URL_PATH).parse() {
+        *request.uri_mut() = uri;
+        *request.method_mut() = Method::POST;
+    }
+    request
 }
 
 async fn not_found() -> Failure {

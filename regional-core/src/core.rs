@@ -8,13 +8,16 @@ use crate::{
     config::Config,
     control::{App, Control, LargeBodies},
     deployments::{Deployments, Tables},
+    exchange::{Ages, Exchange},
     feed::{Feed, Terms},
-    identity::{Identity, issue_core},
+    identity::{self, Identity},
     link::{Link, REQUESTS_MAX},
     logs::Logs,
     pops::Pops,
-    purges::Purges,
+    prober,
+    purges::{AskPops, Purges},
     records::Records,
+    session_keys::SessionSigner,
     store::{Options, RedbStore, Store},
     tokens,
 };
@@ -37,6 +40,10 @@ use tokio_util::sync::CancellationToken;
 const SWEEP_MAX: usize = 1000;
 /// How often what PoPs said is written to the store.
 const POPS_KEPT: Duration = Duration::from_secs(5);
+/// How often is looked for hard halves of staggered purges whose time has come.
+const PURGES_RELEASED: Duration = Duration::from_millis(100);
+/// How often is looked whether a session key is due.
+const KEYS_LOOKED_AT: Duration = Duration::from_secs(60);
 /// Streams of one edge's connection: its requests share it.
 const LINK_STREAMS_MAX: u32 = 1024;
 
@@ -56,6 +63,9 @@ pub struct Core {
     config: Config,
     store: Arc<dyn Store>,
     pops: Arc<Pops>,
+    purges: Purges,
+    sessions: Arc<SessionSigner>,
+    exchange: Arc<Exchange>,
     control: (Listener, Arc<Control>),
     link: (Listener, Arc<Link>),
     admin: (Listener, Arc<Admin>),
@@ -72,6 +82,9 @@ struct Parts {
     pops: Arc<Pops>,
     logs: Arc<Logs>,
     purges: Purges,
+    sessions: Arc<SessionSigner>,
+    ages: Arc<Ages>,
+    feed: Arc<Feed>,
 }
 
 impl Parts {
@@ -86,12 +99,40 @@ impl Parts {
         let store: Arc<dyn Store> =
             Arc::new(opened.map_err(|error| Error::store("opening", error))??);
         tokens::ensure_root(&*store, &config.file("root.token")).await?;
-        let pops = Pops::load(Arc::clone(&store)).await?;
+        let lease = Duration::from_millis(config.feed.lease_ms);
+        let pops = Pops::load(Arc::clone(&store), lease).await?;
+        let tables = Tables::load(Arc::clone(&store)).await?;
+        let sessions = SessionSigner::load(Arc::clone(&store), now_ms()).await?;
+        let ages = Ages::new(config.peers.iter().map(|peer| peer.name.clone()));
+        let terms = Terms {
+            region: config.region.clone(),
+            lease_ms: config.feed.lease_ms,
+            stall_ms: config.feed.stall_ms,
+        };
+        let feed = Feed::new(
+            Arc::clone(&store),
+            Arc::clone(&pops),
+            Arc::clone(&sessions),
+            Arc::clone(&ages),
+            terms,
+        );
+        let counting = Arc::clone(&feed);
+        let ask: AskPops = Arc::new(move |request| counting.count(request));
+        let purges = Purges::new(
+            Arc::clone(&store),
+            Arc::clone(&pops),
+            Arc::clone(&tables),
+            ask,
+            config.purges,
+        )?;
         Ok(Self {
             sandbox: Sandbox::new(config.sandbox.clone())?,
-            tables: Tables::load(Arc::clone(&store)).await?,
-            purges: Purges::new(Arc::clone(&store), Arc::clone(&pops)),
+            tables,
+            purges,
             logs: Arc::default(),
+            sessions,
+            ages,
+            feed,
             pops,
             store,
         })
@@ -104,6 +145,7 @@ impl Parts {
             store,
             sandbox: self.sandbox.clone(),
             purges: self.purges.clone(),
+            sessions: Arc::clone(&self.sessions),
             pops: Arc::clone(&self.pops),
             logs: Arc::clone(&self.logs),
             node: config.node.to_string(),
@@ -114,10 +156,6 @@ impl Parts {
 
     fn link(&self, config: &Config, stop: CancellationToken) -> Link {
         let store = Arc::clone(&self.store);
-        let terms = Terms {
-            region: config.region.clone(),
-            lease_ms: config.feed.lease_ms,
-        };
         let commands = Commands::new(
             Arc::clone(&store),
             self.sandbox.clone(),
@@ -131,7 +169,8 @@ impl Parts {
             commands: Arc::new(commands),
             purges: self.purges.clone(),
             tables: Arc::clone(&self.tables),
-            feed: Feed::new(Arc::clone(&store), Arc::clone(&self.pops), terms),
+            feed: Arc::clone(&self.feed),
+            ages: Arc::clone(&self.ages),
             pops: Arc::clone(&self.pops),
             logs: Arc::clone(&self.logs),
             permits: Semaphore::new(REQUESTS_MAX),
@@ -198,7 +237,8 @@ impl Core {
         make_private_directory(&config.data)?;
         // The store first: a second core over the same data ends here, and leaves the certificates of the first alone.
         let parts = Parts::open(&config).await?;
-        let identity = issue_core(&config.data, &config.names)?;
+        let has_peers = !config.peers.is_empty();
+        let identity = identity::open(&config.data, &config.node, &config.names, has_peers)?;
         let stop = CancellationToken::new();
         let is_ready = Arc::new(AtomicBool::new(false));
         let control = (
@@ -225,11 +265,28 @@ impl Core {
             link: bound(link.0.tcp_addr())?,
             admin: bound(admin.0.tcp_addr())?,
         };
-        let Parts { store, pops, .. } = parts;
-        Ok(Self {
-            config,
+        let Parts {
             store,
             pops,
+            purges,
+            sessions,
+            ages,
+            ..
+        } = parts;
+        let exchange = Exchange::new(
+            Arc::clone(&store),
+            Arc::clone(&sessions),
+            ages,
+            identity.client(),
+            config.peers.clone(),
+        );
+        Ok(Self {
+            config,
+            sessions,
+            exchange,
+            store,
+            pops,
+            purges,
             control,
             link,
             admin,
@@ -260,8 +317,12 @@ impl Core {
         let upkeep = upkeep(
             Arc::clone(&self.store),
             Arc::clone(&self.pops),
+            self.purges.clone(),
+            Arc::clone(&self.sessions),
             self.config.store.sweep_ms,
         );
+        let records = Records::new(Arc::clone(&self.store));
+        let prober = prober::run(records, Arc::clone(&self.pops), self.config.prober);
         self.is_ready.store(true, Ordering::Relaxed);
         let (control, link, admin) = (self.control, self.link, self.admin);
         let not_ready = async {
@@ -272,6 +333,7 @@ impl Core {
         let upkeep = async {
             tokio::select! {
                 () = upkeep => {}
+                () = prober => {}
                 () = failed.cancelled() => {
                     tracing::error!("the store takes no more writes: the core stops, so that it is opened anew");
                     stop.cancel();
@@ -283,6 +345,7 @@ impl Core {
             control.0.serve(control.1, stop.clone()),
             link.0.serve(link.1, stop.clone()),
             admin.0.serve(admin.1, stop.clone()),
+            self.exchange.run(stop.clone()),
             upkeep,
             not_ready,
         );
@@ -313,14 +376,24 @@ fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
 }
 
 /// Removes what has ended, and keeps what PoPs said.
-async fn upkeep(store: Arc<dyn Store>, pops: Arc<Pops>, sweep_ms: u64) {
+async fn upkeep(
+    store: Arc<dyn Store>,
+    pops: Arc<Pops>,
+    purges: Purges,
+    sessions: Arc<SessionSigner>,
+    sweep_ms: u64,
+) {
+    let mut rotate = tokio::time::interval(KEYS_LOOKED_AT);
     let mut sweep = tokio::time::interval(Duration::from_millis(sweep_ms));
     let mut keep = tokio::time::interval(POPS_KEPT);
+    let mut release = tokio::time::interval(PURGES_RELEASED);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let done = tokio::select! {
             _ = sweep.tick() => sweep_all(&*store).await,
             _ = keep.tick() => pops.keep(now_ms()).await,
+            _ = release.tick() => purges.release(now_ms()).await,
+            _ = rotate.tick() => sessions.rotate(now_ms()).await,
         };
         if let Err(error) = done {
             tracing::warn!(%error, "upkeep of the store failed; it is tried again");

@@ -15,7 +15,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use brink_protocol::{
-    ModuleName, Position,
+    ModuleName, Position, TenantName,
     control::{Deploy, Deployed, Rollback, Version},
     deployment::{Deployment, DeploymentTable, Grants, Route, Target},
     purge::{Purge, Selector},
@@ -45,6 +45,12 @@ impl Tables {
     #[must_use]
     pub fn current(&self) -> Arc<DeploymentTable> {
         self.current.load_full()
+    }
+
+    /// Whether a host, on whatever port, belongs to another tenant than this one.
+    #[must_use]
+    pub fn belongs_to_other(&self, host: &str, tenant: &TenantName) -> bool {
+        claims::belongs_to_other(&self.current(), host, tenant)
     }
 
     /// Reads the table again.
@@ -126,6 +132,8 @@ impl Deployments {
                 },
                 by: format!("route-change:{}", caller.id),
                 at_ms: now,
+                answer: None,
+                later: None,
             });
             let change = TableChange {
                 expected_revision: present.revision,

@@ -46,6 +46,9 @@ pub enum Error {
     /// A listener or the certificate authority.
     #[error(transparent)]
     Listener(#[from] brink_listener::Error),
+    /// The core's certificates are not there, or not its own; the text says what to do.
+    #[error("certificates: {0}")]
+    Identity(String),
     /// The sandbox.
     #[error(transparent)]
     Sandbox(#[from] brink_sandbox::Error),

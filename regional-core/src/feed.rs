@@ -1,128 +1,105 @@
-//! The feed: the log of this core as a stream of frames, one for each PoP.
+//! The feed: the logs of all origins that this core holds, merged into one stream of frames for each PoP; and this core's
+//! own log alone for each of its peers.
 //!
-//! Followers read by position. The newest changes are kept encoded in memory, once for all followers; what is older is
-//! read from the store. So a slow follower costs nothing but the chunks that wait for its socket, and is cut off when the
-//! socket takes none for [`STALL_MS_MAX`]; it resumes from its position.
+//! Followers read by position. The newest changes are kept encoded in memory, once for all followers ([`recent`]); what is
+//! older is read from the store. So a slow follower costs nothing but the chunks that wait for its socket, and is cut off
+//! when the socket takes none for the time that the terms allow; it resumes from its position.
 
+mod follower;
+mod recent;
+
+use self::{
+    follower::{Follower, Scope},
+    recent::{Chunk, Found, Recent, encode},
+};
 use crate::{
     Error,
     clock::now_ms,
-    pops::{Following, Pops},
-    records::{position, position_of},
+    exchange::Ages,
+    pops::Pops,
+    session_keys::SessionSigner,
     store::Store,
 };
 use brink_protocol::{
-    Position,
+    NodeName, OriginId, PopName, Position,
     codec::encode_frame,
-    link::{FeedMessage, FeedRequest, HEARTBEAT_MS},
+    link::{CountRequest, FeedMessage},
+    log::{self, Resume},
 };
-use bytes::{Bytes, BytesMut};
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::sync::{mpsc, watch};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of frames that are kept in memory for all followers.
+/// Bytes of frames that are kept in memory for all followers, over all origins.
 pub const RECENT_BYTES_MAX: usize = 16 << 20;
-/// A follower whose socket takes nothing for so long is cut off, in milliseconds.
-pub const STALL_MS_MAX: u64 = 10_000;
+/// Followers at a time; more are refused.
+pub const FOLLOWERS_MAX: usize = 10_000;
+/// Counts that wait for one follower; one that lets more come together is cut off.
+pub const COUNTS_MAX: usize = 64;
 /// Chunks that wait for one follower's socket.
 const CHUNKS_MAX: usize = 2;
-/// Bytes that are put into one chunk; a single larger frame is a chunk of its own.
-const CHUNK_BYTES: usize = 64 << 10;
 /// Changes that are read from the store at a time.
 const READ_CHANGES: usize = 256;
+/// Followers for which old changes are read from the store at the same time.
+const OLD_READERS_MAX: usize = 4;
 
-/// A change as a frame.
-#[derive(Clone)]
-struct Frame {
-    sequence: u64,
-    bytes: Bytes,
-}
-
-/// The newest frames, gapless.
-#[derive(Default)]
-struct Recent {
-    frames: VecDeque<Frame>,
-    bytes: usize,
-}
-
-impl Recent {
-    /// Frames after `after`, as many as make a chunk; none if they are not all here.
-    fn after(&self, after: u64) -> Option<Vec<Frame>> {
-        let first = self.frames.front()?.sequence;
-        let begin = usize::try_from((after + 1).checked_sub(first)?).ok()?;
-        let mut bytes = 0;
-        let frames: Vec<Frame> = self
-            .frames
-            .iter()
-            .skip(begin)
-            .take_while(|frame| {
-                let fits = bytes == 0 || bytes + frame.bytes.len() <= CHUNK_BYTES;
-                bytes += frame.bytes.len();
-                fits
-            })
-            .cloned()
-            .collect();
-        (!frames.is_empty()).then_some(frames)
-    }
-
-    /// Adds a frame that follows the last one; any other begins anew.
-    fn push(&mut self, frame: Frame) {
-        let last = self.frames.back().map(|frame| frame.sequence);
-        if last.is_some_and(|last| last + 1 != frame.sequence) {
-            self.frames.clear();
-            self.bytes = 0;
-        }
-        self.bytes += frame.bytes.len();
-        self.frames.push_back(frame);
-        while self.bytes > RECENT_BYTES_MAX && self.frames.len() > 1 {
-            self.bytes -= self.frames.pop_front().map_or(0, |frame| frame.bytes.len());
-        }
-    }
-}
-
-/// What the feed says of itself at its start.
+/// What the feed says of itself at its start, and how patient it is.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// The core's region.
     pub region: String,
-    /// How long an edge may call coherent entries fresh without hearing from the feed, in milliseconds.
+    /// How long an edge may call coherent entries fresh without a new word of how far the log is, in milliseconds.
     pub lease_ms: u64,
+    /// A follower whose socket takes nothing for so long is cut off, in milliseconds.
+    pub stall_ms: u64,
 }
 
-/// The log as a source of frames.
+/// Who follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reader {
+    /// A PoP: the changes of all origins, the session keys of all cores, counts.
+    Pop(PopName),
+    /// Another core: this core's own changes and session keys.
+    Core(NodeName),
+}
+
+/// The logs as a source of frames.
 pub struct Feed {
     store: Arc<dyn Store>,
     pops: Arc<Pops>,
+    sessions: Arc<SessionSigner>,
+    ages: Arc<Ages>,
     terms: Terms,
     recent: Mutex<Recent>,
     /// Held by the one follower that reads what is new from the store for all.
     filling: tokio::sync::Mutex<()>,
-}
-
-/// Where a follower begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Begin {
-    position: Position,
-    resumed: bool,
-    after: u64,
+    old_readers: Semaphore,
+    followers: Arc<Semaphore>,
+    counts: broadcast::Sender<Bytes>,
 }
 
 impl Feed {
     /// Over a store.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, pops: Arc<Pops>, terms: Terms) -> Arc<Self> {
-        let (recent, filling) = Default::default();
+    pub fn new(
+        store: Arc<dyn Store>,
+        pops: Arc<Pops>,
+        sessions: Arc<SessionSigner>,
+        ages: Arc<Ages>,
+        terms: Terms,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store,
             pops,
+            sessions,
+            ages,
             terms,
-            recent,
-            filling,
+            recent: Mutex::new(Recent::new(RECENT_BYTES_MAX)),
+            filling: tokio::sync::Mutex::new(()),
+            old_readers: Semaphore::new(OLD_READERS_MAX),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            counts: broadcast::Sender::new(COUNTS_MAX),
         })
     }
 
@@ -130,188 +107,110 @@ impl Feed {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the log holds everything after `position`, and where to begin.
-    fn begin(&self, asked: Option<&Position>) -> Begin {
-        let span = self.store.span();
-        let head = position_of(&span.origin, span.head);
-        let fresh = Begin {
-            position: head,
-            resumed: false,
-            after: span.head,
-        };
-        let Some(asked) = asked else {
-            return fresh;
-        };
-        // What another origin has said since is not in this log, so nothing that depends on it may be kept.
-        let is_ours = asked.iter().all(|(origin, _)| *origin == span.origin);
-        let after = asked.get(&span.origin);
-        if is_ours && after <= span.head && after + 1 >= span.oldest {
-            Begin {
-                position: position_of(&span.origin, after),
-                resumed: true,
-                after,
-            }
-        } else {
-            fresh
-        }
+    /// Asks every PoP that follows now how much a purge would end; they answer in their reports.
+    ///
+    /// # Errors
+    /// It is over a message's size.
+    pub fn count(&self, request: &CountRequest) -> Result<(), Error> {
+        let frame = encode_frame(&FeedMessage::Count(request.clone()))?;
+        // Nobody may follow now.
+        let _ = self.counts.send(frame);
+        Ok(())
     }
 
     /// Begins to follow: chunks of frames arrive in the channel until the follower goes away, is cut off, or `stop`.
+    /// None: there are [`FOLLOWERS_MAX`] already.
+    ///
+    /// # Errors
+    /// Its first message is over a message's size.
     pub fn follow(
         self: &Arc<Self>,
-        request: &FeedRequest,
+        reader: Reader,
+        asked: Option<&Position>,
         revision: u64,
         stop: CancellationToken,
-    ) -> Result<mpsc::Receiver<Bytes>, Error> {
-        // Before the beginning is read, so that a change in between wakes.
-        let head = self.store.head();
-        let begin = self.begin(request.position.as_ref());
+    ) -> Result<Option<mpsc::Receiver<Bytes>>, Error> {
+        let Ok(permit) = Arc::clone(&self.followers).try_acquire_owned() else {
+            return Ok(None);
+        };
+        let scope = match &reader {
+            Reader::Pop(_) => Scope::All,
+            Reader::Core(_) => Scope::Own(self.store.origin().clone()),
+        };
+        let mut held = self.store.held();
+        let view = scope.view(&held.borrow_and_update());
+        let resume = log::resume(&view.kept, self.store.origin(), asked);
+        let (position, resumed) = match resume {
+            Resume::After(position) => (position, true),
+            Resume::Anew(position) => (position, false),
+        };
         let start = encode_frame(&FeedMessage::Start {
-            position: begin.position.clone(),
-            head: position(&*self.store),
-            resumed: begin.resumed,
+            position: position.clone(),
+            head: view.heads.clone(),
+            resumed,
             revision,
             region: self.terms.region.clone(),
             lease_ms: self.terms.lease_ms,
-            age_ms: 0,
+            age_ms: match reader {
+                Reader::Pop(_) => self.ages.age_ms(&view.heads),
+                Reader::Core(_) => 0,
+            },
         })?;
-        let following = self.pops.follow(&request.pop, now_ms());
         let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
-        let follower = Follower {
-            feed: Arc::clone(self),
-            head,
-            after: begin.after,
-            chunks,
-            _following: following,
+        tracing::info!(?reader, resumed, %position, "a follower of the feed begins");
+        let following = match &reader {
+            Reader::Pop(pop) => Some(self.pops.follow(pop, now_ms())),
+            Reader::Core(_) => None,
         };
-        let pop = request.pop.clone();
-        tracing::info!(%pop, resumed = begin.resumed, after = begin.after, "a PoP follows the feed");
+        let follower = Follower::new(Arc::clone(self), scope, held, position, chunks);
         tokio::spawn(async move {
+            let _ends_with_it = (following, permit);
             let reason = tokio::select! {
                 reason = follower.run(start) => reason,
                 () = stop.cancelled() => "the core stops",
             };
-            tracing::info!(%pop, reason, "a PoP no longer follows the feed");
+            tracing::info!(?reader, reason, "a follower of the feed ends");
         });
-        Ok(receiver)
+        Ok(Some(receiver))
     }
 
-    /// Frames after `after`, at least one if there is any.
-    async fn frames(&self, after: u64) -> Result<Vec<Frame>, Error> {
-        if let Some(frames) = self.recent().after(after) {
-            return Ok(frames);
+    /// What follows `after` in the origin's log, at least one frame if there is any.
+    async fn chunk(&self, origin: &OriginId, after: u64) -> Result<Option<Chunk>, Error> {
+        let found = self.recent().after(origin, after);
+        match found {
+            Found::Chunk(chunk) => return Ok(Some(chunk)),
+            Found::Older => return self.old_chunk(origin, after).await,
+            Found::Newer => {}
         }
         let filling = self.filling.lock().await;
         // Another follower may have read it while this one waited.
-        if let Some(frames) = self.recent().after(after) {
-            return Ok(frames);
-        }
-        let is_new = self
-            .recent()
-            .frames
-            .back()
-            .is_none_or(|last| last.sequence <= after);
-        let changes = self
-            .store
-            .changes(self.store.origin(), after, READ_CHANGES)
-            .await?;
-        let mut frames = Vec::with_capacity(changes.len());
-        for change in changes {
-            let sequence = change.sequence;
-            let bytes = encode_frame(&FeedMessage::Change(change))?;
-            frames.push(Frame { sequence, bytes });
-        }
-        // Old changes for one late follower do not push out the new ones that all others want.
-        if is_new {
-            let mut recent = self.recent();
-            frames.iter().cloned().for_each(|frame| recent.push(frame));
-        }
-        drop(filling);
-        Ok(frames)
-    }
-}
-
-/// One PoP's way along the log.
-struct Follower {
-    feed: Arc<Feed>,
-    head: watch::Receiver<u64>,
-    after: u64,
-    chunks: mpsc::Sender<Bytes>,
-    _following: Following,
-}
-
-impl Follower {
-    /// Follows until there is a reason not to; gives it.
-    async fn run(mut self, start: Bytes) -> &'static str {
-        let mut chunk = start;
-        loop {
-            let sent = self
-                .chunks
-                .send_timeout(chunk, Duration::from_millis(STALL_MS_MAX))
-                .await;
-            match sent {
-                Ok(()) => {}
-                Err(mpsc::error::SendTimeoutError::Closed(_)) => return "it went away",
-                Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                    metrics::counter!("brink_core_feed_cut_off_total").increment(1);
-                    return "it did not take what was sent";
-                }
+        let found = self.recent().after(origin, after);
+        match found {
+            Found::Chunk(chunk) => return Ok(Some(chunk)),
+            Found::Older => {
+                drop(filling);
+                return self.old_chunk(origin, after).await;
             }
-            chunk = match self.next().await {
-                Ok(chunk) => chunk,
-                Err(reason) => return reason,
-            };
+            Found::Newer => {}
         }
+        let slabs = encode(self.store.changes(origin, after, READ_CHANGES).await?)?;
+        let mut recent = self.recent();
+        recent.push(origin, slabs);
+        Ok(match recent.after(origin, after) {
+            Found::Chunk(chunk) => Some(chunk),
+            Found::Newer | Found::Older => None,
+        })
     }
 
-    /// The next chunk: changes if there are any, else a heartbeat when its time has come.
-    async fn next(&mut self) -> Result<Bytes, &'static str> {
-        let heartbeat = tokio::time::sleep(Duration::from_millis(HEARTBEAT_MS));
-        tokio::pin!(heartbeat);
-        loop {
-            let head = *self.head.borrow_and_update();
-            if head > self.after {
-                return self.changes().await;
-            }
-            tokio::select! {
-                changed = self.head.changed() => changed.map_err(|_| "the store closed")?,
-                () = &mut heartbeat => {
-                    let head = position(&*self.feed.store);
-                    return encode_frame(&FeedMessage::Heartbeat { head }).map_err(|_| "a heartbeat is too large");
-                }
-                () = self.chunks.closed() => return Err("it went away"),
-            }
+    /// Old changes are read for one late follower, and do not push out the new ones that all others want.
+    async fn old_chunk(&self, origin: &OriginId, after: u64) -> Result<Option<Chunk>, Error> {
+        let _permit = self.old_readers.acquire().await;
+        let changes = self.store.changes(origin, after, READ_CHANGES).await?;
+        // The log no longer reaches back to it: the next look at where it begins ends the follower.
+        if changes.first().is_none_or(|first| first.sequence != after + 1) {
+            return Ok(None);
         }
-    }
-
-    async fn changes(&mut self) -> Result<Bytes, &'static str> {
-        let frames = self.feed.frames(self.after).await.map_err(|error| {
-            tracing::error!(%error, "the log could not be read for a follower");
-            "the log could not be read"
-        })?;
-        let mut chunk = BytesMut::new();
-        let (mut first, mut count) = (None, 0);
-        for frame in frames {
-            if frame.sequence != self.after + 1 {
-                return Err("the log no longer reaches back to it");
-            }
-            if count > 0 && chunk.len() + frame.bytes.len() > CHUNK_BYTES {
-                break;
-            }
-            self.after = frame.sequence;
-            count += 1;
-            if count == 1 {
-                chunk.reserve(frame.bytes.len().min(CHUNK_BYTES));
-                first = Some(frame.bytes.clone());
-            }
-            chunk.extend_from_slice(&frame.bytes);
-        }
-        match (count, first) {
-            (0, _) | (_, None) => Err("the log ends before its head"),
-            // One frame, as is common: shared by all followers, not copied.
-            (1, Some(frame)) => Ok(frame),
-            _ => Ok(chunk.freeze()),
-        }
+        Ok(encode(changes)?.first().map(recent::Slab::chunk))
     }
 }
 

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | [`store`] | the `Store` trait, written for CQL, and the embedded store |
 //! | [`records`], [`commands`] | reads, writes, and transactions of components over one partition |
-//! | [`feed`], [`pops`] | the change log as a stream to PoPs, and how far each has come |
+//! | [`feed`], [`pops`], [`prober`] | the change log as a stream to PoPs, how far each has come, how old what it serves is |
+//! | [`exchange`], [`session_keys`] | what cores tell each other: changes, and what session tokens are signed with |
 //! | [`registry`], [`deployments`], [`purges`], [`tokens`], [`logs`] | what operators and developers do |
 //! | [`link`], [`control`], [`admin`] | the three listeners |
 //! | [`config`], [`identity`], [`core`] | a whole core: build, serve, drain |
@@ -20,16 +21,19 @@ pub mod control;
 pub mod core;
 pub mod deployments;
 pub mod error;
+pub mod exchange;
 pub mod feed;
 pub mod identity;
 pub mod link;
 pub mod logs;
 pub mod measure;
 pub mod pops;
+pub mod prober;
 pub mod purges;
 pub mod records;
 pub mod refusal;
 pub mod registry;
+pub mod session_keys;
 pub mod signals;
 pub mod store;
 pub mod tokens;

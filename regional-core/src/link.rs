@@ -1,4 +1,4 @@
-//! The core's end of the link: what edges ask for, over mutually authenticated HTTP/3 or HTTP/2.
+//! The core's end of the link: what edges and other cores ask for, over mutually authenticated HTTP/3 or HTTP/2.
 
 mod message;
 
@@ -6,21 +6,23 @@ use self::message::{Failure, FeedBody, answer, component, read, refuse};
 use crate::{
     commands::Commands,
     deployments::Tables,
-    feed::Feed,
+    exchange::{Ages, knows_more},
+    feed::{Feed, Reader},
     logs::Logs,
     measure::{Measured, RequestSpan},
     pops::Pops,
     purges::{self, Asker, Purges},
-    records::{Records, position},
+    records::{Records, position, position_of},
     refusal::Refusal,
     store::Store,
 };
 use brink_listener::{Body, Connection};
 use brink_protocol::{
-    Digest, PopName,
+    Digest, NodeName, PopName, Position,
     link::{
-        CommandRequest, FeedRequest, POP_SUFFIX, PurgeAnswer, PurgeRequest, REPORT_LOG_LINES_MAX,
-        RecordsRequest, Report, ReportAnswer, path,
+        CORE_SUFFIX, CommandRequest, ExchangeRequest, FeedRequest, ForwardedPurge,
+        ForwardedPurgeAnswer, HeadsRequest, POP_SUFFIX, PurgeAnswer, PurgeRequest,
+        REPORT_LOG_LINES_MAX, RecordsRequest, Report, ReportAnswer, path,
     },
 };
 use http::{Method, Request, Response};
@@ -54,6 +56,8 @@ pub struct Link {
     pub tables: Arc<Tables>,
     /// The feed.
     pub feed: Arc<Feed>,
+    /// How old the knowledge of other cores' logs is.
+    pub ages: Arc<Ages>,
     /// PoPs.
     pub pops: Arc<Pops>,
     /// Log lines of modules.
@@ -86,7 +90,10 @@ fn route(request: &Request<Body>) -> &'static str {
         path::COMMANDS => path::COMMANDS,
         path::PURGES => path::PURGES,
         path::DEPLOYMENTS => path::DEPLOYMENTS,
+        path::FORWARDED_PURGES => path::FORWARDED_PURGES,
         path::FEED => path::FEED,
+        path::EXCHANGE => path::EXCHANGE,
+        path::HEADS => path::HEADS,
         path::REPORTS => path::REPORTS,
         other if component_digest(other).is_some() => path::COMPONENTS,
         _ => "none",
@@ -97,12 +104,21 @@ fn component_digest(path: &str) -> Option<&str> {
     path.strip_prefix(path::COMPONENTS)?.strip_prefix('/')
 }
 
-/// The PoP that the client's certificate names.
-fn pop_of(connection: &Connection) -> Option<PopName> {
+/// Who asks, as the client's certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Client {
+    Pop(PopName),
+    Core(NodeName),
+}
+
+fn client_of(connection: &Connection) -> Option<Client> {
     let names = &connection.tls.as_ref()?.client_names;
-    names
-        .iter()
-        .find_map(|name| name.strip_suffix(POP_SUFFIX)?.parse().ok())
+    names.iter().find_map(|name| {
+        if let Some(pop) = name.strip_suffix(POP_SUFFIX) {
+            return Some(Client::Pop(pop.parse().ok()?));
+        }
+        Some(Client::Core(name.strip_suffix(CORE_SUFFIX)?.parse().ok()?))
+    })
 }
 
 impl Link {
@@ -112,7 +128,7 @@ impl Link {
         connection: &Connection,
         trace_id: String,
     ) -> Response<Body> {
-        let Some(pop) = pop_of(connection) else {
+        let Some(client) = client_of(connection) else {
             return refuse(&Failure::NoPop);
         };
         let Ok(_permit) = self.permits.try_acquire() else {
@@ -123,7 +139,13 @@ impl Link {
         } else {
             REQUEST_TIME
         };
-        match tokio::time::timeout(time, self.dispatch(request, pop, trace_id)).await {
+        let answering = async {
+            match client {
+                Client::Pop(pop) => self.dispatch(request, pop, trace_id).await,
+                Client::Core(node) => self.dispatch_core(request, &node).await,
+            }
+        };
+        match tokio::time::timeout(time, answering).await {
             Ok(Ok(response)) => response,
             Ok(Err(failure)) => refuse(&failure),
             Err(_) => refuse(&Failure::Timeout),
@@ -155,6 +177,8 @@ impl Link {
                 answer(&self.commands.execute(asked, Some(trace_id)).await)
             }
             path::PURGES => self.purge(read(request).await?).await,
+            path::FORWARDED_PURGES => self.forwarded(read(request).await?).await,
+            path::EXCHANGE | path::HEADS => Err(Failure::NoCore),
             path::FEED => self.follow(&pop, &read(request).await?),
             path::REPORTS => self.report(&pop, read(request).await?).await,
             // From the store: the feed may have told of a revision that the copy in memory does not have yet.
@@ -178,23 +202,73 @@ impl Link {
             .purges
             .create(asked.tenant, &by, selectors, asked.soft, now)
             .await
-            .map_err(core)?;
+            .map_err(Failure::Refused)?;
         answer(&PurgeAnswer {
             position: status.position,
             id: status.id,
         })
     }
 
+    async fn forwarded(&self, asked: ForwardedPurge) -> Result<Response<Body>, Failure> {
+        let taken = self.purges.forwarded(asked, crate::clock::now_ms()).await;
+        let taken: ForwardedPurgeAnswer = taken.map(|status| PurgeAnswer {
+            position: status.position,
+            id: status.id,
+        });
+        answer(&taken)
+    }
+
+    /// What another core may ask.
+    async fn dispatch_core(
+        &self,
+        request: Request<Body>,
+        node: &NodeName,
+    ) -> Result<Response<Body>, Failure> {
+        let own = self.store.origin();
+        if *node == own.node {
+            return Err(Failure::NoCore);
+        }
+        match request.uri().path() {
+            path::EXCHANGE => {
+                let asked: ExchangeRequest = read(request).await?;
+                if asked.node != *node {
+                    return Err(Failure::NoCore);
+                }
+                if knows_more(&*self.store, asked.position.as_ref()) {
+                    tracing::error!(peer = %node, asked = ?asked.position,
+                        "a peer has more of this core's log than this core: its data was put back to an earlier state");
+                    return Err(Failure::SetBack);
+                }
+                self.feed(Reader::Core(node.clone()), asked.position.as_ref())
+            }
+            path::HEADS => {
+                let asked: HeadsRequest = read(request).await?;
+                if asked.node != *node {
+                    return Err(Failure::NoCore);
+                }
+                answer(&ReportAnswer {
+                    head: position_of(own, self.store.span().head),
+                    age_ms: 0,
+                })
+            }
+            _ => Err(Failure::NoPop),
+        }
+    }
+
     fn follow(&self, pop: &PopName, asked: &FeedRequest) -> Result<Response<Body>, Failure> {
         if asked.pop != *pop {
             return Err(Failure::OtherPop);
         }
+        self.feed(Reader::Pop(pop.clone()), asked.position.as_ref())
+    }
+
+    fn feed(&self, reader: Reader, asked: Option<&Position>) -> Result<Response<Body>, Failure> {
         let revision = self.tables.current().revision;
         let chunks = self
             .feed
-            .follow(asked, revision, self.stop.child_token())
+            .follow(reader, asked, revision, self.stop.child_token())
             .map_err(core)?;
-        Ok(FeedBody::response(chunks))
+        chunks.map(FeedBody::response).ok_or(Failure::Busy)
     }
 
     async fn report(&self, pop: &PopName, mut report: Report) -> Result<Response<Body>, Failure> {
@@ -211,9 +285,10 @@ impl Link {
         }
         // Durable before the position is believed: the counts of a purge are there when it is called applied.
         self.purges
-            .applied(pop, &report.purges)
+            .applied(pop, &report.purges, crate::clock::now_ms())
             .await
             .map_err(core)?;
+        self.purges.counted(pop, &report.counts);
         let mut lines = std::mem::take(&mut report.log_lines);
         for line in &mut lines {
             let end = line.message.floor_char_boundary(LOG_MESSAGE_BYTES_MAX);
@@ -223,10 +298,10 @@ impl Link {
             self.logs.add(lines);
         }
         self.pops.report(&report, crate::clock::now_ms());
-        answer(&ReportAnswer {
-            head: position(&*self.store),
-            age_ms: 0,
-        })
+        // The age of what is held here, and no older head with it.
+        let head = position(&*self.store);
+        let age_ms = self.ages.age_ms(&head);
+        answer(&ReportAnswer { head, age_ms })
     }
 }
 

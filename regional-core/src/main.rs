@@ -4,9 +4,9 @@ use brink_core::{
     Error,
     config::{Config, Flags, write_ready_file},
     core::Core,
-    identity::issue_pop,
+    identity::{issue_core, issue_pop},
 };
-use brink_protocol::PopName;
+use brink_protocol::{NodeName, PopName};
 use clap::{Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -39,6 +39,21 @@ enum Command {
         #[arg(long)]
         host: Vec<String>,
     },
+    /// Issue the certificates of another core of the same installation; this core may run meanwhile
+    IssueCore {
+        /// Data directory of the core that has the authority
+        #[arg(long)]
+        data: PathBuf,
+        /// The other core's node name
+        #[arg(long)]
+        name: NodeName,
+        /// Directory for what goes into the other core's data directory
+        #[arg(long)]
+        out: PathBuf,
+        /// Further host name or address of the other core; may be repeated
+        #[arg(long)]
+        host: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,6 +67,12 @@ fn main() -> ExitCode {
             out,
             host,
         }) => issue_pop(&data, &name, &host, &out),
+        Some(Command::IssueCore {
+            data,
+            name,
+            out,
+            host,
+        }) => issue_core(&data, &name, &host, &out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,15 +1,22 @@
-//! PoPs as the core sees them: who follows the feed, how far each has come.
+//! PoPs as the core sees them: who follows the feed, how far each has come, how old what it serves may be.
 
+mod canaries;
+
+use self::canaries::Canaries;
 use crate::{
     Error,
+    clock::now_ms,
     store::{PopRow, Store},
 };
-use brink_protocol::{PopName, Position, control, link::PopFigures, link::Report};
+use brink_protocol::{
+    PopName, Position, control, link::PopFigures, link::Report, record::Version,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// PoPs that are known at a time. The certificate of one more is taken, but it is not listed or waited for.
 pub const POPS_MAX: usize = 10_000;
@@ -21,12 +28,31 @@ struct Known {
     feeds: u32,
     /// Not in the store yet.
     is_new: bool,
+    /// When its last report arrived; of one that was not heard since the start, the start: it may have reported until then.
+    reported: Instant,
+    /// What its last reading of the canary record said.
+    staleness: Option<Duration>,
+}
+
+impl Known {
+    fn lag_changes(&self, head: &Position) -> u64 {
+        let behind = |(origin, sequence): (_, u64)| {
+            sequence.saturating_sub(self.row.position.get(origin))
+        };
+        head.iter().map(behind).sum()
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// All PoPs.
 pub struct Pops {
     store: Arc<dyn Store>,
+    lease: Duration,
     known: Mutex<BTreeMap<PopName, Known>>,
+    canaries: Mutex<Canaries>,
     changed: watch::Sender<u64>,
 }
 
@@ -46,11 +72,11 @@ impl Drop for Following {
 }
 
 impl Pops {
-    /// Those that the store remembers.
+    /// Those that the store remembers. `lease` is how long a PoP may call coherent entries fresh without word from a core.
     ///
     /// # Errors
     /// The store.
-    pub async fn load(store: Arc<dyn Store>) -> Result<Arc<Self>, Error> {
+    pub async fn load(store: Arc<dyn Store>, lease: Duration) -> Result<Arc<Self>, Error> {
         let rows = store.pops().await?;
         let known = rows
             .into_iter()
@@ -61,12 +87,16 @@ impl Pops {
                         row,
                         feeds: 0,
                         is_new: false,
+                        reported: Instant::now(),
+                        staleness: None,
                     },
                 )
             })
             .collect();
         Ok(Arc::new(Self {
             store,
+            lease,
+            canaries: Mutex::default(),
             known: Mutex::new(known),
             changed: watch::Sender::new(0),
         }))
@@ -74,6 +104,12 @@ impl Pops {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PopName, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a PoP may call coherent entries fresh without word from a core.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.lease
     }
 
     fn notify(&self) {
@@ -101,6 +137,8 @@ impl Pops {
             },
             feeds: 0,
             is_new: true,
+            reported: Instant::now(),
+            staleness: None,
         });
         known.row.seen_at_ms = now_ms;
         known.is_new = true;
@@ -120,35 +158,88 @@ impl Pops {
         }
     }
 
-    /// A PoP reported.
+    /// The prober's record was committed with this version.
+    pub fn canary_written(&self, version: Version) {
+        let mut canaries = self
+            .canaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        canaries.written(version, Instant::now());
+    }
+
+    /// A PoP reported. Reports may overtake each other: what was applied stays so.
     pub fn report(&self, report: &Report, now_ms: u64) {
+        let now = Instant::now();
+        let staleness = report.canary.and_then(|canary| {
+            let canaries = self.canaries.lock();
+            let canaries = canaries.unwrap_or_else(PoisonError::into_inner);
+            canaries.staleness(canary.version, now)
+        });
+        if let Some(staleness) = staleness {
+            let pop = report.pop.to_string();
+            metrics::histogram!("brink_core_pop_staleness_seconds", "pop" => pop)
+                .record(staleness.as_secs_f64());
+        }
         self.update(&report.pop, now_ms, |known| {
-            known.row.position = report.position.clone();
+            known.row.position.merge(&report.position);
             known.row.revision = report.revision;
             known.row.figures = report.figures;
+            known.reported = now;
+            known.staleness = staleness.or(known.staleness);
         });
+    }
+
+    /// Who follows the feed now, and who does not.
+    #[must_use]
+    pub fn connected(&self) -> (Vec<PopName>, Vec<PopName>) {
+        let (mut here, mut away) = (Vec::new(), Vec::new());
+        for (name, known) in &*self.lock() {
+            let list = if known.feeds > 0 { &mut here } else { &mut away };
+            list.push(name.clone());
+        }
+        (here, away)
+    }
+
+    /// Whether one of these has applied everything up to a position, or is not known any more.
+    #[must_use]
+    pub fn any_covers(&self, names: &[PopName], position: &Position) -> bool {
+        let pops = self.lock();
+        names.iter().any(|name| {
+            pops.get(name)
+                .is_none_or(|known| known.row.position.covers(position))
+        })
     }
 
     /// Every PoP, by name, measured against the head of the log.
     #[must_use]
     pub fn list(&self, head: &Position) -> Vec<control::Pop> {
+        let now_ms = now_ms();
         self.lock()
             .values()
             .map(|known| control::Pop {
                 name: known.row.name.clone(),
                 connected: known.feeds > 0,
                 position: known.row.position.clone(),
-                lag_changes: head
-                    .iter()
-                    .map(|(origin, sequence)| {
-                        sequence.saturating_sub(known.row.position.get(origin))
-                    })
-                    .sum(),
+                lag_changes: known.lag_changes(head),
                 revision: known.row.revision,
                 seen_at_ms: known.row.seen_at_ms,
                 figures: known.row.figures,
+                staleness_ms: known.staleness.map(ms),
+                quarantined_since_ms: known
+                    .reported
+                    .elapsed()
+                    .checked_sub(self.lease)
+                    .map(|over| now_ms.saturating_sub(ms(over))),
             })
             .collect()
+    }
+
+    /// Changes that each PoP has not applied yet, against the head of the log.
+    #[must_use]
+    pub fn lags(&self, head: &Position) -> Vec<(PopName, u64)> {
+        let pops = self.lock();
+        let lag = |(name, known): (&PopName, &Known)| (name.clone(), known.lag_changes(head));
+        pops.iter().map(lag).collect()
     }
 
     /// How many follow the feed now.

@@ -1,95 +1,112 @@
 //! Purges: taking them, and proving where they were applied.
 
+mod counts;
+mod history;
+mod proof;
+mod selectors;
+mod turns;
+
+pub use counts::AskPops;
+pub use history::{LIST_MAX, Search};
+pub use proof::Until;
+pub use selectors::{Asker, normal, selectors};
+
+use self::{counts::Counts, proof::Proof, turns::Turns};
 use crate::{
     Error,
+    deployments::Tables,
     pops::Pops,
-    store::{NewAudit, NewPurge, PurgeRow, Store},
+    refusal::Refusal,
+    store::{Answer, NewAnswer, NewAudit, NewPurge, PurgeAdded, PurgeRow, Store},
+    tokens::authenticate,
 };
 use brink_protocol::{
-    ModuleName, PopName, TenantName,
-    control::{self, PurgeAtPop, PurgeStatus},
-    link::AppliedPurge,
-    purge::{Purge, SELECTORS_MAX, Selector, normal_host, normal_url},
+    Digest, ModuleName, PopName, TenantName,
+    control::{
+        COUNT_MS, IDEMPOTENCY_KEY_BYTES_MAX, Later, PurgeEstimate, PurgePage, PurgeStatus, Role,
+        STAGGER_MS_MAX,
+    },
+    link::{AppliedPurge, Counted, ForwardedPurge, PurgeRefusal},
+    purge::{Purge, Selector, normal_host},
 };
+use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
 /// The longest that a caller may wait for PoPs, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 60_000;
+/// Callers that wait at a time; more are refused with 429.
+pub const WAITERS_MAX: usize = 1024;
+/// Callers of one tenant that wait at a time.
+pub const TENANT_WAITERS_MAX: usize = 128;
+/// Hard halves of staggered purges that are appended in one transaction.
+const RELEASED_MAX: usize = 100;
+/// A caller who waits looks again after at least so long: many PoPs answer at once.
+const PACE: Duration = Duration::from_millis(5);
 
-/// Brings the lists of a request to selectors.
-///
-/// # Errors
-/// One of them is not allowed, there are too many, or none.
-pub fn selectors(new: &control::NewPurge) -> Result<Vec<Selector>, brink_protocol::Error> {
-    let mut all = Vec::new();
-    for key in &new.keys {
-        all.push(Selector::Key(key.parse()?));
-    }
-    all.extend(new.urls.iter().cloned().map(Selector::Url));
-    all.extend(new.prefixes.iter().cloned().map(Selector::Prefix));
-    all.extend(new.hosts.iter().cloned().map(Selector::Host));
-    if new.everything {
-        all.push(Selector::Everything);
-    }
-    normal(all)
+/// `[purges]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PurgesConfig {
+    /// Budget of a purge that names none itself: entries that it may end, summed over all PoPs. Purges by modules and
+    /// `PURGE` requests for one URL are not counted. None by default.
+    pub objects_max: Option<u64>,
 }
 
-/// Brings selectors to their normal form.
-///
-/// # Errors
-/// One of them is not allowed, there are more than [`SELECTORS_MAX`], or none.
-pub fn normal(selectors: Vec<Selector>) -> Result<Vec<Selector>, brink_protocol::Error> {
-    if selectors.is_empty() || selectors.len() > SELECTORS_MAX {
-        return Err(brink_protocol::Error::Limit {
-            what: "selectors of a purge (at least 1)",
-            actual: selectors.len() as u64,
-            limit: SELECTORS_MAX as u64,
-        });
-    }
-    selectors
-        .into_iter()
-        .map(|selector| {
-            Ok(match selector {
-                Selector::Url(url) => Selector::Url(normal_url(&url)?),
-                Selector::Prefix(prefix) => Selector::Prefix(normal_prefix(&prefix)?),
-                Selector::Host(host) => Selector::Host(normal_host(&host)?),
-                other @ (Selector::Key(_) | Selector::Module(_) | Selector::Everything) => other,
-            })
-        })
-        .collect()
+/// How many entries a purge may end without being confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Entries, summed over all PoPs that answer; the installation's own budget if there is none.
+    pub objects_max: Option<u64>,
+    /// It does not matter.
+    pub confirm: bool,
+    /// How long PoPs have for their counts.
+    pub wait: Duration,
 }
 
-/// `host/path` without a slash at its end, `host/` for all of a host.
-fn normal_prefix(prefix: &str) -> Result<String, brink_protocol::Error> {
-    let url = normal_url(prefix)?;
-    if url.contains('?') {
-        return Err(brink_protocol::Error::Malformed {
-            what: "prefix of a purge",
-            reason: "it has no query: HOST[:PORT]/PATH".into(),
-        });
-    }
-    let trimmed = url.trim_end_matches('/');
-    if trimmed.contains('/') {
-        Ok(trimmed.to_owned())
-    } else {
-        Ok(format!("{trimmed}/"))
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            objects_max: None,
+            confirm: false,
+            wait: Duration::from_millis(COUNT_MS),
+        }
     }
 }
 
-/// Who asks for a purge.
+/// A purge that somebody asks for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Whose entries.
+    pub tenant: TenantName,
+    /// Who asks.
+    pub asker: Asker,
+    /// In their normal form.
+    pub selectors: Vec<Selector>,
+    /// See [`Purge::soft`].
+    pub soft: bool,
+    /// See [`brink_protocol::control::NewPurge::stagger_ms`].
+    pub stagger_ms: Option<u64>,
+    /// See [`brink_protocol::control::IDEMPOTENCY_HEADER`].
+    pub idempotency_key: Option<String>,
+    /// What it may end.
+    pub budget: Budget,
+}
+
+/// What came of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asker {
-    /// Somebody with a token, by its id. Goes into the audit log.
-    Token(String),
-    /// A module. Does not: a module may purge with every request, and would push what people did out of the log.
-    Module(ModuleName),
+pub enum Taken {
+    /// It is on its way.
+    New(PurgeStatus),
+    /// It was taken before, under the same idempotency key.
+    Before(PurgeStatus),
 }
 
-impl std::fmt::Display for Asker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Taken {
+    /// How far it is.
+    #[must_use]
+    pub fn status(self) -> PurgeStatus {
         match self {
-            Self::Token(id) => f.write_str(id),
-            Self::Module(name) => write!(f, "module:{name}"),
+            Self::New(status) | Self::Before(status) => status,
         }
     }
 }
@@ -99,16 +116,190 @@ impl std::fmt::Display for Asker {
 pub struct Purges {
     store: Arc<dyn Store>,
     pops: Arc<Pops>,
+    tables: Arc<Tables>,
+    counts: Arc<Counts>,
+    proof: Arc<Proof>,
+    waiters: Arc<Turns>,
+    config: PurgesConfig,
+    /// Under which idempotency keys are kept.
+    command: ModuleName,
+}
+
+impl Order {
+    fn check(&self) -> Result<(), Refusal> {
+        if let Some(stagger) = self.stagger_ms
+            && !(1..=STAGGER_MS_MAX).contains(&stagger)
+        {
+            return Err(Refusal::Invalid(brink_protocol::Error::Limit {
+                what: "milliseconds between the halves of a staggered purge (at least 1)",
+                actual: stagger,
+                limit: STAGGER_MS_MAX,
+            }));
+        }
+        if let Some(key) = &self.idempotency_key
+            && !((1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err(Refusal::Invalid(brink_protocol::Error::Malformed {
+                what: "Idempotency-Key",
+                reason: "it is 1 to 128 visible ASCII characters".into(),
+            }));
+        }
+        Ok(())
+    }
+
+    /// What must be the same under the same idempotency key.
+    fn digest(&self) -> Result<Digest, Error> {
+        let parts = (&self.selectors, self.soft, self.stagger_ms);
+        let text = serde_json::to_vec(&parts).map_err(|error| Error::corrupt("purge", error))?;
+        Ok(Digest::of(&text))
+    }
 }
 
 impl Purges {
     /// Over a store and the PoPs that are to apply purges.
-    #[must_use]
-    pub fn new(store: Arc<dyn Store>, pops: Arc<Pops>) -> Self {
-        Self { store, pops }
+    ///
+    /// # Errors
+    /// None in practice: a name of its own is not valid.
+    pub fn new(
+        store: Arc<dyn Store>,
+        pops: Arc<Pops>,
+        tables: Arc<Tables>,
+        ask: AskPops,
+        config: PurgesConfig,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            counts: Arc::new(Counts::new(ask, Arc::clone(&pops))),
+            proof: Arc::new(Proof::new(Arc::clone(&pops))),
+            waiters: Turns::new(WAITERS_MAX, TENANT_WAITERS_MAX),
+            command: "purge".parse()?,
+            store,
+            pops,
+            tables,
+            config,
+        })
     }
 
-    /// Appends a purge of normal selectors to the log. It is on its way to every PoP when this returns.
+    /// Takes a purge as it is asked for through the control API.
+    ///
+    /// # Errors
+    /// A value outside its limits, a budget that it passes, an idempotency key that was used for another purge, the store.
+    pub async fn order(&self, order: Order, now_ms: u64) -> Result<Taken, Refusal> {
+        order.check()?;
+        let input = order.digest()?;
+        if let Some(key) = &order.idempotency_key {
+            let kept = NewPurge::answer_key(&order.tenant, &self.command, key);
+            if let Some(answer) = self.store.answer(&kept, now_ms).await? {
+                return self.before(&order.tenant, &answer, input).await;
+            }
+        }
+        self.check_budget(&order).await?;
+        let later = order.stagger_ms.map(|stagger| {
+            let at_ms = now_ms.saturating_add(stagger);
+            let id = ulid::Ulid::from_parts(at_ms, ulid::Ulid::new().random()).to_string();
+            Later { id, at_ms }
+        });
+        let purge = Purge {
+            id: ulid::Ulid::from_parts(now_ms, ulid::Ulid::new().random()).to_string(),
+            tenant: order.tenant.clone(),
+            selectors: order.selectors,
+            soft: order.soft || later.is_some(),
+        };
+        let answer = order.idempotency_key.map(|key| NewAnswer {
+            command: self.command.clone(),
+            key,
+            input,
+            output: purge.id.clone().into(),
+        });
+        let by = order.asker.to_string();
+        let audit = matches!(order.asker, Asker::Token(_)).then(|| NewAudit {
+            by: by.clone(),
+            tenant: order.tenant.clone(),
+            action: "purge",
+            subject: purge.id.clone(),
+            at_ms: now_ms,
+        });
+        let new = NewPurge {
+            purge: purge.clone(),
+            by: by.clone(),
+            at_ms: now_ms,
+            answer,
+            later: later.clone(),
+        };
+        match self.store.add_purge(new, audit).await? {
+            PurgeAdded::Answered(answer) => self.before(&order.tenant, &answer, input).await,
+            PurgeAdded::TooManyLater => Err(Refusal::TooMany(
+                "staggered purges of the tenant are waiting for their hard half".into(),
+            )),
+            PurgeAdded::Done(position) => {
+                self.proof.appended(&purge.id);
+                Ok(Taken::New(self.proof.status(PurgeRow {
+                    purge,
+                    by,
+                    at_ms: now_ms,
+                    position,
+                    applied: Vec::new(),
+                    later,
+                })))
+            }
+        }
+    }
+
+    /// The purge that an idempotency key was used for.
+    async fn before(
+        &self,
+        tenant: &TenantName,
+        answer: &Answer,
+        input: Digest,
+    ) -> Result<Taken, Refusal> {
+        if answer.input != input {
+            return Err(Refusal::unfit(
+                "idempotency-key",
+                "The idempotency key was used for another purge",
+                "Repeat the same request, or send another key.",
+            ));
+        }
+        let id = String::from_utf8_lossy(&answer.output);
+        match self.status(tenant, &id).await? {
+            Some(status) => Ok(Taken::Before(status)),
+            None => Err(Refusal::Conflict(format!(
+                "the purge {id} of this idempotency key was done, and is no longer in the history"
+            ))),
+        }
+    }
+
+    async fn check_budget(&self, order: &Order) -> Result<(), Refusal> {
+        let Some(limit) = order.budget.objects_max.or(self.config.objects_max) else {
+            return Ok(());
+        };
+        if order.budget.confirm || order.stagger_ms.is_some() {
+            return Ok(());
+        }
+        let selectors = order.selectors.clone();
+        let estimate = self
+            .counts
+            .ask(&order.tenant, selectors, order.budget.wait)
+            .await?;
+        if estimate.objects <= limit {
+            return Ok(());
+        }
+        Err(Refusal::Budget { limit, estimate })
+    }
+
+    /// How many entries a purge would end. Nothing is purged.
+    ///
+    /// # Errors
+    /// Too many are counted at a time.
+    pub async fn estimate(
+        &self,
+        tenant: &TenantName,
+        selectors: Vec<Selector>,
+        wait: Duration,
+    ) -> Result<PurgeEstimate, Refusal> {
+        self.counts.ask(tenant, selectors, wait).await
+    }
+
+    /// Appends a purge of normal selectors to the log, whatever it ends. It is on its way to every PoP when this returns.
     ///
     /// # Errors
     /// The store.
@@ -119,65 +310,67 @@ impl Purges {
         selectors: Vec<Selector>,
         soft: bool,
         now_ms: u64,
-    ) -> Result<PurgeStatus, Error> {
-        let by = asker.to_string();
-        let purge = Purge {
-            id: ulid::Ulid::new().to_string(),
-            tenant: tenant.clone(),
+    ) -> Result<PurgeStatus, Refusal> {
+        let order = Order {
+            tenant,
+            asker: asker.clone(),
             selectors,
             soft,
+            stagger_ms: None,
+            idempotency_key: None,
+            budget: Budget {
+                confirm: true,
+                ..Budget::default()
+            },
         };
-        let audit = matches!(asker, Asker::Token(_)).then(|| NewAudit {
-            by: by.clone(),
-            tenant,
-            action: "purge",
-            subject: purge.id.clone(),
-            at_ms: now_ms,
-        });
-        let new = NewPurge {
-            purge: purge.clone(),
-            by: by.clone(),
-            at_ms: now_ms,
-        };
-        let position = self.store.add_purge(new, audit).await?;
-        let row = PurgeRow {
-            purge,
-            by,
-            at_ms: now_ms,
-            position,
-            applied: Vec::new(),
-        };
-        Ok(self.status_of(row))
+        Ok(self.order(order, now_ms).await?.status())
     }
 
-    /// How far a purge is. A PoP has applied it if it said so, or if its position has passed the purge: then it held
-    /// nothing that was older.
-    fn status_of(&self, row: PurgeRow) -> PurgeStatus {
-        let mut applied = row.applied;
-        let mut waiting = Vec::new();
-        for pop in self.pops.list(&row.position) {
-            if applied.iter().any(|at| at.pop == pop.name) {
-                continue;
-            }
-            if pop.position.covers(&row.position) {
-                applied.push(PurgeAtPop {
-                    pop: pop.name,
-                    applied_at_ms: pop.seen_at_ms,
-                    objects: 0,
-                });
-            } else {
-                waiting.push(pop.name);
-            }
+    /// Takes a `PURGE` request that arrived at an edge: of one URL, by whoever has the token of an operator.
+    ///
+    /// # Errors
+    /// Why it is refused. What failed inside the core is logged here, and told as too much to do.
+    pub async fn forwarded(
+        &self,
+        asked: ForwardedPurge,
+        now_ms: u64,
+    ) -> Result<PurgeStatus, PurgeRefusal> {
+        let failed = |error: Error| {
+            tracing::error!(%error, "a forwarded purge was not done");
+            PurgeRefusal::Limited("The core could not do this now; try again.".into())
+        };
+        let caller = authenticate(&*self.store, &asked.token, now_ms).await;
+        let caller = caller.map_err(failed)?;
+        let caller = caller.ok_or(PurgeRefusal::Unauthenticated)?;
+        if caller.role < Role::Operator {
+            let detail = "Purges need a token with the role operator.";
+            return Err(PurgeRefusal::Denied(detail.into()));
         }
-        PurgeStatus {
-            id: row.purge.id,
-            selectors: row.purge.selectors,
-            soft: row.purge.soft,
-            at_ms: row.at_ms,
-            by: row.by,
-            position: row.position,
-            applied,
-            waiting,
+        let host = normal_host(&asked.host).map_err(|error| PurgeRefusal::Invalid(error.to_string()))?;
+        let url = format!("{host}{}", asked.path_and_query);
+        let selectors = normal(vec![Selector::Url(url)])
+            .map_err(|error| PurgeRefusal::Invalid(error.to_string()))?;
+        if self.tables.belongs_to_other(&host, &caller.tenant) {
+            let detail = "The host belongs to another tenant than the token.";
+            return Err(PurgeRefusal::Denied(detail.into()));
+        }
+        let order = Order {
+            tenant: caller.tenant,
+            asker: Asker::Token(caller.id),
+            selectors,
+            soft: asked.soft,
+            stagger_ms: None,
+            idempotency_key: asked.idempotency_key,
+            budget: Budget {
+                confirm: true,
+                ..Budget::default()
+            },
+        };
+        match self.order(order, now_ms).await {
+            Ok(taken) => Ok(taken.status()),
+            Err(Refusal::Core(error)) => Err(failed(error)),
+            Err(Refusal::TooMany(detail)) => Err(PurgeRefusal::Limited(detail)),
+            Err(other) => Err(PurgeRefusal::Invalid(other.to_string())),
         }
     }
 
@@ -190,97 +383,121 @@ impl Purges {
         tenant: &TenantName,
         id: &str,
     ) -> Result<Option<PurgeStatus>, Error> {
-        Ok(self
-            .store
-            .purge(tenant, id)
-            .await?
-            .map(|row| self.status_of(row)))
+        let row = self.store.purge(tenant, id).await?;
+        Ok(row.map(|row| self.proof.status(row)))
     }
 
-    /// How far a purge is once every PoP has applied it, or after `wait`.
+    /// How far a purge is once those that are waited for have applied it, or after `wait`.
     ///
     /// # Errors
-    /// The store.
+    /// The store, or [`WAITERS_MAX`] or [`TENANT_WAITERS_MAX`] wait already.
     pub async fn wait(
         &self,
         tenant: &TenantName,
         id: &str,
+        until: &Until,
         wait: Duration,
-    ) -> Result<Option<PurgeStatus>, Error> {
+    ) -> Result<Option<PurgeStatus>, Refusal> {
         let deadline = tokio::time::Instant::now() + wait;
         let mut changed = self.pops.changed();
+        let mut turn = None;
         loop {
             changed.mark_unchanged();
-            let status = self.status(tenant, id).await?;
-            if status
-                .as_ref()
-                .is_none_or(|status| status.waiting.is_empty())
-            {
-                return Ok(status);
+            let status = match self.status(tenant, id).await? {
+                Some(status) if !until.is_met(&status) => status,
+                done => return Ok(done),
+            };
+            if turn.is_none() {
+                turn = Some(self.waiters.take(tenant).ok_or_else(|| {
+                    Refusal::TooMany("callers are waiting for purges already".into())
+                })?);
             }
-            if !matches!(
-                tokio::time::timeout_at(deadline, changed.changed()).await,
-                Ok(Ok(()))
-            ) {
-                return Ok(status);
+            // The store is read again only when one of those who had not answered has come so far.
+            let comes = async {
+                while !self.pops.any_covers(&status.waiting, &status.position) {
+                    if changed.changed().await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(PACE).await;
+                    changed.mark_unchanged();
+                }
+            };
+            if tokio::time::timeout_at(deadline, comes).await.is_err() {
+                // As it is now: leases have ended meanwhile.
+                return Ok(self.status(tenant, id).await?);
             }
         }
     }
 
-    /// The newest purges, newest first.
+    /// A part of the history, newest first.
     ///
     /// # Errors
-    /// The store.
-    pub async fn list(&self, tenant: &TenantName, limit: usize) -> Result<Vec<PurgeStatus>, Error> {
-        let rows = self.store.purges(tenant, limit).await?;
-        Ok(rows.into_iter().map(|row| self.status_of(row)).collect())
+    /// A value that is not allowed, or the store.
+    pub async fn search(&self, tenant: &TenantName, search: Search) -> Result<PurgePage, Refusal> {
+        let search = search.normal()?;
+        let mut before = search.begin();
+        let (mut purges, mut looked_at) = (Vec::new(), 0);
+        let next = loop {
+            let rows = self
+                .store
+                .purges(tenant, before.as_deref(), history::READ_MAX)
+                .await?;
+            let is_last = rows.len() < history::READ_MAX;
+            for row in rows {
+                if search.is_over(&row) {
+                    return Ok(PurgePage { purges, next: None });
+                }
+                looked_at += 1;
+                before = Some(row.purge.id.clone());
+                if search.matches(&row) {
+                    purges.push(self.proof.status(row));
+                }
+                if purges.len() >= search.limit || looked_at >= history::LOOKED_AT_MAX {
+                    return Ok(PurgePage {
+                        purges,
+                        next: before,
+                    });
+                }
+            }
+            if is_last {
+                break None;
+            }
+        };
+        Ok(PurgePage { purges, next })
     }
 
     /// A PoP applied purges. Durable before its position is believed.
     ///
     /// # Errors
     /// The store; the PoP reports again.
-    pub async fn applied(&self, pop: &PopName, applied: &[AppliedPurge]) -> Result<(), Error> {
+    pub async fn applied(
+        &self,
+        pop: &PopName,
+        applied: &[AppliedPurge],
+        now_ms: u64,
+    ) -> Result<(), Error> {
         if applied.is_empty() {
             return Ok(());
         }
-        self.store.note_applied(pop, applied).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn prefixes() {
-        for (prefix, expected) in [
-            ("https://Example.com/a/", Some("example.com/a")),
-            ("example.com/a/b", Some("example.com/a/b")),
-            ("example.com", Some("example.com/")),
-            ("example.com//", Some("example.com/")),
-            ("example.com/a?b", None),
-            ("/a", None),
-        ] {
-            assert_eq!(normal_prefix(prefix).ok().as_deref(), expected, "{prefix}");
+        for propagation_ms in self.store.note_applied(pop, applied, now_ms).await? {
+            let seconds = Duration::from_millis(propagation_ms).as_secs_f64();
+            metrics::histogram!("brink_core_purge_propagation_seconds", "pop" => pop.to_string())
+                .record(seconds);
         }
+        Ok(())
     }
 
-    #[test]
-    fn requests() {
-        let some = |change: fn(&mut control::NewPurge)| {
-            let mut new = control::NewPurge::default();
-            change(&mut new);
-            selectors(&new).map(|all| all.len()).ok()
-        };
-        assert_eq!(some(|_| {}), None, "nothing is no purge");
-        assert_eq!(some(|new| new.everything = true), Some(1));
-        assert_eq!(some(|new| new.keys = vec!["a b".into()]), None);
-        assert_eq!(some(|new| new.keys = vec!["a".into(); 257]), None);
-        assert_eq!(
-            some(|new| new.hosts = vec!["Example.com:443".into()]),
-            Some(1)
-        );
+    /// A PoP answered dry runs.
+    pub fn counted(&self, pop: &PopName, counts: &[Counted]) {
+        self.counts.answered(pop, counts);
+    }
+
+    /// Appends hard halves of staggered purges whose time has come.
+    ///
+    /// # Errors
+    /// The store; what was not appended is tried again with the next call.
+    pub async fn release(&self, now_ms: u64) -> Result<(), Error> {
+        while self.store.release_purges(now_ms, RELEASED_MAX).await? == RELEASED_MAX {}
+        Ok(())
     }
 }

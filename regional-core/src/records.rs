@@ -9,6 +9,7 @@ use brink_protocol::{
     OriginId, Position, TenantName,
     address::PartitionAddress,
     link::{Condition, RecordOperation, RecordOutcome, RecordsAnswer, RecordsRequest},
+    log::{self, Reach},
     record::{Key, RecordError, Version, check_value},
 };
 use bytes::Bytes;
@@ -17,10 +18,10 @@ use std::{sync::Arc, time::Duration};
 /// How long a read waits for the position that the caller has seen.
 const POSITION_WAIT: Duration = Duration::from_secs(2);
 
-/// The head of the store's own log as a position. What is read after this call is at least as new.
+/// The heads of all logs that the store holds. What is read after this call is at least as new.
 #[must_use]
 pub fn position(store: &dyn Store) -> Position {
-    position_of(store.origin(), store.span().head)
+    store.held().borrow().heads.clone()
 }
 
 /// A sequence of one origin as a position.
@@ -44,32 +45,30 @@ pub fn record_error(error: &Error) -> RecordError {
     }
 }
 
-/// Waits until this core has everything that `at_least` names.
+/// Waits until this core has everything that `at_least` names, its own changes and those of other cores.
 ///
 /// # Errors
-/// It did not get there within two seconds, or the position names another node's changes. An earlier incarnation of this
-/// node is over, and counts as reached.
+/// It did not get there within two seconds.
 pub async fn reach(store: &dyn Store, at_least: &Position) -> Result<(), RecordError> {
-    for (origin, sequence) in at_least.iter() {
-        let own = store.origin();
-        if origin.node == own.node && origin.incarnation < own.incarnation {
-            continue;
+    let mut behind = None;
+    let mut held = store.held();
+    let reached = held.wait_for(|held| match log::reach(&held.heads, at_least) {
+        Reach::Reached => true,
+        Reach::Behind(origin, sequence) => {
+            behind = Some((origin, sequence));
+            false
         }
-        if origin != own {
-            return Err(RecordError::Unavailable(format!(
-                "this core does not have the changes of {origin}"
-            )));
-        }
-        let mut head = store.head();
-        let reached =
-            tokio::time::timeout(POSITION_WAIT, head.wait_for(|head| *head >= sequence)).await;
-        if !matches!(reached, Ok(Ok(_))) {
-            return Err(RecordError::Unavailable(format!(
-                "this core has not reached {origin}={sequence}"
-            )));
-        }
+    });
+    let reached = matches!(
+        tokio::time::timeout(POSITION_WAIT, reached).await,
+        Ok(Ok(_))
+    );
+    match behind {
+        Some((origin, sequence)) if !reached => Err(RecordError::Unavailable(format!(
+            "this core has not reached {origin}={sequence}"
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Answers record operations.

@@ -1,7 +1,7 @@
 //! Why the control API does not do what it is asked for.
 
 use crate::Error;
-use brink_protocol::problem::Problem;
+use brink_protocol::{control::PurgeEstimate, problem::Problem};
 
 /// A reason, with what a person has to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,17 @@ pub enum Refusal {
         /// What is wrong this time.
         detail: String,
     },
+    /// As many as there may be at a time: these.
+    #[error("too many {0}")]
+    TooMany(String),
+    /// A purge would end more entries than it may.
+    #[error("it would end {} entries, the budget is {limit}", estimate.objects)]
+    Budget {
+        /// How many it may end.
+        limit: u64,
+        /// How many it would.
+        estimate: PurgeEstimate,
+    },
     /// A value is outside its limits.
     #[error(transparent)]
     Invalid(#[from] brink_protocol::Error),
@@ -37,6 +48,34 @@ impl From<Error> for Refusal {
             other => Self::Core(other),
         }
     }
+}
+
+/// PoPs that are named in one problem.
+const POPS_NAMED_MAX: usize = 10;
+
+fn over_budget(limit: u64, estimate: &PurgeEstimate) -> String {
+    let mut pops: Vec<_> = estimate.pops.iter().filter(|pop| pop.objects > 0).collect();
+    pops.sort_by_key(|pop| std::cmp::Reverse(pop.objects));
+    let more = pops.len().saturating_sub(POPS_NAMED_MAX);
+    let mut named: Vec<_> = pops
+        .iter()
+        .take(POPS_NAMED_MAX)
+        .map(|pop| format!("{} at {}", pop.objects, pop.pop))
+        .collect();
+    if more > 0 {
+        named.push(format!("others at {more} more PoPs"));
+    }
+    let silent = match estimate.silent.len() {
+        0 => String::new(),
+        count => format!(" {count} PoPs did not say how many they have."),
+    };
+    format!(
+        "It would end {} entries ({} bytes): {}. It may end {limit}.{silent} Nothing was purged. Send `confirm: true` to purge \
+         all the same, or `stagger_ms` to make the entries stale now and end them so much later.",
+        estimate.objects,
+        estimate.bytes,
+        named.join(", ")
+    )
 }
 
 impl Refusal {
@@ -68,6 +107,18 @@ impl Refusal {
                 title,
                 detail,
             } => Problem::new(422, slug, title, detail),
+            Self::TooMany(what) => Problem::new(
+                429,
+                "too-many",
+                "There are too many at a time",
+                format!("Too many {what}; try again a little later."),
+            ),
+            Self::Budget { limit, estimate } => Problem::new(
+                409,
+                "purge-budget",
+                "The purge is over its budget",
+                over_budget(*limit, estimate),
+            ),
             Self::Invalid(error) => {
                 Problem::new(422, "invalid", "A value is not valid", error.to_string())
             }

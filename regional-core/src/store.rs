@@ -16,21 +16,23 @@ mod rows;
 
 pub use redb::{Options, RedbStore};
 pub use rows::{
-    Action, Answer, AnswerKey, Commit, NewAnswer, NewAudit, NewPurge, NewVersion, PopRow,
-    Published, PurgeRow, Seen, Span, Swept, TableChange, TokenRow, Transaction, Write,
+    Action, Answer, AnswerKey, Appended, Commit, Held, LaterPurge, NewAnswer, NewAudit, NewPurge, NewVersion,
+    PopRow, Published, PurgeAdded, PurgeRow, Seen, Span, Swept, TableChange, TokenRow, Transaction, Write,
 };
 
 use crate::Error;
 use async_trait::async_trait;
 use brink_protocol::{
-    Digest, ModuleName, OriginId, PopName, Position, TenantName,
+    Digest, ModuleName, NodeName, OriginId, PopName, Position, TenantName,
     change::Change,
     control,
     deployment::{Deployment, DeploymentTable},
     link::AppliedPurge,
     record::{Entry, Key, Page, Range, Version},
+    session::SessionKey,
 };
 use bytes::Bytes;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -38,12 +40,18 @@ use tokio_util::sync::CancellationToken;
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of values that one `get_many` may give, and that one transaction may write. More is refused.
 pub const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Bytes of one reading of a log, once there is a change in it.
+pub const CHANGES_BYTES_MAX: usize = 1 << 20;
 /// How long the answer to an idempotency key is kept, in milliseconds: 24 hours.
 pub const ANSWER_LIFETIME_MS: u64 = 24 * 3600 * 1000;
 /// Entries of the audit log that are kept; the oldest go first.
 pub const AUDIT_ENTRIES_MAX: u64 = 100_000;
-/// Purges that are kept for their history; the oldest go first.
+/// Purges of one tenant that are kept for their history; the oldest go first.
 pub const PURGES_MAX: u64 = 10_000;
+/// Purges of all tenants that are kept for their history; the oldest go first.
+pub const ALL_PURGES_MAX: u64 = 100_000;
+/// Hard halves of staggered purges of one tenant that wait for their time; further ones are refused.
+pub const LATER_PURGES_MAX: usize = 100;
 /// Earlier deployments of a module that are kept for a rollback; the oldest go first.
 pub const HISTORY_MAX: usize = 50;
 
@@ -65,15 +73,39 @@ pub trait Store: Send + Sync + 'static {
     /// What the log of this origin holds now. Everything up to its head is seen by reads that begin afterwards.
     fn span(&self) -> Span;
 
-    /// Wakes when the head of this origin's log moves; carries the head.
-    fn head(&self) -> watch::Receiver<u64>;
+    /// What is held of the logs of all origins; wakes when one of them moves.
+    ///
+    /// An engine that several cores share shows the logs of all cores that write to it. There a core whose peer is not
+    /// reached reads on in what the peer has appended, and takes over its log when the peer is known to be gone: it
+    /// settles what is open ([`brink_protocol::log::Log::take_over`]). An engine of one core's own, as the embedded one,
+    /// holds of a peer's log what the peer has sent, and has nothing to fall back to.
+    fn held(&self) -> watch::Receiver<Arc<Held>>;
+
+    /// Appends changes of other origins, each origin's in order: those that are held are skipped, a gap is refused. The
+    /// first change of a later incarnation drops what was kept of the earlier ones of its node.
+    ///
+    /// Also [`Error::Limit`]: they are of this core itself, or of more origins than a position may name.
+    async fn append_foreign(&self, changes: Vec<Change>) -> Result<Appended, Error>;
+
+    /// Begins another origin's log anew behind `head`: what was kept of it and of earlier incarnations of its node is
+    /// dropped, so that readers from before start anew too. Nothing happens for an incarnation that is over.
+    ///
+    /// Also [`Error::Limit`], as [`Store::append_foreign`].
+    async fn restart_foreign(&self, origin: OriginId, head: u64) -> Result<(), Error>;
+
+    /// Session keys by the core node that made them. Never logged.
+    async fn session_keys(&self) -> Result<BTreeMap<NodeName, Vec<SessionKey>>, Error>;
+
+    /// Keeps a core node's session keys in the place of those kept before.
+    async fn put_session_keys(&self, node: NodeName, keys: Vec<SessionKey>) -> Result<(), Error>;
 
     /// Cancelled when the engine takes no more writes and only opening the store anew can help: after a failure of the
     /// disk, or when the disk was full.
     fn failed(&self) -> CancellationToken;
 
-    /// Changes of `origin` after `after`, oldest first, at most `limit`; empty at the head, and for an origin that is not
-    /// known. The caller compares `after` with [`Store::span`]: what was dropped is not given.
+    /// Changes of `origin` after `after`, oldest first, at most `limit` and not many more than [`CHANGES_BYTES_MAX`]; empty
+    /// at the head, and for an origin that is not known. The caller compares the first with `after`: what was dropped is
+    /// not given.
     async fn changes(
         &self,
         origin: &OriginId,
@@ -148,17 +180,36 @@ pub trait Store: Send + Sync + 'static {
         module: &ModuleName,
     ) -> Result<Vec<Deployment>, Error>;
 
-    /// Appends a purge to the log and keeps it for its status.
-    async fn add_purge(&self, purge: NewPurge, audit: Option<NewAudit>) -> Result<Position, Error>;
+    /// Appends a purge to the log and keeps it for its status, together with the hard purge that follows and the answer to
+    /// an idempotency key.
+    async fn add_purge(
+        &self,
+        purge: NewPurge,
+        audit: Option<NewAudit>,
+    ) -> Result<PurgeAdded, Error>;
+
+    /// Appends up to `limit` purges that waited for their time, each with an entry in the audit log; gives how many.
+    async fn release_purges(&self, now_ms: u64, limit: usize) -> Result<usize, Error>;
 
     /// A purge.
     async fn purge(&self, tenant: &TenantName, id: &str) -> Result<Option<PurgeRow>, Error>;
 
-    /// The newest purges, newest first.
-    async fn purges(&self, tenant: &TenantName, limit: usize) -> Result<Vec<PurgeRow>, Error>;
+    /// The newest purges whose ids come before `before`, newest first.
+    async fn purges(
+        &self,
+        tenant: &TenantName,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PurgeRow>, Error>;
 
-    /// Notes that a PoP applied purges. Repeats keep the first note; ids that are not known are left out.
-    async fn note_applied(&self, pop: &PopName, applied: &[AppliedPurge]) -> Result<(), Error>;
+    /// Notes that a PoP applied purges. Repeats keep the first note; ids that are not known are left out. Gives how long
+    /// after its acceptance each that was noted now was heard of, in milliseconds.
+    async fn note_applied(
+        &self,
+        pop: &PopName,
+        applied: &[AppliedPurge],
+        now_ms: u64,
+    ) -> Result<Vec<u64>, Error>;
 
     /// Keeps a token.
     async fn add_token(&self, token: TokenRow, audit: NewAudit) -> Result<(), Error>;

@@ -14,6 +14,8 @@ use std::{io::Write as _, path::Path};
 
 /// What every secret begins with, so that scanners for leaked secrets know it.
 pub const PREFIX: &str = "brk_";
+/// Names of tenants that begin so are the platform's own: nobody gets a token for them.
+pub const PLATFORM_TENANT_PREFIX: &str = "brink-";
 /// Longest label, in characters.
 pub const LABEL_CHARS_MAX: usize = 100;
 /// Longest lifetime, in seconds (ten years).
@@ -101,6 +103,13 @@ pub async fn create(store: &dyn Store, by: &str, new: NewToken) -> Result<Token,
         actual,
         limit,
     };
+    if new.tenant.as_str().starts_with(PLATFORM_TENANT_PREFIX) {
+        return Err(brink_protocol::Error::Malformed {
+            what: "tenant",
+            reason: "names that begin with brink- are the platform's own".into(),
+        }
+        .into());
+    }
     let characters = new.label.chars().count();
     if characters == 0 || characters > LABEL_CHARS_MAX || new.label.chars().any(char::is_control) {
         let what = "characters in a label (at least 1, none of control)";

@@ -161,6 +161,18 @@ pub struct Rollback {
     pub to: Option<u64>,
 }
 
+/// Longest delay of the hard half of a staggered purge, in milliseconds: one hour.
+pub const STAGGER_MS_MAX: u64 = 3_600_000;
+/// Longest time that a dry run waits for PoPs, in milliseconds.
+pub const COUNT_MS_MAX: u64 = 10_000;
+/// How long a dry run waits for PoPs, in milliseconds, if nothing else is asked for.
+pub const COUNT_MS: u64 = 2_000;
+/// Header that names a request, so that repeating it does nothing anew (draft-ietf-httpapi-idempotency-key-header): 1 to
+/// [`IDEMPOTENCY_KEY_BYTES_MAX`] visible ASCII characters, kept for 24 hours.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
 /// Asks for a purge. At least one list is not empty, or `everything` is true.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -178,6 +190,83 @@ pub struct NewPurge {
     pub everything: bool,
     /// See [`crate::purge::Purge::soft`].
     pub soft: bool,
+    /// Only say how many entries it would end, at which PoPs: nothing is purged, nothing is written to the log.
+    pub dry_run: bool,
+    /// How long PoPs have for their counts (dry runs and budgets), in milliseconds, up to [`COUNT_MS_MAX`]; [`COUNT_MS`] if
+    /// it is left out.
+    pub timeout: Option<u64>,
+    /// Budget: refuse the purge if it would end more entries than this, summed over all PoPs that answer. The
+    /// installation's own budget if it is left out; that may be none.
+    pub objects_max: Option<u64>,
+    /// Purge whatever the budget says.
+    pub confirm: bool,
+    /// Stagger: soft now, so that origins are asked by and by and stale answers can be served meanwhile, and hard after so
+    /// many milliseconds, 1 to [`STAGGER_MS_MAX`]. Two purges, each with its own proof. No budget holds it up.
+    pub stagger_ms: Option<u64>,
+}
+
+/// The hard half of a staggered purge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Later {
+    /// The id of the hard purge; it is known under it from its time on.
+    pub id: String,
+    /// When it is appended to the log, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// What a purge would end (`dry_run`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PurgeEstimate {
+    /// What it would match.
+    pub selectors: Vec<Selector>,
+    /// Entries of the memory tier, summed over the PoPs that answered.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What each PoP holds of it.
+    pub pops: Vec<EstimateAtPop>,
+    /// PoPs that did not answer in time, or are not connected.
+    pub silent: Vec<PopName>,
+}
+
+/// What one PoP holds of what a purge would end. Entries that are on disk alone are not counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EstimateAtPop {
+    /// The PoP.
+    pub pop: PopName,
+    /// Entries of the memory tier.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A part of the history of purges, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PurgePage {
+    /// Purges that fit the search.
+    pub purges: Vec<PurgeStatus>,
+    /// Where to go on (`before`); none: that was all. There may be more even if `purges` is short or empty: one search
+    /// looks at a bounded number of purges.
+    pub next: Option<String>,
+}
+
+/// A PoP that has not said that it applied a purge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Unanswered {
+    /// The PoP.
+    pub pop: PopName,
+    /// It follows the feed now.
+    pub connected: bool,
+    /// When it last reported, in milliseconds since 1970.
+    pub seen_at_ms: u64,
+    /// Since when its lease keeps it from calling anything fresh that was stored before the purge, in milliseconds since
+    /// 1970, by the core's clock; none: that is not certain yet.
+    pub quarantined_since_ms: Option<u64>,
 }
 
 /// A purge and how far it has come.
@@ -200,6 +289,12 @@ pub struct PurgeStatus {
     pub applied: Vec<PurgeAtPop>,
     /// PoPs that have not answered yet.
     pub waiting: Vec<PopName>,
+    /// What is known of those that have not answered.
+    #[serde(default)]
+    pub unanswered: Vec<Unanswered>,
+    /// The hard purge that follows a staggered one.
+    #[serde(default)]
+    pub later: Option<Later>,
 }
 
 /// A purge at one PoP.
@@ -212,6 +307,10 @@ pub struct PurgeAtPop {
     pub applied_at_ms: u64,
     /// Entries of the memory tier that it ended.
     pub objects: u64,
+    /// From its acceptance until the core heard that it was applied, by the core's clock alone, in milliseconds: an upper
+    /// bound of the propagation. None: the PoP began later, or was away, and held nothing older.
+    #[serde(default)]
+    pub propagation_ms: Option<u64>,
 }
 
 /// A PoP as the core sees it.
@@ -232,6 +331,14 @@ pub struct Pop {
     pub seen_at_ms: u64,
     /// Its figures.
     pub figures: crate::link::PopFigures,
+    /// How old what it serves is at most, as measured with the canary record, in milliseconds: 0 if it has the newest; none
+    /// if it was not measured yet.
+    #[serde(default)]
+    pub staleness_ms: Option<u64>,
+    /// Since when its lease keeps it from calling anything fresh, in milliseconds since 1970: it has not reported for longer
+    /// than the lease. None: it has.
+    #[serde(default)]
+    pub quarantined_since_ms: Option<u64>,
 }
 
 /// The state of the whole.
@@ -254,6 +361,9 @@ pub struct Status {
     pub routes: u64,
     /// PoPs that were seen.
     pub pops: Vec<Pop>,
+    /// How long a PoP may call coherent entries fresh without word from a core, in milliseconds.
+    #[serde(default)]
+    pub lease_ms: u64,
 }
 
 /// One line of the audit log.

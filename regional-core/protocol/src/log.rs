@@ -76,6 +76,21 @@ impl Log {
         Ok(log)
     }
 
+    /// As [`Log::recover`], with the newest entries alone: `oldest` is the first one that the store has. An intent that is
+    /// open before `entries` is not found.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recover_tail<'a>(
+        origin: OriginId,
+        oldest: u64,
+        entries: impl IntoIterator<Item = &'a Change>,
+    ) -> Result<Self, Error> {
+        let mut log = Self::recover(origin, entries)?;
+        log.kept.oldest = log.kept.oldest.min(oldest.max(1));
+        Ok(log)
+    }
+
     fn note(&mut self, sequence: u64, kind: &ChangeKind) {
         if let ChangeKind::Records {
             partition,

@@ -1,7 +1,10 @@
 //! What the control API needs of the core.
 
 use super::large::LargeBodies;
-use crate::{deployments::Deployments, logs::Logs, pops::Pops, purges::Purges, store::Store};
+use crate::{
+    deployments::Deployments, logs::Logs, pops::Pops, purges::Purges, session_keys::SessionSigner,
+    store::Store,
+};
 use brink_sandbox::Sandbox;
 use std::sync::Arc;
 
@@ -15,6 +18,8 @@ pub struct App {
     pub deployments: Deployments,
     /// Purges.
     pub purges: Purges,
+    /// Signs session tokens.
+    pub sessions: Arc<SessionSigner>,
     /// PoPs.
     pub pops: Arc<Pops>,
     /// Log lines of modules.

@@ -88,7 +88,7 @@ roles! {
 }
 
 /// Reads a body of at most `limit` bytes.
-async fn collect(request: Request, limit: usize) -> Result<Bytes, Failure> {
+pub(super) async fn collect(request: Request, limit: usize) -> Result<Bytes, Failure> {
     let too_large = || {
         Failure::new(
             413,

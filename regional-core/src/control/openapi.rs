@@ -1,13 +1,13 @@
 //! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
 
-use super::{deployments, modules, purges, records, status, tokens};
+use super::{cloudflare, deployments, fastly, modules, purges, records, status, tokens};
 use axum::Json;
 use std::sync::LazyLock;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
         self,
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
@@ -18,6 +18,8 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
+        let key = ApiKey::Header(ApiKeyValue::new("Fastly-Key"));
+        components.add_security_scheme("fastly", SecurityScheme::ApiKey(key));
     }
 }
 
@@ -26,13 +28,15 @@ impl Modify for Bearer {
     info(
         title = "Brink control API",
         description = "Publish, deploy, route, purge, watch. Every error is a problem document (RFC 9457); every write \
-            answers with its position in the header `brink-position`."
+            answers with its position in the header `brink-position`, and with a session token in `brink-session`."
     ),
     paths(
         modules::publish, modules::list, modules::versions, modules::component,
         deployments::deploy, deployments::list, deployments::rollback, deployments::remove,
         deployments::routes, deployments::put_route, deployments::remove_route,
         purges::create, purges::list, purges::status,
+        fastly::key, fastly::keys, fastly::all, fastly::url,
+        cloudflare::purge, cloudflare::invalidate,
         records::import, records::browse,
         tokens::create, tokens::list, tokens::remove, tokens::audit,
         status::health, status::status, status::pops, status::logs,

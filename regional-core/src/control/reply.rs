@@ -91,7 +91,8 @@ impl<T> Written<T> {
     }
 }
 
-fn with_position(mut response: Response, position: &Position) -> Response {
+/// Adds the position of a write.
+pub(super) fn with_position(mut response: Response, position: &Position) -> Response {
     if let Ok(value) = HeaderValue::from_str(&position.to_string()) {
         response.headers_mut().insert(POSITION_HEADER, value);
     }

@@ -55,6 +55,7 @@ pub(super) async fn status(State(app): State<Arc<App>>, Reader(caller): Reader) 
         node: app.node.clone(),
         region: app.region.clone(),
         pops: app.pops.list(&head),
+        lease_ms: u64::try_from(app.pops.lease().as_millis()).unwrap_or(u64::MAX),
         position: head,
         revision: table.revision,
         deployments,

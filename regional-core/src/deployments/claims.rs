@@ -2,6 +2,7 @@
 
 use crate::{refusal::Refusal, tokens::Caller};
 use brink_protocol::{
+    TenantName,
     codec::{self, MESSAGE_BYTES_MAX},
     deployment::{Deployment, DeploymentTable, Route, Target, World, default_tenant},
     purge::SELECTORS_MAX,
@@ -29,6 +30,14 @@ fn name_of(host: &str) -> &str {
     }
 }
 
+/// Whether another tenant than this one has a route on the host, on whatever port.
+pub(super) fn belongs_to_other(table: &DeploymentTable, host: &str, tenant: &TenantName) -> bool {
+    table.routes.iter().any(|other| {
+        let host_of_other = other.host.as_deref();
+        other.tenant != *tenant && host_of_other.is_some_and(|other| name_of(other) == name_of(host))
+    })
+}
+
 /// Refuses a route that would take requests from another tenant.
 ///
 /// A host, on all its ports, belongs to the tenant that has a route there; without that, a longer path would take
@@ -43,14 +52,7 @@ pub(super) fn check_host(table: &DeploymentTable, route: &Route) -> Result<(), R
             default_tenant()
         )));
     };
-    let is_others = |other: &Route| {
-        other.tenant != route.tenant
-            && other
-                .host
-                .as_deref()
-                .is_some_and(|other| name_of(other) == name_of(host))
-    };
-    if table.routes.iter().any(is_others) {
+    if belongs_to_other(table, host, &route.tenant) {
         return Err(Refusal::Conflict(format!(
             "the host {} belongs to another tenant",
             name_of(host)

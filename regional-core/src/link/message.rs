@@ -18,13 +18,17 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Why a request of an edge is not answered with a message.
+/// Why a request of an edge or a core is not answered with a message.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The client's certificate names no PoP.
     NoPop,
     /// The message names another PoP than the certificate.
     OtherPop,
+    /// This is for cores alone, and the client's certificate names none, or the message another.
+    NoCore,
+    /// Another core knows more of this core's log than this core: see [`crate::exchange::knows_more`].
+    SetBack,
     /// There is nothing at this path.
     NotFound,
     /// Only this method is answered here.
@@ -62,6 +66,19 @@ impl Failure {
                 "other-pop",
                 "Another PoP",
                 "The message names another PoP than the certificate.",
+            ),
+            Self::NoCore => new(
+                403,
+                "no-core",
+                "Not a core",
+                "The certificate names no core (NODE.core.brink.internal), or another than the message, or this one.",
+            ),
+            Self::SetBack => new(
+                409,
+                "set-back",
+                "The log was put back",
+                "This core's log ends before what its peers have of it: its data was put back to an earlier state. Write a \
+                 greater number into its file `incarnation`, and start it again.",
             ),
             Self::NotFound => new(
                 404,

@@ -7,14 +7,14 @@
 )]
 
 use super::{
-    ANSWER_LIFETIME_MS, Action, AnswerKey, Commit, NewAnswer, NewAudit, NewPurge, NewVersion,
-    PopRow, Seen, Store, TableChange, TokenRow, Transaction, Write,
+    ANSWER_LIFETIME_MS, Action, AnswerKey, Commit, LATER_PURGES_MAX, NewAnswer, NewAudit, NewPurge,
+    NewVersion, PopRow, PurgeAdded, Seen, Store, TableChange, TokenRow, Transaction, Write,
 };
 use brink_protocol::{
-    Digest, TenantName,
+    Digest, ModuleName, TenantName,
     address::PartitionAddress,
     change::{Change, ChangeKind},
-    control::Role,
+    control::{self, Role},
     deployment::{Deployment, DeploymentTable, World},
     link::{AppliedPurge, Condition, PopFigures},
     purge::{Purge, Selector},
@@ -659,16 +659,21 @@ async fn purges(store: &dyn Store) {
         },
         by: "t1".into(),
         at_ms: NOW,
+        answer: None,
+        later: None,
     };
-    let position = store
+    let PurgeAdded::Done(position) = store
         .add_purge(purge("01A"), Some(audit("purge")))
         .await
-        .unwrap();
+        .unwrap()
+    else {
+        panic!("it is new")
+    };
     assert_eq!(position.get(store.origin()), 1);
     store.add_purge(purge("01B"), None).await.unwrap();
     let changes = log(store).await;
     assert!(matches!(&changes[0].kind, ChangeKind::Purge(purge) if purge.id == "01A"));
-    let listed = store.purges(&tenant(), 10).await.unwrap();
+    let listed = store.purges(&tenant(), None, 10).await.unwrap();
     assert_eq!(
         listed
             .iter()
@@ -682,11 +687,15 @@ async fn purges(store: &dyn Store) {
         objects,
     };
     let ams = "ams".parse().unwrap();
-    store
-        .note_applied(&ams, &[note("01A", 7), note("unknown", 1)])
+    let noted = store
+        .note_applied(&ams, &[note("01A", 7), note("unknown", 1)], NOW + 9)
+        .await;
+    assert_eq!(noted.unwrap(), [9]);
+    let again = store
+        .note_applied(&ams, &[note("01A", 0)], NOW + 99)
         .await
         .unwrap();
-    store.note_applied(&ams, &[note("01A", 0)]).await.unwrap();
+    assert_eq!(again, Vec::<u64>::new());
     let row = store.purge(&tenant(), "01A").await.unwrap().unwrap();
     assert_eq!(
         (row.applied.len(), row.applied[0].objects),
@@ -698,6 +707,48 @@ async fn purges(store: &dyn Store) {
         store.purge(&"other".parse().unwrap(), "01A").await.unwrap(),
         None
     );
+    let older = store.purges(&tenant(), Some("01B"), 10).await.unwrap();
+    assert_eq!(older.len(), 1);
+    later_purges(store, purge).await;
+}
+
+async fn later_purges(store: &dyn Store, purge: impl Fn(&str) -> NewPurge) {
+    let command: ModuleName = "purge".parse().unwrap();
+    let with_key = |id: &str| NewPurge {
+        answer: Some(NewAnswer {
+            command: command.clone(),
+            key: "k".into(),
+            input: Digest::of(b"body"),
+            output: id.to_owned().into(),
+        }),
+        later: Some(control::Later {
+            id: format!("{id}-hard"),
+            at_ms: NOW + 1000,
+        }),
+        ..purge(id)
+    };
+    let added = store.add_purge(with_key("01C"), None).await.unwrap();
+    assert!(matches!(added, PurgeAdded::Done(_)));
+    let PurgeAdded::Answered(answer) = store.add_purge(with_key("01D"), None).await.unwrap() else {
+        panic!("the key is known")
+    };
+    assert_eq!((answer.input, &answer.output[..]), (Digest::of(b"body"), &b"01C"[..]));
+    let key = NewPurge::answer_key(&tenant(), &command, "k");
+    assert!(store.answer(&key, NOW).await.unwrap().is_some());
+    assert_eq!(store.answer(&key, NOW + ANSWER_LIFETIME_MS).await.unwrap(), None);
+    assert_eq!(store.release_purges(NOW + 999, 10).await.unwrap(), 0);
+    assert_eq!(store.release_purges(NOW + 1000, 10).await.unwrap(), 1);
+    assert_eq!(store.release_purges(NOW + 1000, 10).await.unwrap(), 0);
+    let row = store.purge(&tenant(), "01C-hard").await.unwrap().unwrap();
+    assert!(!row.purge.soft);
+    for number in 0..LATER_PURGES_MAX {
+        let new = NewPurge { answer: None, ..with_key(&format!("02{number:03}")) };
+        let added = store.add_purge(new, None).await.unwrap();
+        assert!(matches!(added, PurgeAdded::Done(_)));
+    }
+    let one_more = NewPurge { answer: None, ..with_key("03") };
+    assert_eq!(store.add_purge(one_more, None).await.unwrap(), PurgeAdded::TooManyLater);
+    assert_eq!(store.purge(&tenant(), "03").await.unwrap(), None, "nothing was written");
 }
 
 async fn tokens_audit_and_pops(store: &dyn Store) {

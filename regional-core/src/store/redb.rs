@@ -6,8 +6,10 @@
 
 mod batch;
 mod files;
+mod foreign;
 mod keys;
 mod opening;
+mod purges;
 mod records;
 mod registry;
 mod sweep;
@@ -16,13 +18,13 @@ mod writer;
 
 use self::batch::Batch;
 use self::tables::{
-    ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LOG, OrStore, POPS, PURGES, RECORDS, TOKENS,
+    ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LATER_PURGES, OrStore, POPS, PURGES, RECORDS, SESSION_KEYS, TOKENS,
     VERSIONS, decode, read_row,
 };
-use self::writer::{LogEnds, Writer};
+use self::writer::{HeldSender, Writer};
 use super::{
-    Answer, AnswerKey, BATCH_BYTES_MAX, Commit, NewAudit, NewPurge, NewVersion, PopRow, Published,
-    PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction,
+    Answer, AnswerKey, Appended, BATCH_BYTES_MAX, Commit, Held, NewAudit, NewPurge, NewVersion, PopRow, Published,
+    PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction,
 };
 use crate::Error;
 use ::redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -34,15 +36,10 @@ use brink_protocol::{
     deployment::{Deployment, DeploymentTable},
     link::AppliedPurge,
     record::{Entry, GET_MANY_MAX, Key, Page, Range, Version},
+    session::SessionKey,
 };
 use bytes::Bytes;
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +82,7 @@ pub struct RedbStore {
     database: Arc<Database>,
     directory: PathBuf,
     origin: OriginId,
-    ends: Arc<LogEnds>,
+    held: Arc<HeldSender>,
     failed: CancellationToken,
 }
 
@@ -107,18 +104,15 @@ impl RedbStore {
         opening::restrict(&path)?;
         // Only now is it certain that no other process writes here.
         files::remove_partial(&directory)?;
-        let (origin, tail) = opening::begin(&database, &directory, &options.node)?;
+        let (log, foreign) = opening::begin(&database, &directory, &options.node)?;
         let database = Arc::new(database);
-        let ends = Arc::new(LogEnds {
-            head: watch::Sender::new(tail.head),
-            oldest: AtomicU64::new(tail.oldest),
-        });
+        let origin = log.origin().clone();
+        let held = Arc::new(HeldSender::new(writer::held(&log, &foreign)));
         let failed = CancellationToken::new();
         let writer = Writer::start(
             Arc::clone(&database),
-            origin.clone(),
-            tail,
-            Arc::clone(&ends),
+            (log, foreign),
+            Arc::clone(&held),
             options.log_changes_max,
             options.queue_max,
             failed.clone(),
@@ -129,7 +123,7 @@ impl RedbStore {
             database,
             directory,
             origin,
-            ends,
+            held,
         })
     }
 
@@ -179,15 +173,40 @@ impl Store for RedbStore {
     }
 
     fn span(&self) -> Span {
+        let held = self.held.borrow();
+        let own = held.kept.get(&self.origin);
         Span {
             origin: self.origin.clone(),
-            oldest: self.ends.oldest.load(Ordering::Acquire),
-            head: *self.ends.head.borrow(),
+            oldest: own.map_or(1, |kept| kept.oldest),
+            head: own.map_or(0, |kept| kept.head),
         }
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
-        self.ends.head.subscribe()
+    fn held(&self) -> watch::Receiver<Arc<Held>> {
+        self.held.subscribe()
+    }
+
+    async fn append_foreign(&self, changes: Vec<Change>) -> Result<Appended, Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| foreign::append(batch, &changes))
+            .await
+    }
+
+    async fn restart_foreign(&self, origin: OriginId, head: u64) -> Result<(), Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| foreign::restart(batch, &origin, head))
+            .await
+    }
+
+    async fn session_keys(&self) -> Result<BTreeMap<NodeName, Vec<SessionKey>>, Error> {
+        let rows = self.rows(SESSION_KEYS, "session keys", &[], usize::MAX, false)?;
+        Ok(rows.into_iter().collect())
+    }
+
+    async fn put_session_keys(&self, node: NodeName, keys: Vec<SessionKey>) -> Result<(), Error> {
+        self.writer
+            .write(move |batch: &mut Batch<'_>| registry::put_session_keys(batch, &node, &keys))
+            .await
     }
 
     fn failed(&self) -> CancellationToken {
@@ -200,19 +219,7 @@ impl Store for RedbStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Change>, Error> {
-        const WHAT: &str = "reading the log";
-        if *origin != self.origin {
-            return Ok(Vec::new());
-        }
-        let log = self.read()?.open_table(LOG).or_store(WHAT)?;
-        log.range(after.saturating_add(1)..)
-            .or_store(WHAT)?
-            .take(limit)
-            .map(|row| {
-                let (_, row) = row.or_store(WHAT)?;
-                decode("change", row.value())
-            })
-            .collect()
+        foreign::read(&self.read()?, &self.origin, origin, after, limit)
     }
 
     async fn get(
@@ -369,9 +376,31 @@ impl Store for RedbStore {
         Ok(history.unwrap_or_default())
     }
 
-    async fn add_purge(&self, purge: NewPurge, audit: Option<NewAudit>) -> Result<Position, Error> {
+    async fn add_purge(
+        &self,
+        purge: NewPurge,
+        audit: Option<NewAudit>,
+    ) -> Result<PurgeAdded, Error> {
         self.writer
-            .write(move |batch: &mut Batch<'_>| registry::add_purge(batch, purge, audit))
+            .write(move |batch: &mut Batch<'_>| purges::add(batch, purge, audit))
+            .await
+    }
+
+    async fn release_purges(&self, now_ms: u64, limit: usize) -> Result<usize, Error> {
+        const WHAT: &str = "reading later purges";
+        // Asked again and again: the writer is bothered only when there is something.
+        let first = {
+            let table = self.read()?.open_table(LATER_PURGES).or_store(WHAT)?;
+            let first = table.first().or_store(WHAT)?;
+            first
+                .map(|(key, _)| keys::split_expiry(key.value()).map(|(due_ms, _)| due_ms))
+                .transpose()?
+        };
+        if first.is_none_or(|due_ms| due_ms > now_ms) {
+            return Ok(0);
+        }
+        self.writer
+            .write(move |batch: &mut Batch<'_>| purges::release(batch, now_ms, limit))
             .await
     }
 
@@ -380,14 +409,40 @@ impl Store for RedbStore {
         read_row(&self.read()?, PURGES, "purge", &key)
     }
 
-    async fn purges(&self, tenant: &TenantName, limit: usize) -> Result<Vec<PurgeRow>, Error> {
-        self.rows(PURGES, "purge", &keys::tenant(tenant, None), limit, true)
+    async fn purges(
+        &self,
+        tenant: &TenantName,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PurgeRow>, Error> {
+        const WHAT: &str = "listing purges";
+        let begin = keys::tenant(tenant, None);
+        let end = match before {
+            Some(id) => [begin.as_slice(), id.as_bytes()].concat(),
+            None => keys::after_partition(begin.clone()),
+        };
+        let table = self.read()?.open_table(PURGES).or_store(WHAT)?;
+        let rows = table
+            .range::<&[u8]>(begin.as_slice()..end.as_slice())
+            .or_store(WHAT)?;
+        let decoded = |row: Result<(_, ::redb::AccessGuard<'_, &'static [u8]>), _>| {
+            let (_, row): (::redb::AccessGuard<'_, &'static [u8]>, _) = row.or_store(WHAT)?;
+            decode("purge", row.value())
+        };
+        rows.rev().take(limit).map(decoded).collect()
     }
 
-    async fn note_applied(&self, pop: &PopName, applied: &[AppliedPurge]) -> Result<(), Error> {
+    async fn note_applied(
+        &self,
+        pop: &PopName,
+        applied: &[AppliedPurge],
+        now_ms: u64,
+    ) -> Result<Vec<u64>, Error> {
         let (pop, applied) = (pop.clone(), applied.to_vec());
         self.writer
-            .write(move |batch: &mut Batch<'_>| registry::note_applied(batch, &pop, &applied))
+            .write(move |batch: &mut Batch<'_>| {
+                purges::note_applied(batch, &pop, &applied, now_ms)
+            })
             .await
     }
 

@@ -6,11 +6,45 @@ use brink_protocol::{
     control::{self, Role},
     deployment::{Deployment, DeploymentTable, World},
     link::{Condition, PopFigures},
+    log::{self, Kept},
     purge::Purge,
     record::{Range, Version},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is held of the logs of all origins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// By origin; this core's own is always there.
+    pub kept: BTreeMap<OriginId, Kept>,
+    /// Their heads.
+    pub heads: Position,
+}
+
+impl Held {
+    /// With the heads of what is kept.
+    #[must_use]
+    pub fn new(kept: BTreeMap<OriginId, Kept>) -> Self {
+        let heads = log::heads(&kept);
+        Self { kept, heads }
+    }
+}
+
+/// What came of appending another origin's changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// They are held, or were already, or are of an incarnation that a later one has followed.
+    Held,
+    /// Something between them and what is held is missing. Nothing was appended.
+    Gap {
+        /// Whose.
+        origin: OriginId,
+        /// The last one that is held.
+        head: u64,
+    },
+}
 
 /// What an origin's log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,6 +259,48 @@ pub struct NewPurge {
     pub by: String,
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// Kept with it under the caller's idempotency key; see [`NewPurge::answer_key`].
+    pub answer: Option<NewAnswer>,
+    /// The hard purge of the same selectors that follows.
+    pub later: Option<control::Later>,
+}
+
+impl NewPurge {
+    /// Under what the answer to a tenant's idempotency key for purges is kept: no partition of records has such a name.
+    #[must_use]
+    pub fn answer_key(tenant: &TenantName, command: &ModuleName, key: &str) -> AnswerKey {
+        AnswerKey {
+            partition: PartitionAddress {
+                tenant: tenant.clone(),
+                collection: String::new(),
+                partition: String::new(),
+            },
+            command: command.clone(),
+            key: key.to_owned(),
+        }
+    }
+}
+
+/// What came of adding a purge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurgeAdded {
+    /// It is in the log.
+    Done(Position),
+    /// Its idempotency key has an answer already. Nothing was written.
+    Answered(Answer),
+    /// As many hard purges of the tenant as there may be wait for their time. Nothing was written.
+    TooManyLater,
+}
+
+/// A hard purge that waits for its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaterPurge {
+    /// As it goes into the log.
+    pub purge: Purge,
+    /// Who asked for it.
+    pub by: String,
+    /// From when on it is appended, in milliseconds since 1970.
+    pub due_ms: u64,
 }
 
 /// A kept purge.
@@ -240,6 +316,8 @@ pub struct PurgeRow {
     pub position: Position,
     /// PoPs that said that they applied it.
     pub applied: Vec<control::PurgeAtPop>,
+    /// The hard purge that follows.
+    pub later: Option<control::Later>,
 }
 
 /// A kept token. Never its secret.

@@ -68,6 +68,8 @@ fn logs_with_holes_are_refused() {
     assert!(Log::recover(origin("b.1"), &entries).is_err());
     let late = Log::recover(origin("a.1"), &entries[1..]).unwrap();
     assert_eq!(late.kept(), Kept { oldest: 2, head: 3 });
+    let tail = Log::recover_tail(origin("a.1"), 1, &entries[1..]).unwrap();
+    assert_eq!(tail.kept(), Kept { oldest: 1, head: 3 });
 }
 
 #[test]

@@ -1,28 +1,25 @@
 //! One batch of writes: a transaction of the engine, the end of the log, and the audit log.
 
-use super::tables::{AUDIT, NumberTable, OrStore, Tables, encode};
+use super::foreign;
+use super::tables::{AUDIT, OrStore, Tables, encode};
 use crate::{
     Error,
     store::{AUDIT_ENTRIES_MAX, NewAudit},
 };
-use ::redb::{ReadableTable, WriteTransaction};
+use ::redb::{ReadableTable, Table, WriteTransaction};
 use brink_protocol::{
     OriginId, Position,
-    change::{Change, ChangeKind},
+    change::ChangeKind,
     control::AuditEntry,
+    log::{Kept, Log},
 };
+use std::collections::BTreeMap;
 
 /// Changes that one batch may drop from the old end of the log.
 const DROPPED_PER_BATCH_MAX: u64 = 4096;
 
-/// Where the log begins and ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tail {
-    /// The first sequence that can be read; `head + 1` if there is none.
-    pub(super) oldest: u64,
-    /// The last sequence.
-    pub(super) head: u64,
-}
+/// What is held of the logs of other origins.
+pub(super) type ForeignEnds = BTreeMap<OriginId, Kept>;
 
 /// A transaction of the engine in the making. Every write of the batch sees what those before it wrote.
 pub(super) struct Batch<'t> {
@@ -30,22 +27,24 @@ pub(super) struct Batch<'t> {
     pub(super) txn: &'t WriteTransaction,
     /// For those that most do.
     pub(super) tables: Tables<'t>,
-    pub(super) origin: &'t OriginId,
-    tail: Tail,
+    /// This origin's log.
+    pub(super) log: Log,
+    /// The other origins' logs.
+    pub(super) foreign: ForeignEnds,
     is_touched: bool,
 }
 
 impl<'t> Batch<'t> {
     pub(super) fn open(
         txn: &'t WriteTransaction,
-        origin: &'t OriginId,
-        tail: Tail,
+        log: Log,
+        foreign: ForeignEnds,
     ) -> Result<Self, Error> {
         Ok(Self {
             txn,
             tables: Tables::open(txn).or_store("opening tables")?,
-            origin,
-            tail,
+            log,
+            foreign,
             is_touched: false,
         })
     }
@@ -62,39 +61,32 @@ impl<'t> Batch<'t> {
 
     /// The end of the log as this batch leaves it.
     pub(super) fn head(&self) -> u64 {
-        self.tail.head
+        self.log.kept().head
     }
 
     /// The position of a sequence of this origin.
     pub(super) fn position(&self, sequence: u64) -> Position {
         let mut position = Position::default();
-        position.advance(self.origin, sequence);
+        position.advance(self.log.origin(), sequence);
         position
     }
 
     /// Appends a change; gives its sequence.
     pub(super) fn append(&mut self, at_ms: u64, kind: ChangeKind) -> Result<u64, Error> {
         self.touch();
-        let sequence = self.tail.head + 1;
-        let change = Change {
-            origin: self.origin.clone(),
-            sequence,
-            at_ms,
-            kind,
-        };
+        let change = self.log.append(at_ms, kind)?;
         let row = encode(&change)?;
         self.tables
             .log
-            .insert(sequence, row.as_slice())
+            .insert(change.sequence, row.as_slice())
             .or_store("appending to the log")?;
-        self.tail.head = sequence;
-        Ok(sequence)
+        Ok(change.sequence)
     }
 
     /// Appends to the audit log; the oldest entries go when there are too many.
     pub(super) fn audit(&mut self, audit: NewAudit) -> Result<(), Error> {
         const WHAT: &str = "appending to the audit log";
-        let mut table = self.txn.open_table(AUDIT as NumberTable).or_store(WHAT)?;
+        let mut table = self.txn.open_table(AUDIT).or_store(WHAT)?;
         let last = table
             .last()
             .or_store(WHAT)?
@@ -118,19 +110,27 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Drops what is over `changes_max` from the old end of the log; gives where the log begins and ends now.
-    pub(super) fn close(mut self, changes_max: u64) -> Result<Tail, Error> {
-        let kept_from = (self.tail.head + 1)
-            .saturating_sub(changes_max.max(1))
-            .max(1);
-        let until = kept_from.min(self.tail.oldest.saturating_add(DROPPED_PER_BATCH_MAX));
-        while self.tail.oldest < until {
-            self.tables
-                .log
-                .remove(self.tail.oldest)
-                .or_store("dropping from the log")?;
-            self.tail.oldest += 1;
-        }
-        Ok(self.tail)
+    /// Drops what is over `changes_max` from the old end of each log; gives where they begin and end now.
+    pub(super) fn close(mut self, changes_max: u64) -> Result<(Log, ForeignEnds), Error> {
+        let changes_max = changes_max.max(1);
+        let wanted = self.log.droppable_before(changes_max);
+        let oldest = self.log.kept().oldest;
+        let until = cut(&mut self.tables.log, oldest, wanted)?;
+        self.log.dropped_before(until);
+        foreign::cut_all(self.txn, &mut self.foreign, changes_max)?;
+        Ok((self.log, self.foreign))
     }
+}
+
+/// Drops entries from `oldest` up to `wanted`, [`DROPPED_PER_BATCH_MAX`] at most; gives the first that is left.
+pub(super) fn cut(
+    log: &mut Table<'_, u64, &'static [u8]>,
+    oldest: u64,
+    wanted: u64,
+) -> Result<u64, Error> {
+    let until = wanted.min(oldest.saturating_add(DROPPED_PER_BATCH_MAX));
+    for sequence in oldest..until {
+        log.remove(sequence).or_store("dropping from the log")?;
+    }
+    Ok(until.max(oldest))
 }

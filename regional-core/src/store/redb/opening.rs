@@ -1,15 +1,24 @@
 //! Opening a database: whose it is, which life of the origin it holds, where its log ends.
 
-use super::batch::Tail;
-use super::files;
-use super::tables::{self, LOG, META, OrStore, decode};
-use crate::Error;
-use ::redb::{Database, ReadableTable};
-use brink_protocol::{NodeName, OriginId};
+use super::batch::ForeignEnds;
+use super::tables::{self, LOG, META, OrStore, decode, encode};
+use super::{files, foreign};
+use crate::{Error, clock::now_ms};
+use ::redb::{Database, ReadableTable, Table, WriteTransaction};
+use brink_protocol::{
+    NodeName, OriginId,
+    address::PartitionAddress,
+    change::{Change, ChangeKind, Phase, RecordChange},
+    link::canary,
+    log::Log,
+};
 use std::path::Path;
 
-/// Versions of the layout that this code reads and writes.
-const SCHEMA: u32 = 1;
+/// The version of the layout that this code reads and writes.
+const SCHEMA: u32 = 2;
+/// Newest entries of the own log that are searched for writes without an end. This engine leaves none, since it writes log
+/// and records in one transaction.
+const RECOVERED_MAX: u64 = 65_536;
 
 #[cfg(unix)]
 pub(super) fn restrict(path: &Path) -> Result<(), Error> {
@@ -23,7 +32,7 @@ pub(super) fn restrict(_: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finds out who appends to this log and where it ends.
+/// Finds out who appends to this log, where it ends, and what is held of other logs.
 ///
 /// The incarnation stands in the database and in a file beside it. A database that is new, or older than the file says
 /// (it was restored), cannot go on counting where the lost one stopped: a new incarnation begins, with an empty log.
@@ -31,7 +40,7 @@ pub(super) fn begin(
     database: &Database,
     directory: &Path,
     node: &NodeName,
-) -> Result<(OriginId, Tail), Error> {
+) -> Result<(Log, ForeignEnds), Error> {
     const WHAT: &str = "reading who the store belongs to";
     let txn = database.begin_write().or_store(WHAT)?;
     tables::create_all(&txn).or_store(WHAT)?;
@@ -66,17 +75,58 @@ pub(super) fn begin(
             incarnation,
         }
     };
-    let tail = {
-        let log = txn.open_table(LOG).or_store(WHAT)?;
-        let head = log.last().or_store(WHAT)?.map_or(0, |(key, _)| key.value());
-        let oldest = log.first().or_store(WHAT)?.map(|(key, _)| key.value());
-        Tail {
-            oldest: oldest.unwrap_or(head + 1),
-            head,
-        }
-    };
+    let log = recover(&txn, &origin)?;
+    let foreign = foreign::ends(&txn)?;
     txn.commit().or_store(WHAT)?;
-    Ok((origin, tail))
+    Ok((log, foreign))
+}
+
+/// The own log, with everything settled that its former writer left open.
+fn recover(txn: &WriteTransaction, origin: &OriginId) -> Result<Log, Error> {
+    const WHAT: &str = "recovering the log";
+    let mut table = txn.open_table(LOG).or_store(WHAT)?;
+    let head = table
+        .last()
+        .or_store(WHAT)?
+        .map_or(0, |(key, _)| key.value());
+    let first = table.first().or_store(WHAT)?.map(|(key, _)| key.value());
+    let tail: Vec<Change> = table
+        .range(head.saturating_sub(RECOVERED_MAX) + 1..)
+        .or_store(WHAT)?
+        .map(|row| decode("change", row.or_store(WHAT)?.1.value()))
+        .collect::<Result<_, Error>>()?;
+    let mut log = Log::recover_tail(origin.clone(), first.unwrap_or(1), &tail)?;
+    for change in log.take_over(now_ms()) {
+        append(&mut table, &change)?;
+    }
+    // A later life begins with an entry, so that it is in every head: who knows the earlier one alone starts anew.
+    if origin.incarnation > 1 && log.kept().head == 0 {
+        append(&mut table, &log.append(now_ms(), beginning()?)?)?;
+    }
+    Ok(log)
+}
+
+fn append(table: &mut Table<'_, u64, &'static [u8]>, change: &Change) -> Result<(), Error> {
+    table
+        .insert(change.sequence, encode(change)?.as_slice())
+        .or_store("recovering the log")?;
+    Ok(())
+}
+
+/// A change that touches nothing but the canary.
+fn beginning() -> Result<ChangeKind, Error> {
+    Ok(ChangeKind::Records {
+        partition: PartitionAddress {
+            tenant: canary::TENANT.parse()?,
+            collection: canary::COLLECTION.into(),
+            partition: canary::PARTITION.into(),
+        },
+        records: vec![RecordChange {
+            sort: canary::SORT.into(),
+            version: None,
+        }],
+        phase: Phase::Written,
+    })
 }
 
 fn check_owner(
@@ -86,10 +136,10 @@ fn check_owner(
     const WHAT: &str = "reading who the store belongs to";
     if let Some(row) = meta.get("schema").or_store(WHAT)? {
         let schema: u32 = decode("schema", row.value())?;
-        if schema > SCHEMA {
+        if schema != SCHEMA {
             return Err(Error::store(
                 WHAT,
-                format!("it has layout {schema}, this program reads up to {SCHEMA}"),
+                format!("it has layout {schema}, and this program reads layout {SCHEMA} alone"),
             ));
         }
     }

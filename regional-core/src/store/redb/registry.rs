@@ -1,24 +1,21 @@
-//! Writes of versions, deployments, purges, tokens and PoPs.
+//! Writes of versions, deployments, tokens and PoPs.
 
 use super::batch::Batch;
 use super::keys;
+use super::purges;
 use super::tables::{
-    DEPLOYMENTS, HISTORY, OrStore, POPS, PURGE_TENANTS, PURGES, TOKENS, VERSIONS, decode, encode,
+    DEPLOYMENTS, HISTORY, OrStore, POPS, SESSION_KEYS, TOKENS, VERSIONS, decode, encode,
 };
 use crate::{
     Error,
     store::{
-        HISTORY_MAX, NewAudit, NewPurge, NewVersion, PURGES_MAX, PopRow, Published, PurgeRow,
-        TableChange, TokenRow,
+        HISTORY_MAX, NewAudit, NewVersion, PopRow, Published, TableChange, TokenRow,
     },
 };
-use ::redb::{ReadableTable, ReadableTableMetadata};
+use ::redb::ReadableTable;
 use brink_protocol::{
-    PopName, Position,
-    change::ChangeKind,
-    control::{self, PurgeAtPop},
-    deployment::DeploymentTable,
-    link::AppliedPurge,
+    NodeName, Position, change::ChangeKind, control, deployment::DeploymentTable,
+    session::SessionKey,
 };
 
 /// Gives a component the next version of its module, unless the module has it already.
@@ -115,7 +112,7 @@ pub(super) fn change_table(
         }
     }
     if let Some(purge) = change.purge {
-        append_purge(batch, purge)?;
+        purges::append(batch, purge)?;
     }
     batch.audit(audit)?;
     let kind = ChangeKind::Deployments {
@@ -125,87 +122,6 @@ pub(super) fn change_table(
     };
     let sequence = batch.append(change.at_ms, kind)?;
     Ok(Some(batch.position(sequence)))
-}
-
-/// Appends a purge to the log and keeps it.
-pub(super) fn add_purge(
-    batch: &mut Batch<'_>,
-    new: NewPurge,
-    audit: Option<NewAudit>,
-) -> Result<Position, Error> {
-    let position = append_purge(batch, new)?;
-    if let Some(audit) = audit {
-        batch.audit(audit)?;
-    }
-    Ok(position)
-}
-
-fn append_purge(batch: &mut Batch<'_>, new: NewPurge) -> Result<Position, Error> {
-    const WHAT: &str = "keeping a purge";
-    batch.touch();
-    let sequence = batch.append(new.at_ms, ChangeKind::Purge(new.purge.clone()))?;
-    let row = PurgeRow {
-        purge: new.purge,
-        by: new.by,
-        at_ms: new.at_ms,
-        position: batch.position(sequence),
-        applied: Vec::new(),
-    };
-    let (tenant, id) = (&row.purge.tenant, row.purge.id.as_str());
-    let key = [keys::tenant(tenant, None).as_slice(), id.as_bytes()].concat();
-    let mut table = batch.txn.open_table(PURGES).or_store(WHAT)?;
-    let mut tenants = batch.txn.open_table(PURGE_TENANTS).or_store(WHAT)?;
-    table
-        .insert(key.as_slice(), encode(&row)?.as_slice())
-        .or_store(WHAT)?;
-    tenants
-        .insert(id.as_bytes(), tenant.as_str().as_bytes())
-        .or_store(WHAT)?;
-    if tenants.len().or_store(WHAT)? > PURGES_MAX {
-        // Ids are ULIDs: the first is the oldest of all tenants.
-        let oldest = tenants.pop_first().or_store(WHAT)?;
-        if let Some((id, tenant)) = oldest {
-            let key = [tenant.value(), &[0], id.value()].concat();
-            table.remove(key.as_slice()).or_store(WHAT)?;
-        }
-    }
-    Ok(row.position)
-}
-
-/// Notes that a PoP applied purges.
-pub(super) fn note_applied(
-    batch: &mut Batch<'_>,
-    pop: &PopName,
-    applied: &[AppliedPurge],
-) -> Result<(), Error> {
-    const WHAT: &str = "noting an applied purge";
-    let mut table = batch.txn.open_table(PURGES).or_store(WHAT)?;
-    let tenants = batch.txn.open_table(PURGE_TENANTS).or_store(WHAT)?;
-    for note in applied {
-        let Some(tenant) = tenants.get(note.id.as_bytes()).or_store(WHAT)? else {
-            continue;
-        };
-        let key = [tenant.value(), &[0], note.id.as_bytes()].concat();
-        let row = match table.get(key.as_slice()).or_store(WHAT)? {
-            Some(row) => decode::<PurgeRow>("purge", row.value())?,
-            None => continue,
-        };
-        if row.applied.iter().any(|present| present.pop == *pop) {
-            continue;
-        }
-        let mut row = row;
-        row.applied.push(PurgeAtPop {
-            pop: pop.clone(),
-            applied_at_ms: note.at_ms,
-            objects: note.objects,
-        });
-        let bytes = encode(&row)?;
-        batch.touch();
-        table
-            .insert(key.as_slice(), bytes.as_slice())
-            .or_store(WHAT)?;
-    }
-    Ok(())
 }
 
 /// Keeps a token.
@@ -269,5 +185,22 @@ pub(super) fn put_pops(batch: &mut Batch<'_>, pops: &[PopRow]) -> Result<(), Err
             .insert(pop.name.as_str().as_bytes(), row.as_slice())
             .or_store(WHAT)?;
     }
+    Ok(())
+}
+
+/// Keeps a core node's session keys.
+pub(super) fn put_session_keys(
+    batch: &mut Batch<'_>,
+    node: &NodeName,
+    keys: &[SessionKey],
+) -> Result<(), Error> {
+    const WHAT: &str = "keeping session keys";
+    batch.touch();
+    batch
+        .txn
+        .open_table(SESSION_KEYS)
+        .or_store(WHAT)?
+        .insert(node.as_str().as_bytes(), encode(&(node, keys))?.as_slice())
+        .or_store(WHAT)?;
     Ok(())
 }

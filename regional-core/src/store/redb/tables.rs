@@ -2,11 +2,12 @@
 
 use crate::Error;
 use ::redb::{ReadTransaction, Table, TableDefinition, TableError, WriteTransaction};
+use brink_protocol::OriginId;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(super) type BytesTable = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(super) type IndexTable = TableDefinition<'static, &'static [u8], ()>;
-pub(super) type NumberTable = TableDefinition<'static, u64, &'static [u8]>;
+pub(super) type NumberTable<'n> = TableDefinition<'n, u64, &'static [u8]>;
 
 /// Record key -> row.
 pub(super) const RECORDS: BytesTable = TableDefinition::new("records");
@@ -16,7 +17,7 @@ pub(super) const ENDED: TableDefinition<'static, &'static [u8], u64> =
 /// Moment and record key.
 pub(super) const EXPIRY: IndexTable = TableDefinition::new("expiry");
 /// Sequence -> change.
-pub(super) const LOG: NumberTable = TableDefinition::new("log");
+pub(super) const LOG: NumberTable<'static> = TableDefinition::new("log");
 /// Answer key -> answer.
 pub(super) const ANSWERS: BytesTable = TableDefinition::new("answers");
 /// Moment and answer key.
@@ -35,12 +36,27 @@ pub(super) const HISTORY: BytesTable = TableDefinition::new("history");
 pub(super) const PURGES: BytesTable = TableDefinition::new("purges");
 /// Id -> tenant of the purge.
 pub(super) const PURGE_TENANTS: BytesTable = TableDefinition::new("purge-tenants");
+/// Tenant -> how many purges of it are kept.
+pub(super) const PURGE_COUNTS: TableDefinition<'static, &'static [u8], u64> =
+    TableDefinition::new("purge-counts");
+/// Moment, tenant, id -> a hard purge that waits for its time.
+pub(super) const LATER_PURGES: BytesTable = TableDefinition::new("later-purges");
 /// SHA-256 of the secret -> token.
 pub(super) const TOKENS: BytesTable = TableDefinition::new("tokens");
 /// Number -> audit entry.
-pub(super) const AUDIT: NumberTable = TableDefinition::new("audit");
+pub(super) const AUDIT: NumberTable<'static> = TableDefinition::new("audit");
 /// Name -> what the PoP last said.
 pub(super) const POPS: BytesTable = TableDefinition::new("pops");
+
+/// Origin -> where what is kept of its log begins and ends; the log is a table of its own, see [`foreign_log`].
+pub(super) const FOREIGN: BytesTable = TableDefinition::new("foreign-logs");
+/// Core node -> its session keys.
+pub(super) const SESSION_KEYS: BytesTable = TableDefinition::new("session-keys");
+
+/// The name of the table that holds another origin's log, sequence -> change.
+pub(super) fn foreign_log(origin: &OriginId) -> String {
+    format!("log {origin}")
+}
 
 /// Turns an engine's error into ours.
 pub(super) trait OrStore<T> {
@@ -73,8 +89,11 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), TableError> {
         HISTORY,
         PURGES,
         PURGE_TENANTS,
+        LATER_PURGES,
         TOKENS,
         POPS,
+        FOREIGN,
+        SESSION_KEYS,
     ] {
         txn.open_table(table)?;
     }
@@ -85,6 +104,7 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), TableError> {
         txn.open_table(table)?;
     }
     txn.open_table(ENDED)?;
+    txn.open_table(PURGE_COUNTS)?;
     txn.open_table(META)?;
     txn.open_table(DEPLOYMENTS)?;
     Ok(())

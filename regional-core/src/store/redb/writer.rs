@@ -1,16 +1,13 @@
 //! The one writer: takes whatever writes are waiting, puts them into one transaction of the engine, syncs it once, and
 //! answers them all (group commit).
 
-use super::batch::{Batch, Tail};
+use super::batch::{Batch, ForeignEnds};
 use super::tables::OrStore;
-use crate::Error;
+use crate::{Error, store::Held};
 use ::redb::{Database, Durability};
-use brink_protocol::OriginId;
+use brink_protocol::log::Log;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,11 +57,14 @@ where
     }
 }
 
-/// What readers see of the log.
-#[derive(Debug)]
-pub(super) struct LogEnds {
-    pub(super) head: watch::Sender<u64>,
-    pub(super) oldest: AtomicU64,
+/// What readers see of the logs.
+pub(super) type HeldSender = watch::Sender<Arc<Held>>;
+
+/// All logs as one value.
+pub(super) fn held(log: &Log, foreign: &ForeignEnds) -> Arc<Held> {
+    let mut kept = foreign.clone();
+    kept.insert(log.origin().clone(), log.kept());
+    Arc::new(Held::new(kept))
 }
 
 /// The way to the writer's thread. Dropping it ends the thread after the writes that wait.
@@ -77,9 +77,8 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(
         database: Arc<Database>,
-        origin: OriginId,
-        tail: Tail,
-        ends: Arc<LogEnds>,
+        (log, foreign): (Log, ForeignEnds),
+        held: Arc<HeldSender>,
         changes_max: u64,
         queue_max: usize,
         failed: CancellationToken,
@@ -87,9 +86,9 @@ impl Writer {
         let (queue, jobs) = mpsc::channel(queue_max.max(1));
         let mut state = State {
             database,
-            origin,
-            tail,
-            ends,
+            log,
+            foreign,
+            held,
             changes_max,
             failed,
         };
@@ -142,9 +141,9 @@ impl Drop for Writer {
 
 struct State {
     database: Arc<Database>,
-    origin: OriginId,
-    tail: Tail,
-    ends: Arc<LogEnds>,
+    log: Log,
+    foreign: ForeignEnds,
+    held: Arc<HeldSender>,
     changes_max: u64,
     failed: CancellationToken,
 }
@@ -184,8 +183,8 @@ impl State {
         let mut txn = begun.or_store("beginning a batch")?;
         txn.set_durability(Durability::Immediate)
             .or_store("beginning a batch")?;
-        let tail = {
-            let mut batch = Batch::open(&txn, &self.origin, self.tail)?;
+        let (log, foreign) = {
+            let mut batch = Batch::open(&txn, self.log.clone(), self.foreign.clone())?;
             let mut is_written = false;
             for job in jobs {
                 let is_done = job.run(&mut batch);
@@ -204,11 +203,13 @@ impl State {
             batch.close(self.changes_max)?
         };
         txn.commit().or_store("commit")?;
-        self.tail = tail;
-        self.ends.oldest.store(tail.oldest, Ordering::Release);
-        self.ends.head.send_if_modified(|head| {
-            let is_new = *head != tail.head;
-            *head = tail.head;
+        (self.log, self.foreign) = (log, foreign);
+        let now = held(&self.log, &self.foreign);
+        self.held.send_if_modified(|before| {
+            let is_new = **before != *now;
+            if is_new {
+                *before = now;
+            }
             is_new
         });
         Ok(())

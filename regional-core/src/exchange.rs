@@ -1,0 +1,347 @@
+//! The exchange between cores: this core follows the own log of each of its peers, keeps what they say beside its own log,
+//! and so brings it to its PoPs.
+//!
+//! Every core follows every other; nobody passes on what a third has said. Records stay with the core that owns them: what
+//! is exchanged are changes (invalidations, purges) and session keys.
+//!
+//! While a peer is not reached, what is known of it ages, and with it what this core's PoPs may call fresh: they cannot
+//! know what the peer acknowledges meanwhile. A peer that is gone for good is taken out of the configuration.
+
+mod client;
+mod knowledge;
+
+pub use self::client::Failed;
+pub use self::knowledge::{AGE_MS_MAX, Knowledge};
+
+use self::client::{Answer, Client};
+use crate::{
+    config::PeerConfig,
+    session_keys::SessionSigner,
+    store::{Appended, Store},
+};
+use brink_listener::client::ClientTls;
+use brink_protocol::{
+    NodeName, Position,
+    change::{Change, ChangeKind},
+    link::{ExchangeRequest, FeedMessage, HEARTBEAT_MS, HeadsRequest, ReportAnswer, path},
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often a peer is asked how far its log is.
+const ASKED_EVERY: Duration = Duration::from_millis(HEARTBEAT_MS);
+/// A peer that says nothing for so long is connected anew: five heartbeats.
+const SILENCE_MAX: Duration = Duration::from_millis(5 * HEARTBEAT_MS);
+/// The shortest and the longest wait before a peer is tried again.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// How old the knowledge of the peers' logs is.
+pub struct Ages {
+    began: Instant,
+    peers: Vec<(NodeName, Mutex<Knowledge>)>,
+}
+
+impl Ages {
+    /// Of these peers; nothing is known of them yet.
+    #[must_use]
+    pub fn new(peers: impl IntoIterator<Item = NodeName>) -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            peers: peers
+                .into_iter()
+                .map(|peer| (peer, Mutex::default()))
+                .collect(),
+        })
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How old the knowledge of the peer that is known least is at most, where `held` is held: see
+    /// [`ReportAnswer::age_ms`]. 0 without peers; [`AGE_MS_MAX`] at most. Read `held` first and say no older head.
+    #[must_use]
+    pub fn age_ms(&self, held: &Position) -> u64 {
+        let now_ms = self.now_ms();
+        let ages = self.peers.iter().map(|(_, knowledge)| {
+            knowledge
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .age_ms(held, now_ms)
+        });
+        ages.max().unwrap_or(0)
+    }
+
+    fn claim(&self, peer: &NodeName, sent_ms: u64, head: Position) {
+        if let Some((_, knowledge)) = self.peers.iter().find(|(name, _)| name == peer) {
+            knowledge
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .claim(sent_ms, head);
+        }
+    }
+}
+
+/// Follows the peers.
+pub struct Exchange {
+    store: Arc<dyn Store>,
+    sessions: Arc<SessionSigner>,
+    ages: Arc<Ages>,
+    tls: ClientTls,
+    peers: Vec<PeerConfig>,
+}
+
+impl Exchange {
+    /// With the certificate that this core shows them.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        sessions: Arc<SessionSigner>,
+        ages: Arc<Ages>,
+        tls: ClientTls,
+        peers: Vec<PeerConfig>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            sessions,
+            ages,
+            tls,
+            peers,
+        })
+    }
+
+    /// Follows all peers until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let following: Vec<_> = self
+            .peers
+            .iter()
+            .map(|peer| {
+                let (exchange, peer) = (Arc::clone(&self), peer.clone());
+                let stop = stop.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = exchange.keep_following(&peer) => {}
+                        () = stop.cancelled() => {}
+                    }
+                })
+            })
+            .collect();
+        for peer in following {
+            if let Err(error) = peer.await {
+                tracing::error!(%error, "a peer is no longer followed");
+            }
+        }
+    }
+
+    async fn keep_following(&self, peer: &PeerConfig) {
+        let connected = metrics::gauge!("brink_core_peer_connected", "peer" => peer.name.to_string());
+        let (shortest, longest) = WAITS;
+        let mut wait = shortest;
+        let mut is_told = false;
+        loop {
+            let mut has_begun = false;
+            let failed = self
+                .follow(peer, || {
+                    connected.set(1.0);
+                    has_begun = true;
+                })
+                .await;
+            connected.set(0.0);
+            if has_begun {
+                (wait, is_told) = (shortest, false);
+            }
+            if is_told {
+                tracing::debug!(peer = %peer.name, link = peer.link, %failed, "a peer is not followed");
+            } else {
+                is_told = true;
+                tracing::warn!(peer = %peer.name, link = peer.link, %failed,
+                    "a peer is not followed, trying on; what PoPs know of it ages");
+            }
+            tokio::time::sleep(wait).await;
+            wait = wait.saturating_mul(2).min(longest);
+        }
+    }
+
+    /// Follows a peer over one connection; `begun` is told when it has. Gives why it ended.
+    async fn follow(&self, peer: &PeerConfig, begun: impl FnOnce()) -> Failed {
+        let client = match Client::connect(&peer.name, &peer.link, &self.tls).await {
+            Ok(client) => client,
+            Err(failed) => return failed,
+        };
+        let sent_ms = self.ages.now_ms();
+        let request = ExchangeRequest {
+            node: self.own().clone(),
+            position: self.position(&peer.name),
+        };
+        let answer = tokio::time::timeout(SILENCE_MAX, client.stream(path::EXCHANGE, &request));
+        let answer = match answer.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(failed)) => return failed,
+            Err(_) => return Failed::Silent,
+        };
+        begun();
+        tokio::select! {
+            failed = self.read(&peer.name, answer, sent_ms) => failed,
+            failed = self.ask(&peer.name, &client) => failed,
+        }
+    }
+
+    fn own(&self) -> &NodeName {
+        &self.store.origin().node
+    }
+
+    /// How far the peer's log is held; none: nothing of it is.
+    fn position(&self, peer: &NodeName) -> Option<Position> {
+        let held = self.store.held();
+        let held = held.borrow();
+        let mut position = Position::default();
+        for (origin, sequence) in held.heads.iter() {
+            if origin.node == *peer {
+                position.advance(origin, sequence);
+            }
+        }
+        (!position.is_empty()).then_some(position)
+    }
+
+    /// Asks again and again how far the peer's log is.
+    async fn ask(&self, peer: &NodeName, client: &Client) -> Failed {
+        let mut ticks = tokio::time::interval(ASKED_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let request = HeadsRequest {
+            node: self.own().clone(),
+        };
+        loop {
+            ticks.tick().await;
+            let sent_ms = self.ages.now_ms();
+            let asked = client.call::<_, ReportAnswer>(path::HEADS, &request);
+            match tokio::time::timeout(SILENCE_MAX, asked).await {
+                Ok(Ok(answer)) => {
+                    if let Err(failed) = check_head(peer, &answer.head) {
+                        return failed;
+                    }
+                    self.ages.claim(peer, sent_ms, answer.head);
+                }
+                Ok(Err(failed)) => return failed,
+                Err(_) => return Failed::Silent,
+            }
+        }
+    }
+
+    /// Takes what the peer says.
+    async fn read(&self, peer: &NodeName, mut answer: Answer, sent_ms: u64) -> Failed {
+        loop {
+            let messages = match tokio::time::timeout(SILENCE_MAX, answer.messages()).await {
+                Ok(Ok(messages)) => messages,
+                Ok(Err(failed)) => return failed,
+                Err(_) => return Failed::Silent,
+            };
+            let mut changes = Vec::new();
+            for message in messages {
+                let taken = match message {
+                    FeedMessage::Change(change) => {
+                        changes.push(change);
+                        Ok(())
+                    }
+                    FeedMessage::Start {
+                        position,
+                        head,
+                        resumed,
+                        ..
+                    } => self.start(peer, position, head, resumed, sent_ms).await,
+                    FeedMessage::SessionKeys(keys) => {
+                        let learnt = self.sessions.learn(peer, keys).await;
+                        learnt.map_err(Failed::from)
+                    }
+                    FeedMessage::Heartbeat { .. } | FeedMessage::Count(_) => Ok(()),
+                };
+                if let Err(failed) = taken {
+                    return failed;
+                }
+            }
+            if let Err(failed) = self.append(peer, changes).await {
+                return failed;
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        peer: &NodeName,
+        position: Position,
+        head: Position,
+        resumed: bool,
+        sent_ms: u64,
+    ) -> Result<(), Failed> {
+        check_head(peer, &head)?;
+        check_head(peer, &position)?;
+        tracing::info!(%peer, resumed, %position, "a peer is followed");
+        if !resumed {
+            for (origin, sequence) in position.iter() {
+                self.store.restart_foreign(origin.clone(), sequence).await?;
+            }
+        }
+        self.ages.claim(peer, sent_ms, head);
+        Ok(())
+    }
+
+    async fn append(&self, peer: &NodeName, mut changes: Vec<Change>) -> Result<(), Failed> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for change in &mut changes {
+            if change.origin.node != *peer {
+                return Err(Failed::Foreign(change.origin.clone()));
+            }
+            // A revision of another core's table: there is nothing to fetch, but answers leave the caches.
+            if let ChangeKind::Deployments { revision, .. } = &mut change.kind {
+                *revision = 0;
+            }
+        }
+        metrics::counter!("brink_core_peer_changes_total", "peer" => peer.to_string())
+            .increment(changes.len() as u64);
+        match self.store.append_foreign(changes).await? {
+            Appended::Held => Ok(()),
+            Appended::Gap { origin, head } => Err(Failed::Gap(origin, head)),
+        }
+    }
+}
+
+/// A peer speaks of its own log alone.
+fn check_head(peer: &NodeName, head: &Position) -> Result<(), Failed> {
+    match head.iter().find(|(origin, _)| origin.node != *peer) {
+        Some((origin, _)) => Err(Failed::Foreign(origin.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Whether a peer that asks from `asked` knows more of this core's own log than this core: its data was put back to an
+/// earlier state without a new incarnation.
+#[must_use]
+pub fn knows_more(store: &dyn Store, asked: Option<&Position>) -> bool {
+    let own = store.span();
+    asked.is_some_and(|asked| asked.get(&own.origin) > own.head)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_peer_that_is_known_least_counts() {
+        let held: Position = "b.1=1,c.1=1".parse().unwrap();
+        assert_eq!(Ages::new([]).age_ms(&held), 0);
+        let (b, c): (NodeName, NodeName) = ("b".parse().unwrap(), "c".parse().unwrap());
+        let ages = Ages::new([b.clone(), c.clone()]);
+        ages.claim(&b, ages.now_ms(), "b.1=1".parse().unwrap());
+        assert_eq!(ages.age_ms(&held), AGE_MS_MAX);
+        ages.claim(&c, ages.now_ms(), "c.1=1".parse().unwrap());
+        assert!(ages.age_ms(&held) < AGE_MS_MAX);
+        assert!(check_head(&b, &held).is_err());
+        assert!(check_head(&b, &"b.7=1".parse().unwrap()).is_ok());
+    }
+}

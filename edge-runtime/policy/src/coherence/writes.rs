@@ -59,4 +59,10 @@ impl Writes {
                 .take_while(|(at, _)| *at > index)
                 .any(|(_, key)| bounds.may_contain(key))
     }
+
+    /// How many keys are remembered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.recent.len()
+    }
 }

@@ -24,20 +24,25 @@ fn answer(body: &Bytes) -> http::Response<()> {
     response
 }
 
-/// HTTP/1.1 without TLS.
+/// HTTP/1.1 without TLS. With `tags`, the answer names so many in `Cache-Tag`, as an origin behind Brink does.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub async fn http1(listen: SocketAddr, body: Bytes) -> Result<()> {
+pub async fn http1(listen: SocketAddr, body: Bytes, tags: usize) -> Result<()> {
+    let names: Vec<String> = (0..tags).map(|number| format!("tag-{number}")).collect();
+    let names = http::HeaderValue::try_from(names.join(", "))?;
     let listener = TcpListener::bind(listen).await.context("bind")?;
     announce(listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let body = body.clone();
+        let (body, names) = (body.clone(), names.clone());
         tokio::spawn(async move {
             let service = service_fn(|_: http::Request<Incoming>| {
-                let response = answer(&body).map(|()| Full::new(body.clone()));
+                let mut response = answer(&body).map(|()| Full::new(body.clone()));
+                if !names.is_empty() {
+                    response.headers_mut().insert("cache-tag", names.clone());
+                }
                 async move { Ok::<_, Infallible>(response) }
             });
             let _ = hyper::server::conn::http1::Builder::new()

@@ -28,6 +28,45 @@ pub fn spent(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(total * 1000 / TICKS_PER_SECOND))
 }
 
+/// Time that all processors together have not been idle since the machine started: `/proc/stat`.
+///
+/// # Errors
+/// The file is not what `proc(5)` says.
+pub fn machine() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let ticks = busy_ticks(&stat).context("no line cpu in /proc/stat")?;
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// user, nice, system, idle, iowait, irq, softirq, of the first line; what the host took (steal) was nobody's here.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace();
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    let running = next()? + next()? + next()?;
+    let (_idle, _waiting) = (next()?, next()?);
+    Some(running + next()? + next()?)
+}
+
+/// Memory of the process that is in RAM, in bytes: `VmRSS` of `/proc/PID/status`.
+///
+/// # Errors
+/// There is no such process, or the file is not what `proc(5)` says.
+pub fn resident(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kibibytes
+        .with_context(|| path.clone())?
+        .trim()
+        .parse::<u64>()?
+        * 1024)
+}
+
 /// CPU time of this process in nanoseconds' resolution: the first field of `/proc/self/schedstat` of each thread.
 ///
 /// # Errors
@@ -57,5 +96,15 @@ mod tests {
         let before = super::spent(std::process::id()).unwrap();
         assert!(super::spent(std::process::id()).unwrap() >= before);
         assert!(super::spent(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn memory_and_the_machines_time_are_read() {
+        assert!(super::resident(std::process::id()).unwrap() > 0);
+        assert!(super::resident(u32::MAX).is_err());
+        assert!(super::machine().is_ok());
+        let stat = "cpu  1 2 3 100 100 4 5 100\ncpu0 1 1 1 1 1 1 1\n";
+        assert_eq!(super::busy_ticks(stat), Some(15));
+        assert_eq!(super::busy_ticks("intr 1"), None);
     }
 }

@@ -4,7 +4,12 @@
 //! what else the machine does and on the load generator that shares its cores.
 
 pub mod bare;
+pub mod coherence;
+pub mod core;
 pub mod cpu;
+pub mod edge;
+pub mod feed;
+mod figures;
 pub mod load;
 pub mod module;
 pub mod server;

@@ -36,6 +36,13 @@ enum Run {
         #[arg(default_value = "/hello")]
         path: String,
     },
+    /// Many followers of one core's feed: delay, CPU and memory.
+    Feed(brink_bench::feed::Plan),
+    /// What coherence costs on a hit: an edge with and without it, in alternation.
+    Coherence(brink_bench::coherence::Plan),
+    /// An edge whose coherence can be switched off: serves until it is killed.
+    #[command(hide = true)]
+    Edge(brink_bench::edge::Arguments),
     /// A bare server, the yardstick: prints its address and serves until it is killed.
     Bare {
         /// `http1`, `http2` or `http3`.
@@ -49,6 +56,9 @@ enum Run {
         /// Size of the answer's body.
         #[arg(long, default_value_t = 1024)]
         bytes: usize,
+        /// Names in its `Cache-Tag`; HTTP/1.1 only.
+        #[arg(long, default_value_t = 0)]
+        tags: usize,
     },
 }
 
@@ -91,16 +101,27 @@ async fn main() -> Result<()> {
             );
             Ok(())
         }
+        Run::Feed(plan) => {
+            print!("{}", brink_bench::feed::run(&plan).await?);
+            Ok(())
+        }
+        Run::Coherence(plan) => {
+            let rows = brink_bench::coherence::rows(&plan).await?;
+            print!("{}", brink_bench::coherence::markdown(&rows));
+            Ok(())
+        }
+        Run::Edge(arguments) => brink_bench::edge::run(arguments).await,
         Run::Bare {
             protocol,
             certificate,
             key,
             bytes,
+            tags,
         } => {
             let body = vec![b'x'; bytes].into();
             let (certificate, key) = (certificate.unwrap_or_default(), key.unwrap_or_default());
             match protocol {
-                Protocol::Http1 => brink_bench::bare::http1(local, body).await,
+                Protocol::Http1 => brink_bench::bare::http1(local, body, tags).await,
                 Protocol::Http2 => brink_bench::bare::http2(local, &certificate, &key, body).await,
                 Protocol::Http3 => brink_bench::bare::http3(local, &certificate, &key, body).await,
             }

@@ -1,6 +1,10 @@
 //! The README's table: the edge beside bare servers, and a module with fresh and reused instances.
 
-use crate::{load, server::Server};
+use crate::{
+    figures::{measured, median, url},
+    load,
+    server::Server,
+};
 use anyhow::{Context as _, Result};
 use brink_listener::authority::{DevAuthority, Leaf};
 use std::{
@@ -34,13 +38,6 @@ pub struct Row {
     pub rate: f64,
     /// CPU time beside that of the row's yardstick.
     pub ratio: Option<f64>,
-}
-
-/// One run's figures.
-#[derive(Debug, Clone, Copy)]
-struct Figures {
-    cpu_us: f64,
-    rate: f64,
 }
 
 /// Runs everything and gives the lines in order.
@@ -287,37 +284,6 @@ impl<'a> Setting<'a> {
     }
 }
 
-async fn measured(
-    server: &Server,
-    run: impl Future<Output = Result<load::Seen>>,
-) -> Result<Figures> {
-    let before = crate::cpu::spent(server.pid())?;
-    let seen = run.await?;
-    let spent = crate::cpu::spent(server.pid())? - before;
-    anyhow::ensure!(seen.requests > 0, "no request was answered");
-    #[allow(clippy::cast_precision_loss)]
-    let requests = seen.requests as f64;
-    Ok(Figures {
-        cpu_us: spent.as_secs_f64() * 1e6 / requests,
-        rate: requests / seen.time.as_secs_f64(),
-    })
-}
-
-fn median(mut runs: Vec<Figures>) -> Figures {
-    runs.sort_by(|a, b| a.cpu_us.total_cmp(&b.cpu_us));
-    runs.get(runs.len() / 2).copied().unwrap_or(Figures {
-        cpu_us: f64::NAN,
-        rate: f64::NAN,
-    })
-}
-
-fn url(ready: &serde_json::Value, key: &str) -> Result<String> {
-    let text = ready.get(key).and_then(serde_json::Value::as_str);
-    Ok(text
-        .with_context(|| format!("the ready file has no {key}: {ready}"))?
-        .to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,14 +298,5 @@ mod tests {
         };
         let text = markdown(&[row]);
         assert!(text.ends_with("| x | 12.3 | 56789 | 1.50 |\n"), "{text}");
-    }
-
-    #[test]
-    fn the_median_is_by_cpu_time() {
-        let runs = [3.0, 1.0, 2.0].map(|cpu_us| Figures {
-            cpu_us,
-            rate: 10.0 * cpu_us,
-        });
-        assert!((median(runs.to_vec()).rate - 20.0).abs() < f64::EPSILON);
     }
 }

@@ -217,19 +217,18 @@ impl Cache {
         self.shared.ledger.holds(on, index, Instant::now())
     }
 
-    /// Drops every entry and starts at `position`.
-    pub fn reset(&self, position: Position) {
-        self.shared.ledger.reset(position);
-        remove_all(&self.shared.tiers);
+    /// What a feed does that begins anew.
+    #[cfg(test)]
+    pub(crate) fn reset(&self, position: Position) {
+        let start = Start {
+            head: position.clone(),
+            position,
+            resumed: false,
+            lease_ms: 2_000,
+            age_ms: 0,
+        };
+        self.start(&start, false, Instant::now());
     }
-
-    /// The feed was heard of at `now`: everything is known as of then.
-    pub fn heard(&self, now: Instant) {
-        self.claim(now, Position::default(), Duration::ZERO);
-    }
-
-    /// Kept for the feed until it begins with [`Cache::start`].
-    pub fn set_lease(&self, _: Duration) {}
 
     /// Whether entries count as fresh at `now`. Always where there is no feed.
     #[must_use]

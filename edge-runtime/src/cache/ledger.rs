@@ -255,14 +255,6 @@ impl Ledger {
         started
     }
 
-    /// Ends every entry and begins at `position`.
-    pub(super) fn reset(&self, position: Position) {
-        let mut journal = self.journal();
-        write(&mut journal, |journal| journal.end_all(&position));
-        self.change(|replica| replica.reset(position));
-        self.compact_if_due(&mut journal);
-    }
-
     /// See [`Replica::claim`].
     pub(super) fn claim(&self, sent: Instant, head: Position, age: Duration) {
         let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

@@ -1,6 +1,7 @@
 //! Purges, writes, the fence, positions.
 
 use super::*;
+use brink_policy::coherence::tags;
 use brink_protocol::{purge::Selector, tag::Tag};
 use bytes::Bytes;
 
@@ -244,6 +245,170 @@ async fn a_session_sees_no_older_answer() {
         .is_hit(&cache)
         .await
     );
+}
+
+#[tokio::test]
+async fn a_session_is_not_answered_with_what_is_older_even_if_nothing_else_is_there() {
+    let cache = memory().await;
+    cache.apply(&written(1, "p", "s"));
+    let fields = [("cache-control", "max-age=60, stale-if-error=600")];
+    get("/").fill(&cache, &fields, "x", none()).await;
+    let failing = |token: Option<&str>, is_uncached| Ask {
+        at_least: token.map(|token| token.parse().unwrap()),
+        is_uncached,
+        ..get("/").with("cache-control", "no-cache")
+    };
+    for (ask, served) in [
+        (failing(None, false), true),
+        (failing(Some("core-1.1=1"), false), true),
+        (failing(Some("core-1.1=2"), false), false),
+        (failing(None, true), false),
+    ] {
+        let fill = ask.forward(&cache, now()).await;
+        assert_eq!(fill.failed(now()).is_some(), served, "{:?}", ask.at_least);
+        let fill = ask.forward(&cache, now()).await;
+        let answer = fill.complete(head(503, &[]), Bytes::new(), none(), now());
+        assert_eq!(answer.body == "x", served);
+        assert_eq!(answer.stored.is_some(), served);
+    }
+    // Nobody waits for another's answer that would not do.
+    let leader = get("/new").forward(&cache, now()).await;
+    let unread = Ask {
+        is_uncached: true,
+        ..get("/new")
+    };
+    unread.forward(&cache, now()).await;
+    drop(leader);
+    let fill = unread.forward(&cache, now()).await;
+    fill.complete(head(200, FRESH), Bytes::from_static(b"new"), none(), now());
+    assert!(get("/new").is_hit(&cache).await, "what came may be stored");
+    assert!(!unread.is_hit(&cache).await);
+}
+
+#[tokio::test]
+async fn answers_tell_of_which_position_they_were_stored() {
+    let cache = memory().await;
+    cache.apply(&written(1, "p", "s"));
+    let on = at(depends(vec![record("p", "s")]), "core-1.1=1,core-2.1=4");
+    let made = get("/").fill(&cache, FRESH, "x", on).await;
+    assert_eq!(made.stored, None);
+    let hit = get("/").hit(&cache, now()).await;
+    assert_eq!(hit.stored.unwrap().to_string(), "core-1.1=1,core-2.1=4");
+    get("/other").fill(&cache, FRESH, "x", none()).await;
+    let hit = get("/other").hit(&cache, now()).await;
+    assert_eq!(hit.stored.unwrap().to_string(), "core-1.1=1");
+}
+
+#[tokio::test]
+async fn writes_beside_a_range_leave_it_alone() {
+    let cache = memory().await;
+    let on = || depends(vec![range_between("p", "b", "d")]);
+    get("/list").fill(&cache, FRESH, "b,c", on()).await;
+    let fill = get("/filled").forward(&cache, now()).await;
+    for (sequence, sort) in [(1, "a"), (2, "d"), (3, "e")] {
+        assert_eq!(cache.apply(&written(sequence, "p", sort)).objects, 0);
+        assert!(get("/list").is_hit(&cache).await, "{sort}");
+    }
+    let on = at(on(), "core-1.1=3");
+    fill.complete(head(200, FRESH), Bytes::from_static(b"x"), on, now());
+    assert!(get("/filled").is_hit(&cache).await);
+    assert_eq!(cache.apply(&written(4, "p", "c")).objects, 2);
+    assert_eq!(cache.figures().entries, 0, "their room is given back");
+    assert!(!get("/list").is_hit(&cache).await);
+    // A fill that a write between the bounds overtook.
+    let late = get("/list").forward(&cache, now()).await;
+    cache.apply(&written(5, "p", "b"));
+    let on = at(depends(vec![range_between("p", "b", "d")]), "core-1.1=5");
+    let answer = late.complete(head(200, FRESH), Bytes::from_static(b"x"), on, now());
+    assert!(status_line(&answer).ends_with("detail=fenced"));
+}
+
+#[tokio::test]
+async fn another_cache_asks_the_same() {
+    let cache = memory().await;
+    cache.apply(&written(1, "p", "s"));
+    let touched = [tags::record(&partition("p"), "s")];
+    let other = [tags::record(&partition("p"), "t")];
+    let start = cache.begin();
+    assert_eq!(start.position.to_string(), "core-1.1=1");
+    cache.apply(&written(2, "p", "s"));
+    for (on, read_at, expected) in [
+        (&other, "core-1.1=1", true),
+        (&other, "", false),
+        (&touched, "core-1.1=2", false),
+    ] {
+        let read_at = read_at.parse().unwrap();
+        assert_eq!(cache.admit(&start, on, &read_at), expected);
+    }
+    let figures = cache.figures();
+    assert_eq!((figures.fenced, figures.read_behind), (1, 1));
+    let held = cache.holds(&other, start.index).unwrap();
+    assert_eq!(held.to_string(), "core-1.1=2");
+    assert_eq!(cache.holds(&touched, start.index), None);
+    let silent = open(Config {
+        follows_feed: true,
+        ..small()
+    })
+    .await;
+    assert_eq!(silent.holds(&other, 0), None, "nothing vouches");
+}
+
+#[tokio::test]
+async fn what_a_purge_would_end_is_counted() {
+    let cache = memory().await;
+    for n in 0..1_000 {
+        let fields = [("cache-control", "max-age=60"), ("surrogate-key", "k j")];
+        let fields = if n % 2 == 0 {
+            &fields[..]
+        } else {
+            &fields[..1]
+        };
+        get(&format!("/{}/{n}", n % 4))
+            .fill(&cache, fields, "x", none())
+            .await;
+    }
+    let tenant = brink_protocol::deployment::default_tenant();
+    let key = |name: &str| Selector::Key(name.parse().unwrap());
+    let everything = cache.count(&tenant, &[Selector::Everything]);
+    assert_eq!(everything, (1_000, cache.figures().bytes));
+    for (selectors, expected) in [
+        (vec![key("k")], 500),
+        (vec![key("k"), key("j")], 500),
+        (vec![key("k"), Selector::Prefix("h/1".into())], 750),
+        (vec![key("k"), Selector::Prefix("h/2".into())], 500),
+        (vec![key("none")], 0),
+        (vec![], 0),
+    ] {
+        let (objects, bytes) = cache.count(&tenant, &selectors);
+        assert_eq!(objects, expected, "{selectors:?}");
+        assert_eq!(bytes > 0, expected > 0);
+    }
+    assert_eq!(cache.count(&"t".parse().unwrap(), &[key("k")]).0, 0);
+    assert!(get("/0/0").is_hit(&cache).await, "nothing was ended");
+}
+
+#[tokio::test]
+async fn without_coherence_nothing_is_held_against_the_changes() {
+    let cache = open(Config {
+        coherence: false,
+        follows_feed: true,
+        ..small()
+    })
+    .await;
+    let on = || depends(vec![record("p", "s")]);
+    get("/").fill(&cache, FRESH, "x", on()).await;
+    let fill = get("/late").forward(&cache, now()).await;
+    cache.apply(&purge(1, Selector::Key("other".parse().unwrap()), false));
+    cache.apply(&purge(2, Selector::Host("h".into()), true));
+    fill.complete(head(200, FRESH), Bytes::from_static(b"x"), on(), now());
+    for path in ["/", "/late"] {
+        let answer = get(path).hit(&cache, now()).await;
+        assert_eq!(
+            status_line(&answer),
+            "brink-ams; hit; ttl=60; detail=memory"
+        );
+    }
+    assert!(cache.connected(std::time::Instant::now()));
 }
 
 #[tokio::test]

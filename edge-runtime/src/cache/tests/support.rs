@@ -204,11 +204,24 @@ pub(super) fn record(partition_name: &str, sort: &str) -> Tag {
 }
 
 pub(super) fn range(partition_name: &str) -> Tag {
+    ranging(partition_name, Bound::Unbounded, Bound::Unbounded)
+}
+
+/// From `lower` to before `upper`.
+pub(super) fn range_between(partition_name: &str, lower: &str, upper: &str) -> Tag {
+    let (lower, upper) = (
+        Bound::Inclusive(lower.into()),
+        Bound::Exclusive(upper.into()),
+    );
+    ranging(partition_name, lower, upper)
+}
+
+fn ranging(partition_name: &str, lower: Bound, upper: Bound) -> Tag {
     let range = Range {
         collection: "stock".into(),
         partition: partition_name.into(),
-        lower: Bound::Unbounded,
-        upper: Bound::Unbounded,
+        lower,
+        upper,
         limit: 10,
         descending: false,
     };

@@ -39,7 +39,9 @@ impl Slab {
     fn after(&self, after: u64) -> Option<Chunk> {
         let begin = match (after + 1).saturating_sub(self.first) {
             0 => 0,
-            skipped => *self.ends.get(usize::try_from(skipped).ok()?.checked_sub(1)?)?,
+            skipped => *self
+                .ends
+                .get(usize::try_from(skipped).ok()?.checked_sub(1)?)?,
         };
         (begin < self.bytes.len()).then(|| Chunk {
             last: self.last(),
@@ -197,7 +199,10 @@ impl Recent {
             self.bytes = self.bytes - before + newest.bytes;
         }
         while self.bytes > self.bytes_max {
-            let fullest = self.origins.iter_mut().max_by_key(|(_, newest)| newest.bytes);
+            let fullest = self
+                .origins
+                .iter_mut()
+                .max_by_key(|(_, newest)| newest.bytes);
             match fullest {
                 Some((full, newest)) if newest.slabs.len() > 1 || full != origin => {
                     self.bytes -= newest.pop();
@@ -280,7 +285,10 @@ mod tests {
         let (a, b) = ("a.1".parse().unwrap(), "b.1".parse().unwrap());
         let mut recent = Recent::new(300_000);
         for n in 0..40 {
-            recent.push(&a, encode(changes("a.1", n * 10 + 1..=n * 10 + 10, 10_000)).unwrap());
+            recent.push(
+                &a,
+                encode(changes("a.1", n * 10 + 1..=n * 10 + 10, 10_000)).unwrap(),
+            );
             recent.push(&b, encode(changes("b.1", n + 1..=n + 1, 200_000)).unwrap());
             assert!(recent.bytes() <= 300_000 + 210_000, "{}", recent.bytes());
         }

@@ -6,6 +6,8 @@
     clippy::indexing_slicing
 )]
 
+mod logs;
+
 use super::{
     ANSWER_LIFETIME_MS, Action, AnswerKey, Commit, LATER_PURGES_MAX, NewAnswer, NewAudit, NewPurge,
     NewVersion, PopRow, PurgeAdded, Seen, Store, TableChange, TokenRow, Transaction, Write,
@@ -124,6 +126,12 @@ pub(crate) async fn all<S: Store>(make: impl Fn() -> S) {
     answers(&make()).await;
     limits(&make()).await;
     the_log_is_gapless_under_concurrency(Arc::new(make())).await;
+    logs::nothing_stays_open(&make()).await;
+    logs::foreign_logs_are_gapless(&make()).await;
+    logs::foreign_logs_begin_anew(&make()).await;
+    logs::origins_are_bounded(&make()).await;
+    logs::readings_are_bounded(&make()).await;
+    logs::session_keys(&make()).await;
     concurrent_increments_are_not_lost(Arc::new(make())).await;
     versions_are_published_once(&make()).await;
     tables_have_revisions(&make()).await;
@@ -472,7 +480,7 @@ async fn limits(store: &dyn Store) {
 }
 
 async fn the_log_is_gapless_under_concurrency(store: Arc<dyn Store>) {
-    let mut head = store.head();
+    let mut held = store.held();
     let tasks: Vec<_> = (0..50)
         .map(|n| {
             let store = Arc::clone(&store);
@@ -499,7 +507,10 @@ async fn the_log_is_gapless_under_concurrency(store: Arc<dyn Store>) {
     }
     sequences.sort_unstable();
     assert_eq!(sequences, (1..=50).collect::<Vec<u64>>());
-    head.wait_for(|head| *head == 50).await.unwrap();
+    let own = store.origin();
+    held.wait_for(|held| held.heads.get(own) == 50)
+        .await
+        .unwrap();
     let changes = log(&*store).await;
     assert!(
         changes
@@ -732,23 +743,42 @@ async fn later_purges(store: &dyn Store, purge: impl Fn(&str) -> NewPurge) {
     let PurgeAdded::Answered(answer) = store.add_purge(with_key("01D"), None).await.unwrap() else {
         panic!("the key is known")
     };
-    assert_eq!((answer.input, &answer.output[..]), (Digest::of(b"body"), &b"01C"[..]));
+    assert_eq!(
+        (answer.input, &answer.output[..]),
+        (Digest::of(b"body"), &b"01C"[..])
+    );
     let key = NewPurge::answer_key(&tenant(), &command, "k");
     assert!(store.answer(&key, NOW).await.unwrap().is_some());
-    assert_eq!(store.answer(&key, NOW + ANSWER_LIFETIME_MS).await.unwrap(), None);
+    assert_eq!(
+        store.answer(&key, NOW + ANSWER_LIFETIME_MS).await.unwrap(),
+        None
+    );
     assert_eq!(store.release_purges(NOW + 999, 10).await.unwrap(), 0);
     assert_eq!(store.release_purges(NOW + 1000, 10).await.unwrap(), 1);
     assert_eq!(store.release_purges(NOW + 1000, 10).await.unwrap(), 0);
     let row = store.purge(&tenant(), "01C-hard").await.unwrap().unwrap();
     assert!(!row.purge.soft);
     for number in 0..LATER_PURGES_MAX {
-        let new = NewPurge { answer: None, ..with_key(&format!("02{number:03}")) };
+        let new = NewPurge {
+            answer: None,
+            ..with_key(&format!("02{number:03}"))
+        };
         let added = store.add_purge(new, None).await.unwrap();
         assert!(matches!(added, PurgeAdded::Done(_)));
     }
-    let one_more = NewPurge { answer: None, ..with_key("03") };
-    assert_eq!(store.add_purge(one_more, None).await.unwrap(), PurgeAdded::TooManyLater);
-    assert_eq!(store.purge(&tenant(), "03").await.unwrap(), None, "nothing was written");
+    let one_more = NewPurge {
+        answer: None,
+        ..with_key("03")
+    };
+    assert_eq!(
+        store.add_purge(one_more, None).await.unwrap(),
+        PurgeAdded::TooManyLater
+    );
+    assert_eq!(
+        store.purge(&tenant(), "03").await.unwrap(),
+        None,
+        "nothing was written"
+    );
 }
 
 async fn tokens_audit_and_pops(store: &dyn Store) {

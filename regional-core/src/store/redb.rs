@@ -18,13 +18,14 @@ mod writer;
 
 use self::batch::Batch;
 use self::tables::{
-    ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LATER_PURGES, OrStore, POPS, PURGES, RECORDS, SESSION_KEYS, TOKENS,
-    VERSIONS, decode, read_row,
+    ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LATER_PURGES, OrStore, POPS, PURGES, RECORDS,
+    SESSION_KEYS, TOKENS, VERSIONS, decode, read_row,
 };
 use self::writer::{HeldSender, Writer};
 use super::{
-    Answer, AnswerKey, Appended, BATCH_BYTES_MAX, Commit, Held, NewAudit, NewPurge, NewVersion, PopRow, Published,
-    PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction,
+    Answer, AnswerKey, Appended, BATCH_BYTES_MAX, Commit, Held, NewAudit, NewPurge, NewVersion,
+    PopRow, Published, PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow,
+    Transaction,
 };
 use crate::Error;
 use ::redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -440,9 +441,7 @@ impl Store for RedbStore {
     ) -> Result<Vec<u64>, Error> {
         let (pop, applied) = (pop.clone(), applied.to_vec());
         self.writer
-            .write(move |batch: &mut Batch<'_>| {
-                purges::note_applied(batch, &pop, &applied, now_ms)
-            })
+            .write(move |batch: &mut Batch<'_>| purges::note_applied(batch, &pop, &applied, now_ms))
             .await
     }
 

@@ -55,7 +55,11 @@ pub(super) fn read(
     };
     let mut changes = Vec::new();
     let mut bytes = 0;
-    for row in log.range(after.saturating_add(1)..).or_store(WHAT)?.take(limit) {
+    for row in log
+        .range(after.saturating_add(1)..)
+        .or_store(WHAT)?
+        .take(limit)
+    {
         let (_, row) = row.or_store(WHAT)?;
         bytes += row.value().len();
         if bytes > CHANGES_BYTES_MAX && !changes.is_empty() {
@@ -74,9 +78,8 @@ fn is_over(ends: &ForeignEnds, origin: &OriginId) -> bool {
 
 /// Forgets the origin's earlier incarnations.
 fn forget_earlier(batch: &mut Batch<'_>, origin: &OriginId) -> Result<(), Error> {
-    let is_earlier = |held: &&OriginId| {
-        held.node == origin.node && held.incarnation < origin.incarnation
-    };
+    let is_earlier =
+        |held: &&OriginId| held.node == origin.node && held.incarnation < origin.incarnation;
     let earlier: Vec<OriginId> = batch.foreign.keys().filter(is_earlier).cloned().collect();
     for origin in earlier {
         forget(batch, &origin)?;
@@ -89,26 +92,26 @@ fn forget(batch: &mut Batch<'_>, origin: &OriginId) -> Result<(), Error> {
     let log: NumberTable<'_> = TableDefinition::new(&name);
     batch.txn.delete_table(log).or_store(WHAT)?;
     let mut table = batch.txn.open_table(FOREIGN).or_store(WHAT)?;
-    table
-        .remove(origin.to_string().as_bytes())
-        .or_store(WHAT)?;
+    table.remove(origin.to_string().as_bytes()).or_store(WHAT)?;
     batch.foreign.remove(origin);
     Ok(())
 }
 
-fn check_foreign(batch: &Batch<'_>, origin: &OriginId) -> Result<(), Error> {
-    if origin.node == batch.log.origin().node {
+/// Whether there is room for an origin; an earlier incarnation of its node makes way for it.
+fn check_foreign(own: &OriginId, ends: &ForeignEnds, origin: &OriginId) -> Result<(), Error> {
+    if origin.node == own.node {
         return Err(brink_protocol::Error::Malformed {
             what: "change of another origin",
             reason: format!("{origin} is this core itself"),
         }
         .into());
     }
-    // One is this core's own.
-    if !batch.foreign.contains_key(origin) && batch.foreign.len() + 1 >= ORIGINS_MAX {
+    // One more is this core's own.
+    let is_known = ends.keys().any(|held| held.node == origin.node);
+    if !is_known && ends.len() + 1 >= ORIGINS_MAX {
         return Err(brink_protocol::Error::Limit {
             what: "origins whose logs are kept",
-            actual: batch.foreign.len() as u64 + 2,
+            actual: ends.len() as u64 + 2,
             limit: ORIGINS_MAX as u64,
         }
         .into());
@@ -121,14 +124,14 @@ pub(super) fn append(batch: &mut Batch<'_>, changes: &[Change]) -> Result<Append
     let mut ends = batch.foreign.clone();
     let mut new: Vec<&Change> = Vec::with_capacity(changes.len());
     for change in changes {
-        check_foreign(batch, &change.origin)?;
+        check_foreign(batch.log.origin(), &ends, &change.origin)?;
         if is_over(&ends, &change.origin) {
             continue;
         }
         let kept = ends
             .entry(change.origin.clone())
             .or_insert(Kept { oldest: 1, head: 0 });
-        if change.sequence > kept.head + 1 {
+        if change.sequence > kept.head.saturating_add(1) {
             return Ok(Appended::Gap {
                 origin: change.origin.clone(),
                 head: kept.head,
@@ -177,7 +180,7 @@ fn append_run(batch: &mut Batch<'_>, run: &[&Change]) -> Result<(), Error> {
 
 /// Begins an origin's log anew behind `head`.
 pub(super) fn restart(batch: &mut Batch<'_>, origin: &OriginId, head: u64) -> Result<(), Error> {
-    check_foreign(batch, origin)?;
+    check_foreign(batch.log.origin(), &batch.foreign, origin)?;
     if is_over(&batch.foreign, origin) {
         return Ok(());
     }
@@ -199,7 +202,7 @@ pub(super) fn cut_all(
     changes_max: u64,
 ) -> Result<(), Error> {
     for (origin, kept) in ends {
-        let wanted = (kept.head + 1).saturating_sub(changes_max);
+        let wanted = kept.head.saturating_add(1).saturating_sub(changes_max);
         if wanted <= kept.oldest {
             continue;
         }

@@ -3,9 +3,7 @@
 use super::batch::Batch;
 use super::keys;
 use super::records::{alive, keep_answer, stored_answer_key};
-use super::tables::{
-    LATER_PURGES, OrStore, PURGE_COUNTS, PURGE_TENANTS, PURGES, decode, encode,
-};
+use super::tables::{LATER_PURGES, OrStore, PURGE_COUNTS, PURGE_TENANTS, PURGES, decode, encode};
 use crate::{
     Error,
     store::{

@@ -8,9 +8,7 @@ use super::tables::{
 };
 use crate::{
     Error,
-    store::{
-        HISTORY_MAX, NewAudit, NewVersion, PopRow, Published, TableChange, TokenRow,
-    },
+    store::{HISTORY_MAX, NewAudit, NewVersion, PopRow, Published, TableChange, TokenRow},
 };
 use ::redb::ReadableTable;
 use brink_protocol::{

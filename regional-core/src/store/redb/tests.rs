@@ -74,7 +74,7 @@ async fn a_lost_or_restored_database_begins_a_new_incarnation() {
     let store = RedbStore::open(&options).unwrap();
     assert_eq!(
         (store.origin().incarnation, store.span().head),
-        (2, 0),
+        (2, 1),
         "lost"
     );
     drop(store);
@@ -82,7 +82,7 @@ async fn a_lost_or_restored_database_begins_a_new_incarnation() {
     let store = RedbStore::open(&options).unwrap();
     assert_eq!(
         (store.origin().incarnation, store.span().head),
-        (3, 0),
+        (3, 1),
         "restored"
     );
 }
@@ -103,4 +103,124 @@ async fn the_log_is_cut_at_its_old_end() {
     drop(store);
     let span = RedbStore::open(&options).unwrap().span();
     assert_eq!((span.oldest, span.head), (16, 25));
+}
+
+#[tokio::test]
+async fn foreign_logs_are_kept_and_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = Options::new(directory.path(), node());
+    options.log_changes_max = 10;
+    let store = RedbStore::open(&options).unwrap();
+    let changes = |range: std::ops::RangeInclusive<u64>| {
+        let change = |sequence| Change {
+            origin: "core-2.1".parse().unwrap(),
+            sequence,
+            at_ms: 0,
+            kind: brink_protocol::change::ChangeKind::Deployments {
+                revision: 0,
+                tenant: "default".parse().unwrap(),
+                modules: Vec::new(),
+            },
+        };
+        range.map(change).collect::<Vec<_>>()
+    };
+    store.append_foreign(changes(1..=25)).await.unwrap();
+    store.commit(transaction("p", "x")).await.unwrap();
+    let key = SessionKey {
+        id: 1,
+        secret: [1; 32],
+        from_ms: 0,
+    };
+    let keys = vec![key];
+    store.put_session_keys(node(), keys.clone()).await.unwrap();
+    drop(store);
+    let store = RedbStore::open(&options).unwrap();
+    let held = Arc::clone(&store.held().borrow());
+    assert_eq!(held.heads.to_string(), "core-1.1=1,core-2.1=25");
+    let origin = "core-2.1".parse().unwrap();
+    assert_eq!(
+        (held.kept[&origin].oldest, held.kept[&origin].head),
+        (16, 25)
+    );
+    let read = store.changes(&origin, 0, 100).await.unwrap();
+    assert_eq!(read, changes(16..=25));
+    assert_eq!(store.session_keys().await.unwrap()[&node()], keys);
+    let appended = store.append_foreign(changes(26..=27)).await.unwrap();
+    assert_eq!(appended, Appended::Held);
+    assert_eq!(store.held().borrow().kept[&origin].oldest, 18);
+}
+
+/// Entries as a writer leaves them that died between the log and the records.
+#[tokio::test]
+async fn what_was_left_open_is_settled_at_opening() {
+    use brink_protocol::change::{ChangeKind, Phase, RecordChange};
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path(), node());
+    let store = RedbStore::open(&options).unwrap();
+    store.commit(transaction("p", "1")).await.unwrap();
+    let origin = store.origin().clone();
+    drop(store);
+    let records = vec![RecordChange {
+        sort: "s".into(),
+        version: None,
+    }];
+    let entry = |sequence, phase| Change {
+        origin: origin.clone(),
+        sequence,
+        at_ms: 1,
+        kind: ChangeKind::Records {
+            partition: transaction("p", "").partition,
+            records: records.clone(),
+            phase,
+        },
+    };
+    {
+        let database = Database::create(directory.path().join("store.redb")).unwrap();
+        let txn = database.begin_write().unwrap();
+        {
+            let mut log = txn.open_table(tables::LOG).unwrap();
+            for change in [
+                entry(2, Phase::Intended),
+                entry(3, Phase::Intended),
+                entry(4, Phase::Settled { intent: 2 }),
+            ] {
+                let row = tables::encode(&change).unwrap();
+                log.insert(change.sequence, row.as_slice()).unwrap();
+            }
+        }
+        txn.commit().unwrap();
+    }
+    for _ in 0..2 {
+        let store = RedbStore::open(&options).unwrap();
+        assert_eq!(store.span().head, 5, "settled once");
+        let last = store.changes(&origin, 4, 10).await.unwrap().remove(0);
+        let ChangeKind::Records {
+            records: changed,
+            phase,
+            ..
+        } = &last.kind
+        else {
+            panic!("{last:?}")
+        };
+        assert_eq!((changed, *phase), (&records, Phase::Settled { intent: 3 }));
+    }
+}
+
+#[test]
+fn another_layout_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options::new(directory.path(), node());
+    drop(RedbStore::open(&options).unwrap());
+    {
+        let database = Database::create(directory.path().join("store.redb")).unwrap();
+        let txn = database.begin_write().unwrap();
+        {
+            let mut meta = txn.open_table(tables::META).unwrap();
+            let row = tables::encode(&1u32).unwrap();
+            meta.insert("schema", row.as_slice()).unwrap();
+        }
+        txn.commit().unwrap();
+    }
+    let refused = RedbStore::open(&options).err().unwrap().to_string();
+    assert!(refused.contains("layout 1"), "{refused}");
 }

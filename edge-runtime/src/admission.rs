@@ -1,13 +1,15 @@
-//! The first stage: how much is in flight, which route, which id, and nothing internal from outside.
+//! The first stage: how much is in flight, which route, which id, which session, and nothing internal from outside.
 
 use crate::{
+    coherence_field,
     exchange::{self, Exchange, normal_host, strip_internal},
     routes::{Entry, Table},
+    session::Sessions,
 };
 use brink_listener::{Body, Connection};
-use brink_protocol::{Position, control::POSITION_HEADER, problem::Problem};
+use brink_protocol::{Position, problem::Problem};
 use brink_telemetry::{RequestId, TraceContext};
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use std::{
     sync::{
         Arc,
@@ -16,14 +18,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-/// Longest `brink-position` that is read, in bytes.
-const POSITION_BYTES_MAX: usize = 8 << 10;
-
 /// Counts what is in flight.
 #[derive(Debug)]
 pub struct Admission {
     in_flight: AtomicU32,
     exchanges_max: u32,
+    sessions: Arc<Sessions>,
 }
 
 /// One exchange in flight; gives its place back when it is dropped.
@@ -43,8 +43,6 @@ pub struct Refusal {
     pub id: RequestId,
     /// What the client is told.
     pub problem: Problem,
-    /// `Allow` of a 405.
-    pub allow: Option<&'static str>,
 }
 
 /// Methods that are served. RFC 9110 §9, RFC 5789.
@@ -53,10 +51,11 @@ pub const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 impl Admission {
     /// Lets `exchanges_max` requests be in flight at a time, from their head to the head of their answer.
     #[must_use]
-    pub const fn new(exchanges_max: u32) -> Self {
+    pub const fn new(exchanges_max: u32, sessions: Arc<Sessions>) -> Self {
         Self {
             in_flight: AtomicU32::new(0),
             exchanges_max,
+            sessions,
         }
     }
 
@@ -77,7 +76,8 @@ impl Admission {
     /// Takes a request in: gives it a place, an id and a route.
     ///
     /// # Errors
-    /// All places are taken (503), there is no route (404), the method is not served (405, 501), the host is not one (400).
+    /// All places are taken (503), there is no route (404), the method is not served (501), the host or the session token
+    /// is not one (400).
     pub fn admit(
         &self,
         table: &Table,
@@ -86,25 +86,27 @@ impl Admission {
     ) -> Result<(Exchange, Place<'_>), Box<Refusal>> {
         let now = SystemTime::now();
         let id = RequestId::generate();
-        let refused = |problem, allow| Err(Box::new(Refusal { id, problem, allow }));
+        let refused = |problem| Err(Box::new(Refusal { id, problem }));
         let Some(place) = self.place() else {
-            return refused(overloaded(self.exchanges_max), None);
+            return refused(self.overloaded());
         };
         let (mut head, body) = request.into_parts();
-        if let Err((problem, allow)) = check_method(&head.method) {
-            return refused(problem, allow);
+        if let Err(problem) = check_method(&head.method) {
+            return refused(*problem);
         }
         if let Err(problem) = normalise(&mut head.uri) {
-            return refused(*problem, None);
+            return refused(*problem);
         }
         let entry = match find(table, &head.uri) {
             Ok(entry) => Arc::clone(entry),
-            Err(problem) => return refused(*problem, None),
+            Err(problem) => return refused(*problem),
         };
-        let session = match session(&head.headers) {
+        let session = match self.sessions.take(&mut head.headers, now) {
             Ok(session) => session,
-            Err(problem) => return refused(*problem, None),
+            Err(problem) => return refused(*problem),
         };
+        let shows_coherence =
+            entry.route.show_coherence || coherence_field::is_asked(&head.headers);
         strip_internal(&mut head.headers);
         let parent = TraceContext::from_headers(&head.headers);
         let exchange = Exchange {
@@ -118,46 +120,42 @@ impl Admission {
             now,
             began: Instant::now(),
             caller: None,
-            session,
+            session: session.seen,
+            session_is_unknown: session.is_unknown,
+            drops_cookie: session.drops_cookie,
+            shows_coherence,
             fields_set: Vec::new(),
             plugins_passed: 0,
             written: Position::default(),
             cache: None,
+            stored: None,
         };
         Ok((exchange, place))
     }
+
+    /// What those are told for whom there is no place.
+    #[must_use]
+    pub fn overloaded(&self) -> Problem {
+        let exchanges_max = self.exchanges_max;
+        Problem::new(
+            503,
+            "overloaded",
+            "The PoP is overloaded",
+            format!("{exchanges_max} requests are in flight, come again in a second"),
+        )
+    }
 }
 
-fn overloaded(exchanges_max: u32) -> Problem {
-    Problem::new(
-        503,
-        "overloaded",
-        "The PoP is overloaded",
-        format!("{exchanges_max} requests are in flight, come again in a second"),
-    )
-}
-
-fn check_method(method: &Method) -> Result<(), (Problem, Option<&'static str>)> {
+/// `PURGE` never comes as far as this.
+fn check_method(method: &Method) -> Result<(), Box<Problem>> {
     match method.as_str() {
         "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => Ok(()),
-        "PURGE" => Err((
-            Problem::new(
-                405,
-                "purge-method",
-                "PURGE is not served here",
-                "purge through the control API: POST /v1/purges, or `brink purge --url URL`",
-            ),
-            Some(ALLOWED),
-        )),
-        _ => Err((
-            Problem::new(
-                501,
-                "method-unknown",
-                "The method is not known",
-                format!("served are {ALLOWED}"),
-            ),
-            None,
-        )),
+        _ => Err(Box::new(Problem::new(
+            501,
+            "method-unknown",
+            "The method is not known",
+            format!("served are {ALLOWED}"),
+        ))),
     }
 }
 
@@ -192,28 +190,6 @@ fn find<'a>(table: &'a Table, uri: &http::Uri) -> Result<&'a Arc<Entry>, Box<Pro
             format!("no route leads from host {host} and path {path} to a module or an origin"),
         ))
     })
-}
-
-/// The client's session token, `brink-position`. None or one.
-fn session(headers: &HeaderMap) -> Result<Option<Box<Position>>, Box<Problem>> {
-    let mut values = headers.get_all(POSITION_HEADER).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let position = value
-        .to_str()
-        .ok()
-        .filter(|text| values.next().is_none() && text.len() <= POSITION_BYTES_MAX)
-        .and_then(|text| text.parse::<Position>().ok());
-    match position {
-        Some(position) => Ok(Some(Box::new(position)).filter(|p| !p.is_empty())),
-        None => Err(Box::new(Problem::new(
-            400,
-            "position",
-            "The session token is not valid",
-            "brink-position is to be sent back as it was answered",
-        ))),
-    }
 }
 
 #[cfg(test)]

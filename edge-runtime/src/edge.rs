@@ -4,20 +4,25 @@ use crate::{
     admin::{Admin, Render, View, unready},
     admission::Admission,
     cache::Cache,
+    canary::CanaryReader,
     config::Settings,
+    counting::{self, Counting},
     deployments::Deployments,
     error::Error,
     feed::Feed,
     figures::{self, Red, Sums},
     files,
+    lease_watch::LeaseWatch,
     link::Link,
-    modules::{Guarded, Platform, Store},
+    modules::{Guarded, Platform, RecordCache, Store},
     origin::Origins,
     pipeline::{Edge, Front},
     progress::Progress,
+    purging::Purging,
     reporter::Reporter,
     reports::Reports,
     routes::Table,
+    session::Sessions,
 };
 use arc_swap::ArcSwap;
 use brink_listener::Listener;
@@ -25,9 +30,10 @@ use brink_sandbox::Sandbox;
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Time for the cache and the tasks to end after the listener has drained.
@@ -75,6 +81,8 @@ impl Assembled {
             pop: settings.pop.clone(),
             link: link.clone(),
             cache: cache.clone(),
+            records: RecordCache::new(&settings.records),
+            table: Arc::clone(&table),
             progress: Arc::clone(&progress),
             reports: Arc::clone(&reports),
             egress,
@@ -97,8 +105,16 @@ impl Assembled {
                 Some(deployments)
             }
         };
+        let sessions = Arc::new(Sessions::new(link.is_some()));
         let edge = Arc::new(Edge {
-            admission: Admission::new(settings.exchanges_max),
+            admission: Admission::new(settings.exchanges_max, Arc::clone(&sessions)),
+            purging: Purging::new(
+                link.clone(),
+                cache.clone(),
+                Arc::clone(&progress),
+                Arc::clone(&sessions),
+            ),
+            sessions,
             table,
             cache: cache.clone(),
             origins: Origins::new(settings.origin)?,
@@ -196,6 +212,7 @@ impl Assembled {
     }
 }
 
+/// Keeps what comes from the core coming, and what goes to it going, until `stop`.
 fn follow_core(
     tasks: &TaskTracker,
     view: &View,
@@ -204,20 +221,33 @@ fn follow_core(
     deployments: Deployments,
     stop: &CancellationToken,
 ) {
+    let (counting, counts) = mpsc::channel(counting::WAITING_MAX);
     let feed = Feed {
         pop: view.pop.clone(),
         link: link.clone(),
         cache: view.cache.clone(),
         progress: Arc::clone(&view.progress),
         reports: Arc::clone(&reports),
+        sessions: Arc::clone(&view.edge.sessions),
+        counting,
+    };
+    let watch = LeaseWatch {
+        cache: view.cache.clone(),
     };
     let reporter = Reporter {
         pop: view.pop.clone(),
         link: link.clone(),
         cache: view.cache.clone(),
         progress: Arc::clone(&view.progress),
-        reports,
+        reports: Arc::clone(&reports),
         sums: Arc::clone(&view.sums),
+        canary: Arc::new(CanaryReader::new(view.cache.clone(), link.clone())),
+        platform: Arc::clone(&view.edge.platform),
+        round_trip_us: AtomicU64::new(0),
+    };
+    let counting = Counting {
+        cache: view.cache.clone(),
+        reports,
     };
     let (maintained, stop) = (link.clone(), stop.clone());
     let token = stop.clone();
@@ -225,7 +255,11 @@ fn follow_core(
     let token = stop.clone();
     tasks.spawn(async move { feed.follow(token).await });
     let token = stop.clone();
+    tasks.spawn(async move { watch.run(token).await });
+    let token = stop.clone();
     tasks.spawn(async move { reporter.run(token).await });
+    let token = stop.clone();
+    tasks.spawn(async move { counting.run(counts, token).await });
     tasks.spawn(async move { deployments.follow(&link, stop).await });
 }
 

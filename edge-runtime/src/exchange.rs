@@ -3,9 +3,7 @@
 use crate::routes::Entry;
 use brink_listener::{Body, Connection};
 use brink_policy::cache_status::CacheStatus;
-use brink_protocol::{
-    Position, TenantName, control::POSITION_HEADER, problem::Problem, purge::normal_path,
-};
+use brink_protocol::{Position, TenantName, problem::Problem, purge::normal_path};
 use brink_telemetry::{RequestId, TraceContext};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
@@ -57,6 +55,12 @@ pub struct Exchange {
     pub caller: Option<Arc<Caller>>,
     /// The client's session token: it has seen this much and must not see less (coherence.md, P4).
     pub session: Option<Box<Position>>,
+    /// It sent a token that cannot be read here: nothing that is stored here may answer, records included.
+    pub session_is_unknown: bool,
+    /// It sent a cookie that is no token, and the answer ends it.
+    pub drops_cookie: bool,
+    /// The answer says what this PoP knew: the route or the request wants it.
+    pub shows_coherence: bool,
     /// Fields that plugins set: the answer depends on them, so they join its `Vary`.
     pub fields_set: Vec<HeaderName>,
     /// How many plugins have seen the request.
@@ -65,6 +69,8 @@ pub struct Exchange {
     pub written: Position,
     /// What the cache did.
     pub cache: Option<CacheStatus>,
+    /// The position of the stored answer that this one was made of; none if it was not.
+    pub stored: Option<Arc<Position>>,
 }
 
 impl Exchange {
@@ -105,16 +111,10 @@ impl Exchange {
         problem_response(problem.with_instance(self.id.to_string()))
     }
 
-    /// The last touch before the answer leaves: its id, the position of what was written, no body for `HEAD`.
+    /// The last touch before the answer leaves: its id, no body for `HEAD`.
     #[must_use]
     pub fn close(&self, mut response: Response<Body>) -> Response<Body> {
         name(self.id, response.headers_mut());
-        if !self.written.is_empty()
-            && let Ok(position) = HeaderValue::from_str(&self.written.to_string())
-        {
-            let name = HeaderName::from_static(POSITION_HEADER);
-            response.headers_mut().insert(name, position);
-        }
         if self.head.method == Method::HEAD {
             without_body(response)
         } else {

@@ -46,6 +46,22 @@ pub fn describe() {
             "brink_feed_resets_total",
             "Feeds that could not go on where the cache was, which was emptied",
         ),
+        (
+            "brink_feed_uncounted_total",
+            "Dry runs of purges that were not counted because too many came",
+        ),
+        (
+            "brink_lease_expiries_total",
+            "Times that the lease ran out, and nothing was called fresh",
+        ),
+        (
+            "brink_fence_refusals_total",
+            "Answers not stored because a change touched them while they were made",
+        ),
+        (
+            "brink_sessions_unsigned_total",
+            "Answers to writes without a session token: no key was known, or it would have been too long",
+        ),
     ] {
         metrics::describe_counter!(name, meaning);
     }
@@ -61,6 +77,10 @@ pub fn describe() {
         (
             "brink_link_request_seconds",
             "Questions to the core, by path",
+        ),
+        (
+            "brink_feed_delay_seconds",
+            "From a change's entry in a core's log to its application here, as far as the clocks of both agree",
         ),
     ] {
         metrics::describe_histogram!(name, metrics::Unit::Seconds, meaning);
@@ -78,6 +98,10 @@ pub fn describe() {
         (
             "brink_feed_lag_changes",
             "Changes that the core has and this PoP has not applied",
+        ),
+        (
+            "brink_staleness_bound_seconds",
+            "How old this PoP's knowledge of the cores' logs is at most; infinite while nothing vouches for any",
         ),
         (
             "brink_deployments_revision",

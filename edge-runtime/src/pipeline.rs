@@ -6,36 +6,45 @@
 //!                                    (a hit)
 //! ```
 //!
-//! Stages share the [`Exchange`] and know nothing of each other; what they decide is carried out here.
+//! Stages share the [`Exchange`] and know nothing of each other; what they decide is carried out here. `PURGE` goes
+//! another way, see [`crate::purging`].
+//!
+//! # What a client sees of its own writes
+//!
+//! An answer to a write waits until this PoP has applied the write, so that the client's next request here sees it
+//! without a word. It waits for a second at most: when the feed is slow, or gone, the write is done all the same. What
+//! makes that safe is the session token on the answer ([`crate::session`]): a request that carries it is answered by
+//! nothing older, here and at every other PoP, however far behind that is. A client that does not send it back has the
+//! lease's bound and no more.
 
 use crate::{
-    admission::{Admission, Refusal},
+    admission::{ALLOWED, Admission, Refusal},
     cache::{Answer, Cache, CacheRequest, Dependencies, Fill, Lookup},
+    coherence_field::{COHERENCE_FIELD, Vouched},
     exchange::{self, Exchange, problem_response, strip_internal},
     figures::{Red, Sums},
     handler,
     modules::Platform,
     origin::Origins,
     plugins::{self, Passage},
+    progress::APPLIED_WAIT_MAX,
+    purging::{PURGE, Purging},
     rejoined::Rejoined,
     routes::{Deployed, Table, Target},
+    session::Sessions,
 };
 use arc_swap::ArcSwap;
 use brink_listener::{Body, Connection, Service};
 use brink_protocol::{deployment::StaticAnswer, problem::Problem};
-use brink_telemetry::TraceContext;
+use brink_telemetry::{RequestId, TraceContext};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tracing::Instrument as _;
-
-/// How long an answer to a write waits until this PoP has applied the write, so that it never shows the older state
-/// afterwards. Then it is answered all the same: the session token says what the client has seen.
-const APPLIED_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Which requests are written to the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,6 +71,10 @@ pub struct Edge {
     pub origins: Origins,
     /// What modules and plugins reach.
     pub platform: Arc<Platform>,
+    /// Session tokens.
+    pub sessions: Arc<Sessions>,
+    /// The way of `PURGE`.
+    pub purging: Purging,
     /// Sums for reports.
     pub sums: Arc<Sums>,
     /// RED of requests without a route.
@@ -78,6 +91,9 @@ pub async fn answer(
     request: Request<Body>,
     connection: Arc<Connection>,
 ) -> Response<Body> {
+    if request.method().as_str() == PURGE {
+        return Box::pin(purge(edge, request)).await;
+    }
     let admitted = edge
         .admission
         .admit(&edge.table.load(), request, connection);
@@ -90,14 +106,50 @@ pub async fn answer(
         let parent = exchange.continues_trace.then_some(&exchange.trace);
         exchange.trace = TraceContext::begin(parent, &span);
     }
+    let vouched = exchange
+        .shows_coherence
+        .then(|| Vouched::of(&edge.cache, exchange.began));
     let travel = travel(edge, &mut exchange);
     let response = if span.is_disabled() {
         travel.await
     } else {
         travel.instrument(span).await
     };
-    let response = exchange.close(response);
+    let mut response = exchange.close(response);
+    edge.sessions
+        .put(&exchange, || edge.cache.position(), response.headers_mut());
+    if let Some(field) =
+        vouched.and_then(|vouched| vouched.field(exchange.stored.as_deref(), Instant::now()))
+    {
+        response.headers_mut().insert(COHERENCE_FIELD, field);
+    }
     told(edge, &exchange, &response);
+    response
+}
+
+/// Hands a `PURGE` to the core. It takes a place like any request.
+async fn purge(edge: &Edge, request: Request<Body>) -> Response<Body> {
+    let id = RequestId::generate();
+    let began = Instant::now();
+    let outcome = match edge.admission.place() {
+        Some(_place) => edge.purging.answer(request).await,
+        None => Err(Box::new(edge.admission.overloaded())),
+    };
+    let mut response =
+        outcome.unwrap_or_else(|problem| problem_response(problem.with_instance(id.to_string())));
+    let status = response.status();
+    let headers = response.headers_mut();
+    exchange::name(id, headers);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+    } else if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    } else if status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    tracing::info!(request_id = %id, status = status.as_u16(), "purge handed on");
+    edge.sums.answered();
+    edge.unrouted.answered(status, began.elapsed());
     response
 }
 
@@ -108,7 +160,10 @@ async fn travel(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
     };
     let response = plugins::on_response(&edge.platform, exchange, response).await;
     if !exchange.written.is_empty() {
-        let is_applied = || edge.cache.position().covers(&exchange.written);
+        // Without a key the answer would be without its token; keys come with the feed.
+        let is_applied = || {
+            edge.sessions.can_sign() && edge.cache.position().covers(&exchange.written)
+        };
         let progress = &edge.platform.progress;
         if !progress.wait_until(APPLIED_WAIT_MAX, is_applied).await {
             tracing::debug!(request_id = %exchange.id, written = %exchange.written, "answered before the write was applied here");
@@ -132,6 +187,7 @@ async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
         set_on_way: &exchange.fields_set,
         when_disconnected: exchange.entry.route.when_disconnected,
         at_least: exchange.session.as_deref(),
+        is_uncached: exchange.session_is_unknown,
     };
     match edge.cache.lookup(&request, exchange.now).await {
         Lookup::Hit(answer) => {
@@ -150,10 +206,16 @@ async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
 
 /// A stored answer; where it may be served stale meanwhile, its successor is fetched beside.
 fn stored(edge: &Arc<Edge>, exchange: &mut Exchange, mut answer: Answer) -> Response<Body> {
-    exchange.cache = Some(answer.status);
     if let Some(fill) = answer.revalidate.take() {
         revalidate(edge, exchange, fill);
     }
+    send(exchange, answer)
+}
+
+/// Notes what the cache says of an answer, which is then on its way.
+fn send(exchange: &mut Exchange, mut answer: Answer) -> Response<Body> {
+    exchange.cache = Some(answer.status);
+    exchange.stored = answer.stored.take();
     answer.into_response()
 }
 
@@ -176,10 +238,14 @@ fn revalidate(edge: &Arc<Edge>, exchange: &Exchange, fill: Fill) {
         began: exchange.began,
         caller: exchange.caller.clone(),
         session: exchange.session.clone(),
+        session_is_unknown: exchange.session_is_unknown,
+        drops_cookie: false,
+        shows_coherence: false,
         fields_set: exchange.fields_set.clone(),
         plugins_passed: 0,
         written: exchange.written.clone(),
         cache: None,
+        stored: None,
     };
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
@@ -222,8 +288,7 @@ async fn ask_module(
     };
     if produced.core_away {
         if let Some(answer) = fill.failed(SystemTime::now()) {
-            exchange.cache = Some(answer.status);
-            return answer.into_response();
+            return send(exchange, answer);
         }
         produced.head.headers.remove("surrogate-key");
         produced.head.headers.remove("cache-tag");
@@ -237,8 +302,7 @@ async fn ask_module(
         produced.dependencies,
         SystemTime::now(),
     );
-    exchange.cache = Some(answer.status);
-    answer.into_response()
+    send(exchange, answer)
 }
 
 async fn ask_origin(
@@ -269,8 +333,7 @@ async fn ask_origin(
     match take(&mut body, bytes_max).await {
         Taken::Whole(whole) => {
             let answer = fill.complete(head, whole, dependencies, SystemTime::now());
-            exchange.cache = Some(answer.status);
-            answer.into_response()
+            send(exchange, answer)
         }
         Taken::Beginning(beginning) => {
             exchange.cache = Some(fill.pass(&mut head));
@@ -308,8 +371,7 @@ fn origin_request(exchange: &mut Exchange) -> Request<Body> {
 fn give_up(exchange: &mut Exchange, fill: Fill, problem: Problem) -> Response<Body> {
     match fill.failed(SystemTime::now()) {
         Some(answer) => {
-            exchange.cache = Some(answer.status);
-            answer.into_response()
+            send(exchange, answer)
         }
         None => exchange.problem(problem),
     }
@@ -358,11 +420,6 @@ async fn take(body: &mut Body, bytes_max: u64) -> Taken {
 fn refuse(edge: &Edge, refusal: Refusal) -> Response<Body> {
     let mut response = problem_response(refusal.problem.with_instance(refusal.id.to_string()));
     exchange::name(refusal.id, response.headers_mut());
-    if let Some(allow) = refusal.allow {
-        response
-            .headers_mut()
-            .insert(header::ALLOW, HeaderValue::from_static(allow));
-    }
     edge.sums.answered();
     edge.unrouted.answered(response.status(), Duration::ZERO);
     response

@@ -10,10 +10,15 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// How long an answer to a write, or to a purge, waits until this PoP has applied it. Then it is answered all the same:
+/// the session token on it keeps the promise, see [`crate::pipeline`].
+pub const APPLIED_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// What the feed has brought.
 #[derive(Debug)]
 pub struct Progress {
     live: AtomicBool,
+    feed_resets: AtomicU64,
     head: Mutex<Position>,
     region: Mutex<String>,
     applied: watch::Sender<u64>,
@@ -25,6 +30,7 @@ impl Default for Progress {
     fn default() -> Self {
         Self {
             live: AtomicBool::new(false),
+            feed_resets: AtomicU64::new(0),
             head: Mutex::default(),
             region: Mutex::default(),
             applied: watch::Sender::new(0),
@@ -46,7 +52,18 @@ impl Progress {
         self.live.load(Ordering::Acquire)
     }
 
-    /// A change was applied to the cache: those who wait for it look again.
+    /// The feed could not go on where this PoP was: everything was dropped.
+    pub fn feed_was_reset(&self) {
+        self.feed_resets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often that happened.
+    #[must_use]
+    pub fn feed_resets(&self) -> u64 {
+        self.feed_resets.load(Ordering::Relaxed)
+    }
+
+    /// A change was applied to the cache, or keys came: those who wait look again.
     pub fn applied(&self) {
         self.applied.send_modify(|count| *count += 1);
     }
@@ -101,7 +118,8 @@ impl Progress {
         });
     }
 
-    /// The feed brought the change that made this revision; an old one, brought again, counts for nothing.
+    /// The feed brought the change that made this revision; an old one, brought again, counts for nothing. Changes of
+    /// another core's table have revision 0 and leave what is wanted as it is.
     pub fn want_revision_at_least(&self, revision: u64) {
         let wanted = *self.revision_wanted.borrow();
         self.want_revision(revision.max(wanted));

@@ -19,7 +19,12 @@ use axum::{
 use brink_protocol::{PopName, problem::Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::{future::IntoFuture as _, net::SocketAddr, sync::Arc};
+use std::{
+    future::IntoFuture as _,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -149,6 +154,12 @@ fn gauges(view: &View) {
     metrics::gauge!("brink_deployments_revision").set(as_gauge(view.progress.revision_active()));
     let behind = lag(&view.cache.position(), &view.progress.head());
     metrics::gauge!("brink_feed_lag_changes").set(as_gauge(behind));
+    let bound = view.cache.staleness_bound(Instant::now());
+    metrics::gauge!("brink_staleness_bound_seconds")
+        .set(bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64()));
+    let figures = view.cache.figures();
+    metrics::counter!("brink_fence_refusals_total").absolute(figures.fenced);
+    metrics::counter!("brink_lease_expiries_total").absolute(figures.lease_expiries);
 }
 
 fn as_gauge(number: u64) -> f64 {
@@ -185,8 +196,11 @@ async fn status(State(view): State<View>) -> Json<serde_json::Value> {
             "transport": link.transport(),
             "feed_is_live": view.progress.is_live(),
             "lag_changes": lag(&position, &head),
+            "head": head.to_string(),
         })),
         "position": position.to_string(),
+        "lease": view.link.as_ref().map(|_| lease(&view)),
+        "session_keys": view.edge.sessions.keys_count(),
         "revision": {
             "wanted": *view.progress.revision_wanted().borrow(),
             "active": view.progress.revision_active(),
@@ -197,6 +211,21 @@ async fn status(State(view): State<View>) -> Json<serde_json::Value> {
         "cache": view.cache.figures(),
         "deployments": deployments,
     }))
+}
+
+/// What vouches for what is stored.
+fn lease(view: &View) -> serde_json::Value {
+    let now = Instant::now();
+    json!({
+        "holds": view.cache.connected(now),
+        "length_ms": millis(view.cache.lease()),
+        "bound_ms": view.cache.staleness_bound(now).map(millis),
+        "expiries": view.cache.figures().lease_expiries,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn describe(deployed: &crate::routes::Deployed) -> serde_json::Value {

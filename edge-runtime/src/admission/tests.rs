@@ -1,11 +1,12 @@
 //! Who is let in, and what is told to who is not.
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
-use crate::routes::DeployedMap;
+use crate::{reports::unix_ms, routes::DeployedMap};
 use brink_listener::Protocol;
 use brink_protocol::deployment::{
     DeploymentTable, Route, StaticAnswer, Target, WhenDisconnected, default_tenant,
 };
+use brink_protocol::session::{SESSION_HEADER, SessionKey, SessionKeys};
 
 fn table() -> Table {
     let route = Route {
@@ -30,6 +31,20 @@ fn table() -> Table {
     Table::new(source, DeployedMap::new())
 }
 
+/// Knows one key, and a token of it for `core.1=7`.
+fn sessions() -> (Arc<Sessions>, String) {
+    let keys = SessionKeys::new(vec![SessionKey {
+        id: 1,
+        secret: [7; 32],
+        from_ms: unix_ms(SystemTime::now()),
+    }]);
+    let keys = keys.unwrap();
+    let token = keys.sign(&"core.1=7".parse().unwrap(), 0).unwrap();
+    let sessions = Sessions::new(true);
+    sessions.set_keys(keys);
+    (Arc::new(sessions), token)
+}
+
 fn connection() -> Arc<Connection> {
     Arc::new(Connection {
         peer: "127.0.0.1:1".parse().unwrap(),
@@ -39,7 +54,7 @@ fn connection() -> Arc<Connection> {
     })
 }
 
-fn request(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Request<Body> {
+fn request(method: &str, uri: &str, fields: &[(&'static str, &str)]) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in fields {
         request = request.header(*name, *value);
@@ -50,7 +65,8 @@ fn request(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> 
 #[test]
 fn requests_are_let_in_or_told_why_not() {
     let table = table();
-    let admission = Admission::new(1);
+    let (sessions, token) = sessions();
+    let admission = Admission::new(1, sessions);
     let no_route = "no route leads from host example.com and path /ab to a module or an origin";
     for (method, uri, fields, refusal) in [
         ("GET", "http://example.com/a", vec![], None),
@@ -59,7 +75,7 @@ fn requests_are_let_in_or_told_why_not() {
         (
             "PATCH",
             "http://example.com/a",
-            vec![("brink-position", "core.1=7")],
+            vec![(SESSION_HEADER, &*token)],
             None,
         ),
         (
@@ -73,12 +89,6 @@ fn requests_are_let_in_or_told_why_not() {
             "http://other.example/a",
             vec![],
             Some((404, "host other.example and path /a")),
-        ),
-        (
-            "PURGE",
-            "http://example.com/a",
-            vec![],
-            Some((405, "POST /v1/purges")),
         ),
         (
             "BREW",
@@ -95,14 +105,14 @@ fn requests_are_let_in_or_told_why_not() {
         (
             "GET",
             "http://example.com/a",
-            vec![("brink-position", "x")],
-            Some((400, "sent back")),
+            vec![(SESSION_HEADER, "core.1=7")],
+            Some((400, "drop it")),
         ),
         (
             "GET",
             "http://example.com/a",
-            vec![("brink-position", "a.1=1"), ("brink-position", "a.1=2")],
-            Some((400, "sent back")),
+            vec![(SESSION_HEADER, &*token), (SESSION_HEADER, &*token)],
+            Some((400, "drop it")),
         ),
     ] {
         let admitted = admission.admit(&table, request(method, uri, &fields), connection());
@@ -112,7 +122,6 @@ fn requests_are_let_in_or_told_why_not() {
                 assert_eq!(actual.problem.status, status, "{method} {uri}");
                 let detail = actual.problem.detail.unwrap();
                 assert!(detail.contains(text), "{method} {uri}: {detail}");
-                assert_eq!(actual.allow.is_some(), status == 405);
             }
             (actual, expected) => panic!("{method} {uri}: {:?} {expected:?}", actual.is_ok()),
         }
@@ -123,25 +132,31 @@ fn requests_are_let_in_or_told_why_not() {
 #[test]
 fn internal_fields_of_clients_are_taken_off() {
     let table = table();
+    let (sessions, token) = sessions();
+    let cookie = format!("a=1; brink-session={token}");
     let fields = [
         ("brink-subject", "root"),
-        ("brink-position", "core.1=7"),
+        ("brink-position", "core.1=9"),
+        ("brink-coherence", "?1"),
+        ("cookie", &cookie),
         ("accept", "*/*"),
     ];
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, sessions);
     let request = request("GET", "http://example.com/a", &fields);
     let Ok((exchange, _place)) = admission.admit(&table, request, connection()) else {
         panic!("it is let in");
     };
-    assert_eq!(exchange.head.headers.len(), 1);
+    assert_eq!(exchange.head.headers.len(), 2);
+    assert_eq!(exchange.head.headers["cookie"], "a=1");
     assert_eq!(exchange.session.unwrap().to_string(), "core.1=7");
+    assert!(exchange.shows_coherence);
     assert!(exchange.caller.is_none());
 }
 
 #[test]
 fn one_more_than_may_be_in_flight_is_refused() {
     let table = table();
-    let admission = Admission::new(2);
+    let admission = Admission::new(2, sessions().0);
     let admit = || {
         admission.admit(
             &table,
@@ -160,7 +175,7 @@ fn one_more_than_may_be_in_flight_is_refused() {
 #[test]
 fn a_trace_goes_on_or_begins_with_the_request() {
     let table = table();
-    let admission = Admission::new(1);
+    let admission = Admission::new(1, sessions().0);
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     for (fields, sampled) in [(vec![("traceparent", parent)], true), (vec![], false)] {
         let request = request("GET", "http://example.com/a", &fields);

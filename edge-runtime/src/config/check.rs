@@ -102,6 +102,7 @@ impl File {
             core: None,
             exchanges_max: self.admission.exchanges_max,
             cache: self.cache,
+            records: self.records,
             sandbox: self.sandbox,
             origin: self.origin,
             egress_allow: self.egress.allow,

@@ -31,6 +31,8 @@ pub struct File {
     pub admission: Admission,
     /// The cache. Its directory is `cache` below `data`.
     pub cache: crate::cache::Config,
+    /// Records that modules read.
+    pub records: crate::modules::RecordsConfig,
     /// The sandbox of modules. Compiled components are kept in `cwasm` below `data`.
     pub sandbox: brink_sandbox::Config,
     /// HTTP origins.
@@ -175,6 +177,8 @@ pub struct Settings {
     pub exchanges_max: u32,
     /// The cache.
     pub cache: crate::cache::Config,
+    /// Records that modules read.
+    pub records: crate::modules::RecordsConfig,
     /// The sandbox.
     pub sandbox: brink_sandbox::Config,
     /// HTTP origins.

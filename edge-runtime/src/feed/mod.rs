@@ -1,6 +1,10 @@
-//! The feed: what happens at the cores, applied to this PoP's cache in order and without gaps.
+//! The feed: what happens at the cores, read, applied to this PoP's cache, and told to who waits for it.
+//!
+//! What is the next change, what is fresh and what has to leave is decided by
+//! [`brink_policy::coherence::Replica`] behind the cache. A feed says nothing about freshness while it runs: reports do
+//! (see [`crate::reporter`]), so one that trickles what happened long ago keeps nothing fresh.
 
-mod sequence;
+mod figures;
 
 use crate::{
     backoff::Backoff,
@@ -9,23 +13,28 @@ use crate::{
     link::{AnswerBody, Link, LinkError},
     progress::{Progress, lag},
     reports::Reports,
+    session::Sessions,
 };
+use brink_policy::coherence::{Next, Start, Started};
 use brink_protocol::{
     OriginId, PopName, Position,
     change::{Change, ChangeKind},
     codec::FrameReader,
-    link::{FeedMessage, FeedRequest, path},
+    link::{CountRequest, FeedMessage, FeedRequest, path},
+    session::SessionKeys,
 };
-use metrics::{Counter, Gauge};
-use sequence::Step;
+use figures::Figures;
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Silence after which a feed is given up: several heartbeats are missing.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// After so many messages in one go other tasks get a turn.
+const TURN_MESSAGES: u32 = 256;
 
 /// Follows the feed of the core.
 pub struct Feed {
@@ -39,6 +48,10 @@ pub struct Feed {
     pub progress: Arc<Progress>,
     /// Where applied purges are reported.
     pub reports: Arc<Reports>,
+    /// Who needs the keys of session tokens.
+    pub sessions: Arc<Sessions>,
+    /// Where dry runs of purges are counted; those over its bound go uncounted.
+    pub counting: mpsc::Sender<CountRequest>,
 }
 
 /// Why a feed broke off.
@@ -52,50 +65,10 @@ enum Broken {
     Ended,
     #[error("nothing came for {} ms", SILENCE_MAX.as_millis())]
     Silent,
-    /// What comes now may have been sent long ago, and how much more there is cannot be known from it: asked again, the
-    /// core says where its log ends.
-    #[error("nothing came for longer than the lease of {} ms", .0.as_millis())]
-    Late(Duration),
-    #[error("it began with another message than Start")]
+    #[error("it began with another message than Start, or began twice")]
     NoStart,
-    #[error("{origin}: {expected} is missing, {actual} came")]
-    Gap {
-        origin: OriginId,
-        expected: u64,
-        actual: u64,
-    },
-}
-
-/// What the first message of a feed says of those that follow.
-struct Begun {
-    /// Where the core's log ended.
-    head: Position,
-    /// How long the edge may go without a message.
-    lease: Duration,
-}
-
-struct Figures {
-    changes: Counter,
-    repeats: Counter,
-    gaps: Counter,
-    starts: Counter,
-    resets: Counter,
-    live: Gauge,
-    lag: Gauge,
-}
-
-impl Figures {
-    fn register() -> Self {
-        Self {
-            changes: metrics::counter!("brink_feed_changes_total"),
-            repeats: metrics::counter!("brink_feed_repeats_total"),
-            gaps: metrics::counter!("brink_feed_gaps_total"),
-            starts: metrics::counter!("brink_feed_starts_total"),
-            resets: metrics::counter!("brink_feed_resets_total"),
-            live: metrics::gauge!("brink_feed_live"),
-            lag: metrics::gauge!("brink_feed_lag_changes"),
-        }
-    }
+    #[error("{origin}: changes before {sequence} are missing")]
+    Gap { origin: OriginId, sequence: u64 },
 }
 
 impl Feed {
@@ -121,11 +94,7 @@ impl Feed {
             match broken {
                 Broken::Silent => self.link.suspect(),
                 Broken::Gap { .. } => figures.gaps.increment(1),
-                Broken::Link(_)
-                | Broken::Message(_)
-                | Broken::Ended
-                | Broken::Late(_)
-                | Broken::NoStart => {}
+                Broken::Link(_) | Broken::Message(_) | Broken::Ended | Broken::NoStart => {}
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -148,44 +117,41 @@ impl Feed {
             pop: self.pop.clone(),
             position: (!held.is_empty()).then_some(held),
         };
-        let asked_for = request.position.is_some();
+        let is_asked = request.position.is_some();
+        let sent = Instant::now();
         let mut body = self.link.stream(path::FEED, &request).await?;
         let mut frames = FrameReader::default();
         let start = next(&mut body, &mut frames).await?;
-        let Begun { head, lease } = self.start(start, asked_for, figures)?;
-        let mut is_behind = true;
-        let mut heard = Instant::now();
+        self.start(start, is_asked, sent, figures)?;
+        let mut messages = 0u32;
         loop {
-            // A feed that was away first brings what was missed: until that is applied, nothing here is known to be fresh.
-            is_behind = is_behind && !self.cache.position().covers(&head);
-            if !is_behind {
-                heard = Instant::now();
-                self.cache.heard(heard);
-            }
             let message = next(&mut body, &mut frames).await?;
-            if !is_behind && heard.elapsed() > lease {
-                return Err(Broken::Late(lease));
-            }
             match message {
                 FeedMessage::Change(change) => self.change(&change, figures)?,
-                FeedMessage::Heartbeat { head } => {
-                    let behind = lag(&self.cache.position(), &head);
-                    figures.lag.set(u32::try_from(behind).unwrap_or(u32::MAX));
-                    self.progress.set_head(head);
+                FeedMessage::Heartbeat { head } => self.heartbeat(head, figures),
+                FeedMessage::SessionKeys(keys) => {
+                    self.sessions.set_keys(SessionKeys::new(keys)?);
+                    // Answers wait that could not be signed.
+                    self.progress.applied();
                 }
-                FeedMessage::SessionKeys(_) | FeedMessage::Count(_) => {}
+                FeedMessage::Count(request) => self.count(request, figures),
                 FeedMessage::Start { .. } => return Err(Broken::NoStart),
+            }
+            messages = messages.wrapping_add(1);
+            if messages.is_multiple_of(TURN_MESSAGES) {
+                tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Begins a feed.
+    /// Begins a feed that was asked for at `sent`.
     fn start(
         &self,
         message: FeedMessage,
-        asked_for: bool,
+        is_asked: bool,
+        sent: Instant,
         figures: &Figures,
-    ) -> Result<Begun, Broken> {
+    ) -> Result<(), Broken> {
         let FeedMessage::Start {
             position,
             head,
@@ -193,48 +159,65 @@ impl Feed {
             revision,
             region,
             lease_ms,
-            age_ms: _,
+            age_ms,
         } = message
         else {
             return Err(Broken::NoStart);
         };
-        tracing::info!(%position, resumed, revision, region, lease_ms, "feed began");
-        if !(resumed && asked_for) {
-            self.cache.reset(position.clone());
-            figures.resets.increment(1);
+        tracing::info!(%position, resumed, revision, region, lease_ms, age_ms, "feed began");
+        let start = Start {
+            position,
+            head: head.clone(),
+            resumed,
+            lease_ms,
+            age_ms,
+        };
+        match self.cache.start(&start, is_asked, sent) {
+            Started::Resumed => {}
+            Started::Reset => {
+                figures.resets.increment(1);
+                if is_asked {
+                    self.progress.feed_was_reset();
+                }
+            }
         }
-        let lease = Duration::from_millis(lease_ms);
-        self.cache.set_lease(lease);
         self.progress.set_region(region);
-        self.progress.set_head(head.clone());
+        self.progress.set_head(head);
         self.progress.set_live(true);
         self.progress.want_revision(revision);
         self.progress.applied();
         self.reports.urge();
         figures.starts.increment(1);
         figures.live.set(1.0);
-        Ok(Begun { head, lease })
+        Ok(())
     }
 
-    /// Applies the next change of its origin.
+    fn heartbeat(&self, head: Position, figures: &Figures) {
+        let behind = lag(&self.cache.position(), &head);
+        figures
+            .lag
+            .set(u32::try_from(behind).unwrap_or(u32::MAX));
+        self.progress.set_head(head);
+    }
+
+    /// Applies a change of any origin.
     fn change(&self, change: &Change, figures: &Figures) -> Result<(), Broken> {
-        match sequence::step(&self.cache.position(), change) {
-            Step::Apply => {}
-            Step::Repeat => {
+        match self.cache.next(change) {
+            Next::InOrder => {}
+            Next::Repeated => {
                 figures.repeats.increment(1);
                 return Ok(());
             }
-            Step::Gap { origin, expected } => {
-                let actual = change.sequence;
+            // Asked again, the core may have it, and nothing is lost.
+            Next::Gap => {
                 return Err(Broken::Gap {
-                    origin,
-                    expected,
-                    actual,
+                    origin: change.origin.clone(),
+                    sequence: change.sequence,
                 });
             }
         }
         let applied = self.cache.apply(change);
-        figures.changes.increment(1);
+        figures.applied(change, SystemTime::now());
         self.progress.applied();
         match &change.kind {
             ChangeKind::Records { .. } => {}
@@ -243,11 +226,19 @@ impl Feed {
                 self.reports
                     .purged(purge.id.clone(), applied.objects, SystemTime::now());
             }
+            // Of another core's table: only its entries leave. 0 is never more than what is wanted.
             ChangeKind::Deployments { revision, .. } => {
                 self.progress.want_revision_at_least(*revision);
             }
         }
         Ok(())
+    }
+
+    fn count(&self, request: CountRequest, figures: &Figures) {
+        if let Err(error) = self.counting.try_send(request) {
+            figures.uncounted.increment(1);
+            tracing::warn!(%error, "a dry run of a purge is not counted");
+        }
     }
 }
 

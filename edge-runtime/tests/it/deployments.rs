@@ -18,14 +18,14 @@ use brink_protocol::{
 };
 use bytes::Bytes;
 
-fn text(answer: &str) -> Bytes {
+pub(crate) fn text(answer: &str) -> Bytes {
     guest::module(&format!(
         r#"(call $cache_lifetime (i32.const 60)) (call $answer (local.get $out) (i32.const 200) @"{answer}")"#
     ))
 }
 
 /// Answers with the record stock/ams/sku-1, or 503.
-fn reader() -> Bytes {
+pub(crate) fn reader() -> Bytes {
     guest::module(
         r#"(call $cache_lifetime (i32.const 60))
         (call $records_get @"stock" @"ams" @"sku-1" (i32.const 256))
@@ -35,14 +35,14 @@ fn reader() -> Bytes {
     )
 }
 
-fn writer() -> Bytes {
+pub(crate) fn writer() -> Bytes {
     guest::module(
         r#"(call $records_put @"stock" @"ams" @"sku-1" @"7" (i32.const 0) (i64.const 0) (i32.const 256))
         (call $answer (local.get $out) (i32.const 201) @"written")"#,
     )
 }
 
-fn deployment(name: &str, component: &Bytes, world: World) -> Deployment {
+pub(crate) fn deployment(name: &str, component: &Bytes, world: World) -> Deployment {
     Deployment {
         tenant: default_tenant(),
         name: name.parse().unwrap(),
@@ -55,7 +55,7 @@ fn deployment(name: &str, component: &Bytes, world: World) -> Deployment {
     }
 }
 
-fn route(path: &str, module: &str, plugins: &[&str]) -> Route {
+pub(crate) fn route(path: &str, module: &str, plugins: &[&str]) -> Route {
     Route {
         tenant: default_tenant(),
         host: None,
@@ -68,7 +68,7 @@ fn route(path: &str, module: &str, plugins: &[&str]) -> Route {
     }
 }
 
-fn deployed(sequence: u64, revision: u64, module: &str) -> FeedMessage {
+pub(crate) fn deployed(sequence: u64, revision: u64, module: &str) -> FeedMessage {
     change(
         sequence,
         ChangeKind::Deployments {
@@ -79,7 +79,7 @@ fn deployed(sequence: u64, revision: u64, module: &str) -> FeedMessage {
     )
 }
 
-fn change(sequence: u64, kind: ChangeKind) -> FeedMessage {
+pub(crate) fn change(sequence: u64, kind: ChangeKind) -> FeedMessage {
     FeedMessage::Change(Change {
         origin: "core.1".parse().unwrap(),
         sequence,
@@ -89,7 +89,7 @@ fn change(sequence: u64, kind: ChangeKind) -> FeedMessage {
 }
 
 /// An edge that runs `table`, and its feed.
-async fn running(
+pub(crate) async fn running(
     core: &mut Core,
     data: &std::path::Path,
     table: &DeploymentTable,
@@ -199,7 +199,7 @@ async fn an_edge_that_restarts_without_a_core_serves_on() {
     drop(identity);
 }
 
-fn entry(value: &'static str) -> RecordsAnswer {
+pub(crate) fn entry(value: &'static str) -> RecordsAnswer {
     RecordsAnswer {
         position: "core.1=1".parse().unwrap(),
         outcome: Ok(RecordOutcome::Entries(vec![Some(Entry {
@@ -211,7 +211,7 @@ fn entry(value: &'static str) -> RecordsAnswer {
     }
 }
 
-fn stock_changed(sequence: u64) -> FeedMessage {
+pub(crate) fn stock_changed(sequence: u64) -> FeedMessage {
     let kind = ChangeKind::Records {
         partition: brink_protocol::address::PartitionAddress {
             tenant: default_tenant(),
@@ -272,7 +272,8 @@ async fn a_write_is_seen_where_it_was_made_once_it_is_answered() {
     let (answer, ()) =
         within(async { tokio::join!(edge.send("POST", "/writer", &[]), applying) }).await;
     assert_eq!(answer.status, 201);
-    assert_eq!(answer.field("brink-position"), "core.1=2");
+    assert_eq!(answer.field("brink-position"), "");
+    assert_eq!(answer.field("brink-session"), "", "no key has come");
     assert_eq!(edge.status().await["position"], "core.1=2");
     let mut newer = entry("7");
     newer.position = "core.1=2".parse().unwrap();
@@ -284,7 +285,7 @@ async fn a_write_is_seen_where_it_was_made_once_it_is_answered() {
 }
 
 /// `answer` with 401 and the text; see `plugin-types` of the WIT.
-const ANSWERS: &str = r#"(local $at i32) (local $size i32) @"no key" (local.set $size) (local.set $at)
+pub(crate) const ANSWERS: &str = r#"(local $at i32) (local $size i32) @"no key" (local.set $size) (local.set $at)
     (i32.store8 (i32.const 256) (i32.const 2))
     (i32.store16 (i32.const 260) (i32.const 401))
     (i32.store (i32.const 272) (local.get $at)) (i32.store (i32.const 276) (local.get $size))"#;

@@ -6,7 +6,7 @@ use crate::{
 };
 use brink_protocol::{
     change::{Change, ChangeKind, Phase, RecordChange},
-    link::FeedMessage,
+    link::{CountRequest, FeedMessage},
     purge::{Purge, Selector},
 };
 
@@ -120,28 +120,6 @@ async fn a_feed_that_breaks_is_taken_up_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_message_after_the_lease_proves_nothing_and_the_feed_is_asked_for_again() {
-    let mut core = Core::start(Offers::Both).await;
-    let data = tempfile::tempdir().unwrap();
-    let edge = edge(&core, data.path()).await;
-    let feed = core.feed().await;
-    feed.start("core.1=1", false, 0);
-    at(&edge, "core.1=1").await;
-    drop(feed);
-    let late = core.feed().await;
-    late.start_without_lease("core.1=1");
-    late.say(&record(2));
-    let feed = core.feed().await;
-    assert_eq!(feed.position.as_ref().unwrap().to_string(), "core.1=1");
-    feed.start_behind("core.1=1", "core.1=3", true, 0);
-    feed.say(&record(2));
-    feed.say(&record(3));
-    at(&edge, "core.1=3").await;
-    edge.stop().await;
-    core.stop().await;
-}
-
-#[tokio::test]
 async fn an_applied_purge_is_reported_at_once() {
     let mut core = Core::start(Offers::Both).await;
     let data = tempfile::tempdir().unwrap();
@@ -172,5 +150,77 @@ async fn an_edge_that_restarts_goes_on_from_its_position() {
     assert_eq!(feed.position.as_ref().unwrap().to_string(), "core.1=2");
     feed.start("core.1=2", true, 0);
     second.stop().await;
+    core.stop().await;
+}
+
+#[tokio::test]
+async fn changes_of_several_origins_are_applied_each_in_its_order() {
+    let mut core = Core::start(Offers::Both).await;
+    let data = tempfile::tempdir().unwrap();
+    let edge = edge(&core, data.path()).await;
+    let feed = core.feed().await;
+    feed.start("core.1=4,peer.7=1", false, 3);
+    at(&edge, "core.1=4,peer.7=1").await;
+    let of_peer = |sequence: u64, kind: ChangeKind| {
+        FeedMessage::Change(Change {
+            origin: "peer.7".parse().unwrap(),
+            sequence,
+            at_ms: u64::MAX,
+            kind,
+        })
+    };
+    let deployed = |revision| ChangeKind::Deployments {
+        revision,
+        tenant: "default".parse().unwrap(),
+        modules: vec!["shop".parse().unwrap()],
+    };
+    // The table of another core is not this PoP's: its revision is not wanted.
+    feed.say(&of_peer(2, deployed(0)));
+    feed.say(&record(5));
+    feed.say(&of_peer(3, deployed(0)));
+    at(&edge, "core.1=5,peer.7=3").await;
+    assert_eq!(edge.status().await["revision"]["wanted"], 3);
+    feed.say(&change(6, deployed(9)));
+    at(&edge, "core.1=6,peer.7=3").await;
+    assert_eq!(edge.status().await["revision"]["wanted"], 9);
+    // One of the peer's is skipped.
+    feed.say(&of_peer(5, deployed(0)));
+    let feed = core.feed().await;
+    assert_eq!(
+        feed.position.as_ref().unwrap().to_string(),
+        "core.1=6,peer.7=3"
+    );
+    edge.stop().await;
+    core.stop().await;
+}
+
+#[tokio::test]
+async fn dry_runs_are_counted_and_told() {
+    let mut core = Core::start(Offers::Both).await;
+    let data = tempfile::tempdir().unwrap();
+    let edge = edge(&core, data.path()).await;
+    let feed = core.feed().await;
+    feed.start("core.1=1", false, 0);
+    for number in 0..3 {
+        feed.say(&FeedMessage::Count(CountRequest {
+            id: format!("01COUNT{number}"),
+            tenant: "default".parse().unwrap(),
+            selectors: vec![Selector::Everything],
+        }));
+    }
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let report = core.report(|report| !report.counts.is_empty()).await;
+        told.extend(report.counts);
+    }
+    for (number, counted) in told.iter().enumerate() {
+        assert_eq!(counted.id, format!("01COUNT{number}"));
+        assert_eq!(
+            (counted.objects, counted.bytes),
+            (0, 0),
+            "nothing is stored"
+        );
+    }
+    edge.stop().await;
     core.stop().await;
 }

@@ -7,12 +7,16 @@
 )]
 
 mod admin;
+mod canary;
 mod deployments;
 mod feed;
 mod guest;
 mod harness;
+mod leases;
 mod link;
 mod process;
 mod proxy;
+mod purging;
 mod scripted;
 mod serve;
+mod sessions;

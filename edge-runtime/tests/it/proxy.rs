@@ -113,6 +113,15 @@ async fn what_an_origin_lets_be_kept_is_kept() {
         }
     }
     assert!(edge.send("GET", "/kept", &mine).await.is_hit());
+    // Tokens mean nothing without a core, and are nobody's cookies.
+    let tokens = [("cookie", "brink-session=x"), ("brink-session", "y")];
+    let answer = edge.send("GET", "/cookie", &tokens).await;
+    assert_eq!(answer.field("set-cookie"), "session=1", "{answer:?}");
+    assert!(edge.send("GET", "/kept", &tokens).await.is_hit());
+    let purge = edge.send("PURGE", "/kept", &[("fastly-key", "k")]).await;
+    assert_eq!(purge.status, 405, "there is no core to decide it");
+    assert!(purge.field("allow").contains("GET"));
+    assert!(edge.get("/kept").await.is_hit());
     edge.stop().await;
     origin.stop.cancel();
     within(origin.running).await.unwrap();
@@ -140,6 +149,20 @@ async fn origins_learn_whose_request_it_is_and_clients_cannot_pretend() {
         "{}",
         answer.body
     );
+    // What it asks of this PoP is not for the origin, and makes no variant.
+    let asked = [("brink-coherence", "?1")];
+    let answer = edge.send("GET", "/seen", &asked).await;
+    assert!(!answer.body.contains("brink-coherence"), "{}", answer.body);
+    assert_eq!(answer.field("brink-coherence"), r#"position="", bound=0"#);
+    assert!(!edge.send("GET", "/kept", &asked).await.is_hit());
+    assert!(edge.get("/kept").await.is_hit());
+    let hit = edge.send("GET", "/kept", &asked).await;
+    assert!(hit.is_hit());
+    assert!(
+        hit.field("brink-coherence").ends_with(r#"stored="""#),
+        "{hit:?}"
+    );
+    assert_eq!(edge.get("/kept").await.field("brink-coherence"), "");
     edge.stop().await;
     origin.stop.cancel();
     within(origin.running).await.unwrap();

@@ -46,14 +46,37 @@ impl Reply {
     }
 }
 
+/// What the core answers to reports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// Where its log ends, as its feed has said it; and how old its knowledge of other cores' logs is, in milliseconds.
+    Head { age_ms: u64 },
+    /// A problem.
+    Problem,
+}
+
+/// Where the core's log ends.
+type Head = Arc<Mutex<Position>>;
+
 /// A feed that an edge asked for.
 pub(crate) struct Asked {
     pub(crate) position: Option<Position>,
     frames: mpsc::UnboundedSender<Bytes>,
+    head: Head,
 }
 
 impl Asked {
     pub(crate) fn say(&self, message: &FeedMessage) {
+        match message {
+            FeedMessage::Start { head, .. } | FeedMessage::Heartbeat { head } => {
+                *self.head.lock().unwrap() = head.clone();
+            }
+            FeedMessage::Change(change) => {
+                let mut head = self.head.lock().unwrap();
+                head.advance(&change.origin, change.sequence);
+            }
+            FeedMessage::SessionKeys(_) | FeedMessage::Count(_) => {}
+        }
         let _ = self.frames.send(codec::encode_frame(message).unwrap());
     }
 
@@ -65,15 +88,15 @@ impl Asked {
         self.start_behind(position, position, resumed, revision);
     }
 
-    /// The lease is over as soon as it begins.
-    pub(crate) fn start_without_lease(&self, position: &str) {
+    /// Resumes with a short lease.
+    pub(crate) fn start_with_lease(&self, position: &str, lease_ms: u64, revision: u64) {
         self.say(&FeedMessage::Start {
             position: position.parse().unwrap(),
             head: position.parse().unwrap(),
             resumed: true,
-            revision: 0,
+            revision,
             region: "eu".into(),
-            lease_ms: 0,
+            lease_ms,
             age_ms: 0,
         });
     }
@@ -96,6 +119,8 @@ struct Scripted {
     questions: mpsc::UnboundedSender<(String, Bytes)>,
     feeds: mpsc::UnboundedSender<Asked>,
     reports: mpsc::UnboundedSender<Report>,
+    head: Head,
+    answers: Mutex<Answers>,
 }
 
 impl Service for Scripted {
@@ -107,7 +132,12 @@ impl Service for Scripted {
         if path == path::FEED {
             let (frames, mut waiting) = mpsc::unbounded_channel();
             let position = codec::decode::<FeedRequest>(&body).unwrap().position;
-            let _ = self.feeds.send(Asked { position, frames });
+            let head = Arc::clone(&self.head);
+            let _ = self.feeds.send(Asked {
+                position,
+                frames,
+                head,
+            });
             let stream = futures_util::stream::poll_fn(move |cx| waiting.poll_recv(cx));
             let frames =
                 futures_util::StreamExt::map(stream, |b| Ok::<_, BoxError>(Frame::data(b)));
@@ -115,10 +145,14 @@ impl Service for Scripted {
         }
         if path == path::REPORTS {
             let _ = self.reports.send(codec::decode(&body).unwrap());
-            let head = Position::default();
-            return Response::new(Body::full(
-                codec::encode(&ReportAnswer { head, age_ms: 0 }).unwrap(),
-            ));
+            let head = self.head.lock().unwrap().clone();
+            return match *self.answers.lock().unwrap() {
+                Answers::Head { age_ms } => {
+                    let answer = ReportAnswer { head, age_ms };
+                    Response::new(Body::full(codec::encode(&answer).unwrap()))
+                }
+                Answers::Problem => answer(Reply::Status(500, "{}")),
+            };
         }
         let reply = self.replies.lock().unwrap().get(&path).cloned();
         let _ = self.questions.send((path, body));
@@ -218,6 +252,8 @@ impl Core {
             questions: questions_in,
             feeds: feeds_in,
             reports: reports_in,
+            head: Head::default(),
+            answers: Mutex::new(Answers::Head { age_ms: 0 }),
         });
         let stop = CancellationToken::new();
         let running = tokio::spawn(listener.serve(Arc::clone(&scripted), stop.clone()));
@@ -239,6 +275,15 @@ impl Core {
             .lock()
             .unwrap()
             .insert(path.into(), reply);
+    }
+
+    pub(crate) fn answer_reports(&self, answers: Answers) {
+        *self.scripted.answers.lock().unwrap() = answers;
+    }
+
+    /// The log goes on, and the feed does not say so.
+    pub(crate) fn set_head(&self, head: &str) {
+        *self.scripted.head.lock().unwrap() = head.parse().unwrap();
     }
 
     pub(crate) fn deploy(&self, table: &DeploymentTable, components: &[&Bytes]) {

@@ -1,6 +1,6 @@
 //! What people write for routes, purges and values: parsed and checked before anything is sent.
 
-use crate::error::Error;
+use crate::{args::Shown, error::Error};
 use brink_protocol::{
     ModuleName,
     control::{NewPurge, NewRoute},
@@ -62,7 +62,11 @@ pub(crate) fn route_text(host: Option<&str>, path: &str) -> String {
 ///
 /// # Errors
 /// The first that is wrong.
-pub(crate) fn new_routes(texts: &[String], plugins: &[ModuleName]) -> Result<Vec<NewRoute>, Error> {
+pub(crate) fn new_routes(
+    texts: &[String],
+    plugins: &[ModuleName],
+    shown: Shown,
+) -> Result<Vec<NewRoute>, Error> {
     let route = |text: &String| {
         let RouteAddress { host, path } = text.parse()?;
         Ok(NewRoute {
@@ -70,8 +74,8 @@ pub(crate) fn new_routes(texts: &[String], plugins: &[ModuleName]) -> Result<Vec
             path,
             plugins: plugins.to_vec(),
             when_disconnected: WhenDisconnected::default(),
-            show_coherence: false,
-            session_cookie: false,
+            show_coherence: shown.show_coherence,
+            session_cookie: shown.session_cookie,
         })
     };
     texts.iter().map(route).collect()

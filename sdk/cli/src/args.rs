@@ -1,8 +1,10 @@
 //! The command line.
 
 mod platform;
+mod purge;
 
 pub(crate) use platform::*;
+pub(crate) use purge::*;
 
 use crate::build::StdChoice;
 use brink_protocol::ModuleName;
@@ -80,10 +82,12 @@ pub(crate) enum Command {
     Routes(Routes),
     /// Take stored answers out of every PoP's cache
     Purge(Purge),
+    /// Show the history of purges
+    Purges(Purges),
     /// Show the state of the whole: core, PoPs, deployments
     Status,
     /// List PoPs: connected, how far they are, their figures
-    Pops,
+    Pops(Pops),
     /// Show what modules logged
     Logs(Logs),
     /// Create, list and revoke tokens

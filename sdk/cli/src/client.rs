@@ -7,7 +7,7 @@ mod trust;
 pub(crate) use secret::Secret;
 
 use crate::{error::Error, settings::Settings};
-use brink_protocol::problem::Problem;
+use brink_protocol::{control::IDEMPOTENCY_HEADER, problem::Problem};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -148,7 +148,7 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Error> {
-        self.exchange(Method::DELETE, path, Content::Empty, REQUEST_TIME_MAX)
+        self.exchange(Method::DELETE, path, Content::Empty, REQUEST_TIME_MAX, None)
             .await
             .map(drop)
     }
@@ -164,7 +164,22 @@ impl Client {
         content: Content,
         time_max: Duration,
     ) -> Result<Answer<T>, Error> {
-        let (status, bytes) = self.exchange(method, path, content, time_max).await?;
+        self.send_keyed(method, path, content, time_max, None).await
+    }
+
+    /// As [`Client::send`], under an idempotency key.
+    ///
+    /// # Errors
+    /// As [`Client::send`], or the key is not one that a field can carry.
+    pub(crate) async fn send_keyed<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        content: Content,
+        time_max: Duration,
+        key: Option<&str>,
+    ) -> Result<Answer<T>, Error> {
+        let (status, bytes) = self.exchange(method, path, content, time_max, key).await?;
         let body = serde_json::from_slice(&bytes).map_err(|error| {
             Error::Failed(format!(
                 "{}{path} answered with {status}, but not as Brink's control API does: {error}\n{}\n\
@@ -183,6 +198,7 @@ impl Client {
         path: &str,
         content: Content,
         time_max: Duration,
+        key: Option<&str>,
     ) -> Result<(StatusCode, Bytes), Error> {
         let (content_type, bytes) = content.into_parts();
         let mut request = Request::builder()
@@ -195,6 +211,9 @@ impl Client {
             .header(header::ACCEPT, "application/json, application/problem+json");
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        if let Some(key) = key {
+            request = request.header(IDEMPOTENCY_HEADER, key);
         }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, token.authorization()?);

@@ -9,6 +9,7 @@ mod logs;
 mod new;
 mod publish;
 mod purge;
+mod purges;
 mod routes;
 mod status;
 mod token;
@@ -69,7 +70,8 @@ async fn speak(command: Command, global: &Global, output: Output) -> Result<(), 
         Command::Routes(args) => routes::run(args, || client(here), output).await,
         Command::Purge(args) => purge::run(args, || client(here), output).await,
         Command::Status => status::run(&client(here)?, output).await,
-        Command::Pops => status::pops(&client(here)?, output).await,
+        Command::Purges(args) => purges::run(args, &client(here)?, output).await,
+        Command::Pops(args) => status::pops(&args, &client(here)?, output).await,
         Command::Logs(args) => logs::run(&args, &client(here)?, output).await,
         Command::Token(args) => token::run(args.action, &client(here)?, output).await,
     }

@@ -1,6 +1,6 @@
 //! What modules logged, as the control API keeps it.
 
-use crate::{client::Client, error::Error, output::time};
+use crate::{client::Client, error::Error, moment::time};
 use brink_protocol::{ModuleName, link::LogLine};
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@
 //! | `build`, `inspect`, `templates` | from nothing to a component |
 //! | `dev` | a PoP and a core on this machine, rebuilt on change |
 //! | `commands` | one file for each command |
-//! | `output`, `error`, `private_file` | tables, JSON, exit codes, files of mode 0600 |
+//! | `output`, `moment`, `error`, `private_file` | tables, JSON, moments, exit codes, files of mode 0600 |
 
 mod address;
 mod args;
@@ -19,6 +19,7 @@ mod dev;
 mod error;
 mod inspect;
 mod log_lines;
+mod moment;
 mod output;
 mod private_file;
 mod project;

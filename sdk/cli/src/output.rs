@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use serde::Serialize;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Whether somebody watches: standard output is a terminal, and no JSON is wanted.
+    pub(crate) fn is_watched(self) -> bool {
+        !self.json && std::io::stdout().is_terminal()
+    }
+
     /// Writes one result: `value` with `--json`, else what `human` makes of it.
     ///
     /// # Errors
@@ -56,6 +61,33 @@ impl Output {
         if !self.json {
             eprintln!("{text}");
         }
+    }
+}
+
+/// A table that is drawn again and again in the same place of a terminal.
+#[derive(Debug, Default)]
+pub(crate) struct Screen {
+    lines: usize,
+}
+
+impl Screen {
+    /// Draws `text` where the last one was.
+    ///
+    /// # Errors
+    /// Standard output is closed or full.
+    pub(crate) fn draw(&mut self, text: &str) -> Result<(), Error> {
+        let again = redraw(self.lines, text);
+        self.lines = text.lines().count();
+        write_out(&again)
+    }
+}
+
+/// What takes the place of the last `lines` lines of a terminal: the cursor goes up, and what is there is erased (ECMA-48
+/// CUU, ED).
+fn redraw(lines: usize, text: &str) -> String {
+    match lines {
+        0 => text.to_owned(),
+        _ => format!("\x1b[{lines}A\x1b[J{text}"),
     }
 }
 
@@ -122,31 +154,6 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// Milliseconds since 1970 as RFC 3339 in UTC: `2026-11-21T08:30:00.250Z`.
-pub(crate) fn time(ms: u64) -> String {
-    let (days, of_day) = (ms / 86_400_000, ms % 86_400_000);
-    let (year, month, day) = civil(days);
-    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (seconds, millis) = (of_day / 1000 % 60, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
-}
-
-/// Year, month and day of a day since 1970-01-01, in the proleptic Gregorian calendar (Hinnant's `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +175,12 @@ mod tests {
     }
 
     #[test]
+    fn tables_are_redrawn_in_place() {
+        assert_eq!(redraw(0, "a\nb\n"), "a\nb\n");
+        assert_eq!(redraw(2, "c\n"), "\x1b[2A\x1b[Jc\n");
+    }
+
+    #[test]
     fn sizes() {
         for (bytes, text) in [
             (0, "0 B"),
@@ -177,18 +190,6 @@ mod tests {
             (3 << 30, "3.0 GiB"),
         ] {
             assert_eq!(size(bytes), text);
-        }
-    }
-
-    #[test]
-    fn times() {
-        for (ms, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_795_249_800_250, "2026-11-21T08:30:00.250Z"),
-            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
-        ] {
-            assert_eq!(time(ms), text);
         }
     }
 }

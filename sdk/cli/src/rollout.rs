@@ -87,6 +87,8 @@ mod tests {
             revision,
             seen_at_ms: 0,
             figures: PopFigures::default(),
+            staleness_ms: None,
+            quarantined_since_ms: None,
         };
         let pops = [
             pop("a", true, "c.1=7", 3),

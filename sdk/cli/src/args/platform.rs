@@ -78,6 +78,9 @@ pub(crate) struct Deploy {
     /// A plugin before the routes, in order; may be repeated
     #[arg(long = "plugin", value_name = "NAME")]
     pub(crate) plugins: Vec<ModuleName>,
+    /// What answers of the routes show of coherence.
+    #[command(flatten)]
+    pub(crate) shown: Shown,
     /// A value for the module; may be repeated. Replaces all that were set before
     #[arg(long = "config", value_name = "NAME=VALUE")]
     pub(crate) config: Vec<String>,
@@ -189,6 +192,20 @@ pub(crate) struct RouteSet {
     /// What PoPs do with stored answers while they cannot hear the core
     #[arg(long, value_enum, value_name = "WHAT", default_value = "serve-stale")]
     pub(crate) when_disconnected: Disconnected,
+    /// What answers show of coherence.
+    #[command(flatten)]
+    pub(crate) shown: Shown,
+}
+
+/// What answers of a route carry for reading one's own writes.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct Shown {
+    /// Answers carry the field Brink-Coherence: their position, and how stale they are at most
+    #[arg(long)]
+    pub(crate) show_coherence: bool,
+    /// Answers to writes set a cookie with the session, so that browsers read their own writes at every PoP
+    #[arg(long)]
+    pub(crate) session_cookie: bool,
 }
 
 /// See `brink_protocol::deployment::WhenDisconnected`.
@@ -200,47 +217,6 @@ pub(crate) enum Disconnected {
     ServeStale,
     /// Answer 503
     Fail,
-}
-
-/// `brink purge`.
-#[derive(Debug, Args)]
-#[command(
-    group = ArgGroup::new("selector").required(true).multiple(true).args(["keys", "urls", "prefixes", "hosts", "all"]),
-    after_help = "\
-Examples:
-  brink purge --key sku:4711 --wait
-  brink purge --url https://shop.example/items/4711 --url https://shop.example/
-  brink purge --prefix shop.example/items --soft
-  brink purge --all --wait --timeout 10
-
-With --wait it prints when each PoP applied the purge, and exits with 6 if one stays silent. Once a PoP has applied it, nothing
-stored before it is served there: there is no need to purge twice."
-)]
-pub(crate) struct Purge {
-    /// Answers that carry this name (cache.tag, Surrogate-Key, Cache-Tag); may be repeated
-    #[arg(long = "key", value_name = "NAME")]
-    pub(crate) keys: Vec<String>,
-    /// One URL, with or without scheme; may be repeated
-    #[arg(long = "url", value_name = "URL")]
-    pub(crate) urls: Vec<String>,
-    /// All URLs of a host below a path: HOST/PATH; may be repeated
-    #[arg(long = "prefix", value_name = "HOST/PATH")]
-    pub(crate) prefixes: Vec<String>,
-    /// All URLs of a host; may be repeated
-    #[arg(long = "host", value_name = "HOST")]
-    pub(crate) hosts: Vec<String>,
-    /// Everything
-    #[arg(long, conflicts_with_all = ["keys", "urls", "prefixes", "hosts"])]
-    pub(crate) all: bool,
-    /// Make the answers stale instead of ending them
-    #[arg(long)]
-    pub(crate) soft: bool,
-    /// Wait until every PoP has applied it
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// With --wait: for how long, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    pub(crate) timeout: u32,
 }
 
 /// `brink logs`.

@@ -2,7 +2,7 @@
 
 use crate::{
     address::{new_routes, route_text, values},
-    args::{Deploy, Grant, Rollback, Waiting},
+    args::{Deploy, Grant, Rollback, Shown, Waiting},
     client::Client,
     error::Error,
     output::{Output, pairs},
@@ -78,10 +78,14 @@ fn request(
     } else {
         &args.plugins
     };
-    let mut routes = new_routes(texts, plugins)?;
-    if routes.is_empty() && !plugins.is_empty() {
-        // The route that a module without any has, named so that it can carry plugins.
-        routes = new_routes(&[format!("/{module}")], plugins)?;
+    let Shown {
+        show_coherence,
+        session_cookie,
+    } = args.shown;
+    let mut routes = new_routes(texts, plugins, args.shown)?;
+    if routes.is_empty() && (!plugins.is_empty() || show_coherence || session_cookie) {
+        // The route that a module without any has, named so that it can carry what is asked for.
+        routes = new_routes(&[format!("/{module}")], plugins, args.shown)?;
     }
     let config = if args.config.is_empty() {
         defaults.config.clone()

@@ -5,7 +5,8 @@ use crate::{
     client::{Client, Content, PUBLISH_TIME_MAX},
     error::Error,
     inspect::{grant_names, inspect_file, world_name},
-    output::{Output, size, table, time},
+    moment::time,
+    output::{Output, size, table},
     project::Project,
 };
 use brink_protocol::{ModuleName, control::Version};

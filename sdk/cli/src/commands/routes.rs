@@ -71,8 +71,8 @@ fn route(set: RouteSet) -> Result<Route, Error> {
         target,
         plugins: set.plugins,
         when_disconnected,
-        show_coherence: false,
-        session_cookie: false,
+        show_coherence: set.shown.show_coherence,
+        session_cookie: set.shown.session_cookie,
     })
 }
 
@@ -94,6 +94,18 @@ fn origin_url(text: &str) -> Result<String, Error> {
     Ok(format!("{scheme}://{authority}"))
 }
 
+/// What answers carry for reading one's own writes.
+fn shown(route: &Route) -> String {
+    let mut shown = Vec::new();
+    if route.show_coherence {
+        shown.push("coherence");
+    }
+    if route.session_cookie {
+        shown.push("session-cookie");
+    }
+    shown.join(",")
+}
+
 fn list(routes: &[Route]) -> String {
     let row = |route: &Route| {
         let target = match &route.target {
@@ -112,10 +124,11 @@ fn list(routes: &[Route]) -> String {
             target,
             plugins.join(","),
             disconnected.to_owned(),
+            shown(route),
         ]
     };
     table(
-        &["ROUTE", "ANSWERS", "PLUGINS", "DISCONNECTED"],
+        &["ROUTE", "ANSWERS", "PLUGINS", "DISCONNECTED", "SHOWS"],
         &routes.iter().map(row).collect::<Vec<_>>(),
     )
 }
@@ -158,6 +171,10 @@ mod tests {
             (
                 "Shop.example/ --origin http://127.0.0.1:3000/",
                 "shop.example/ origin http://127.0.0.1:3000 serve-stale",
+            ),
+            (
+                "/own --module orders --show-coherence --session-cookie",
+                "/own module orders serve-stale coherence,session-cookie",
             ),
             (
                 "/up --static ok --status 204 --when-disconnected fail",

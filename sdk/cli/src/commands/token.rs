@@ -4,7 +4,8 @@ use crate::{
     args::{RoleName, TokenAction},
     client::{Client, encoded},
     error::Error,
-    output::{Output, table, time},
+    moment::time,
+    output::{Output, table},
     private_file,
 };
 use brink_protocol::{

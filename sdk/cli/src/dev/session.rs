@@ -3,7 +3,7 @@
 use super::{child::Pump, platform::Platform, watch::Watch};
 use crate::{
     address::{new_routes, route_text},
-    args::Dev,
+    args::{Dev, Shown},
     build::{self, Built, Options, StdChoice},
     client::{Client, Content, PUBLISH_TIME_MAX},
     error::Error,
@@ -212,7 +212,7 @@ async fn release(
         config: Some(defaults.config.clone().unwrap_or_default()),
         limits: Some(defaults.limits.clone().unwrap_or_default()),
         grants: Some(grants),
-        routes: new_routes(&defaults.routes, &defaults.plugins)?,
+        routes: new_routes(&defaults.routes, &defaults.plugins, Shown::default())?,
     };
     let deployed: Deployed = client
         .send_json(Method::POST, "/v1/deployments", &deploy)

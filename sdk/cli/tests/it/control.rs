@@ -42,11 +42,13 @@ fn purge(waiting: &[&str]) -> Value {
     let applied: Vec<Value> = ["ams", "sfo"]
         .iter()
         .filter(|name| !waiting.contains(name))
-        .map(|name| value!({ "pop": name, "applied_at_ms": 12, "objects": 1 }))
+        .map(|name| value!({ "pop": name, "applied_at_ms": 12, "objects": 1, "propagation_ms": 14 }))
         .collect();
     value!({
         "id": "01P", "selectors": [], "soft": false, "at_ms": 0, "by": "root", "position": { "core-1.1": 8 },
-        "applied": applied, "waiting": waiting
+        "applied": applied, "waiting": waiting, "unanswered": waiting.iter().map(|name| value!({
+            "pop": name, "connected": false, "seen_at_ms": 0, "quarantined_since_ms": 2000
+        })).collect::<Vec<_>>()
     })
 }
 
@@ -257,7 +259,7 @@ fn purge_waits_for_every_pop() {
         .run("purge --key sku:1 --url https://A.example/x --soft --wait --timeout 9")
         .ok();
     assert!(
-        out.contains("ams  yes      12 ms  1") && out.contains("sfo  yes"),
+        out.contains("ams  yes      14 ms  1") && out.contains("sfo  yes"),
         "{out}"
     );
     let asked = server.asked()[0].json();
@@ -296,12 +298,49 @@ fn purge_names_silent_pops_and_exits_with_6() {
     let run = user(&server).run("purge --all --wait --timeout 1");
     assert_eq!(run.exit, 6, "{}", run.err);
     assert!(run.out.contains("sfo  no answer"), "{}", run.out);
-    assert!(run.err.contains("sfo"), "{}", run.err);
+    let names = "ams applied it after 14 ms";
+    assert!(run.err.contains(names), "{}", run.err);
+    let silent = "sfo (quarantined since 1970-01-01T00:00:02.000Z)";
+    assert!(run.err.contains(silent), "{}", run.err);
     // What is wrong is not sent.
     let server = Server::new();
     let wrong = user(&server).run_in(&["purge", "--key", "a b"], std::path::Path::new("/tmp"));
     wrong.fails(2);
     assert!(server.asked().is_empty());
+}
+
+#[test]
+fn purges_are_tried_keyed_and_looked_up() {
+    let estimate = value!({
+        "selectors": [], "objects": 5, "bytes": 10, "pops": [{ "pop": "ams", "objects": 5, "bytes": 10 }], "silent": ["sfo"]
+    });
+    let budget = problem(409, "The purge is over its budget", "It would end 5 entries");
+    let page = value!({ "purges": [purge(&["sfo"])], "next": "01P" });
+    let server = Server::new()
+        .on("POST /v1/purges", json(200, &estimate))
+        .on("POST /v1/purges", budget)
+        .on("POST /v1/purges", json(202, &purge(&[])))
+        .on("GET /v1/purges", json(200, &page))
+        .on("GET /v1/purges/01P", json(200, &purge(&["sfo"])));
+    let user = user(&server);
+    let out = user.run("purge --key a --dry-run --timeout 60").ok();
+    assert!(out.starts_with("It would end 5 stored answers"), "{out}");
+    let error = user.run("purge --key a --max-objects 4").fails(5);
+    assert!(error.contains("It would end 5 entries"), "{error}");
+    user.run("purge --key a --max-objects 4 --stagger 60 --confirm --idempotency-key k-1")
+        .ok();
+    let asked = server.asked();
+    let bodies: Vec<_> = asked.iter().map(|asked| asked.json()).collect();
+    assert_eq!((&bodies[0]["dry_run"], &bodies[0]["timeout"]), (&value!(true), &value!(10_000)));
+    assert_eq!(bodies[1]["objects_max"], 4);
+    assert_eq!((&bodies[2]["confirm"], &bodies[2]["stagger_ms"]), (&value!(true), &value!(60_000)));
+    assert_eq!(asked[2].idempotency_key.as_deref(), Some("k-1"));
+    assert!(user.run("purges --key a").ok().contains("1 of 2"));
+    assert!(user.run("purges 01P").ok().contains("hard purge of"));
+    assert_eq!(user.run("purges --json").json()["next"], "01P");
+    let wrong = user.run_in(&["purge", "--everything", "--idempotency-key", "a b"], user.work.path());
+    wrong.fails(2);
+    user.run("purge --everything --wait=most").fails(2);
 }
 
 #[test]

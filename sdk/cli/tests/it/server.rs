@@ -24,6 +24,7 @@ pub(crate) struct Asked {
     pub(crate) line: String,
     pub(crate) authorization: Option<String>,
     pub(crate) content_type: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -182,6 +183,7 @@ async fn answer(
             .map(|value| value.to_str().unwrap().to_owned())
     };
     let (authorization, content_type) = (header("authorization"), header("content-type"));
+    let idempotency_key = header("idempotency-key");
     let body = request
         .into_body()
         .collect()
@@ -195,6 +197,7 @@ async fn answer(
         line,
         authorization,
         content_type,
+        idempotency_key,
         body,
     });
     let canned = match state.answers.get_mut(&path) {

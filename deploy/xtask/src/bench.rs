@@ -1,10 +1,6 @@
 //! `cargo xtask bench`: the figures of the README, measured on this machine.
 
-use crate::{
-    binaries::target_folder,
-    cargo, guests, launch, setup,
-    step::Steps,
-};
+use crate::{binaries::target_folder, cargo, guests, launch, setup, step::Steps};
 use anyhow::Result;
 use std::{path::Path, process::Command};
 

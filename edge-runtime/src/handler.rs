@@ -3,32 +3,18 @@
 use crate::{
     cache::Dependencies,
     exchange::{Exchange, strip_internal},
-    modules::{Collected, Platform, Run},
+    modules::{Collected, Platform, Run, answer},
     routes::Deployed,
 };
 use brink_protocol::problem::Problem;
-use brink_sandbox::RunError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
-    header::{
-        CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-        VARY,
-    },
+    header::{CACHE_CONTROL, CONTENT_LENGTH, COOKIE, VARY},
     response::Parts,
 };
 use http_body_util::BodyExt as _;
 use std::{sync::Arc, time::Instant};
-
-/// Fields that belong to a connection, which a module has none of. RFC 9110 §7.6.1.
-const CONNECTION_FIELDS: [HeaderName; 6] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
 
 /// A module's whole answer.
 pub struct Produced {
@@ -58,7 +44,7 @@ pub async fn run(
     let began = Instant::now();
     let limits = &deployed.deployment.limits;
     let outcome = match deployed.component.handle(request, context, limits).await {
-        Ok(response) => whole(response, limits.response_bytes_max).await,
+        Ok(response) => answer::whole(response, limits.response_bytes_max).await,
         Err(error) => Err(error),
     };
     deployed.runs.increment(1);
@@ -85,53 +71,8 @@ fn request(exchange: &mut Exchange) -> Request<brink_sandbox::Body> {
     *request.uri_mut() = exchange.head.uri.clone();
     *request.version_mut() = exchange.head.version;
     *request.headers_mut() = exchange.head.headers.clone();
-    for name in &CONNECTION_FIELDS {
-        request.headers_mut().remove(name);
-    }
+    answer::strip_connection(request.headers_mut());
     request
-}
-
-/// Reads the answer to its end, at most `bytes_max` bytes.
-async fn whole(
-    response: http::Response<brink_sandbox::Body>,
-    bytes_max: u64,
-) -> Result<(Parts, Bytes), RunError> {
-    let (head, mut body) = response.into_parts();
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    let mut length = 0u64;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| match error.downcast::<RunError>() {
-            Ok(error) => *error,
-            Err(error) => RunError::BadResponse {
-                reason: error.to_string(),
-            },
-        })?;
-        let Ok(piece) = frame.into_data() else {
-            continue;
-        };
-        length = length.saturating_add(piece.len() as u64);
-        if length > bytes_max {
-            return Err(RunError::ResponseTooLarge { limit: bytes_max });
-        }
-        // Most answers are one piece: it is taken as it is.
-        if first.is_empty() && rest.is_empty() {
-            first = piece;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&std::mem::take(&mut first));
-            }
-            rest.extend_from_slice(&piece);
-        }
-    }
-    Ok((
-        head,
-        if rest.is_empty() {
-            first
-        } else {
-            rest.freeze()
-        },
-    ))
 }
 
 fn produced(
@@ -141,19 +82,23 @@ fn produced(
     mut head: Parts,
     body: Bytes,
 ) -> Produced {
-    for name in &CONNECTION_FIELDS {
-        head.headers.remove(name);
-    }
+    answer::strip_connection(&mut head.headers);
     strip_internal(&mut head.headers);
     let is_head = exchange.head.method == Method::HEAD;
     if !is_head {
         head.headers.remove(CONTENT_LENGTH);
     }
+    let lifetime = collected.lifetime(head.status, &head.headers, Instant::now());
+    let tells = taint(
+        &exchange.head.headers,
+        &collected.credentials,
+        &mut head.headers,
+    );
     let dependencies = Dependencies {
         tags: collected.tags,
-        lifetime: collected.lifetime,
+        lifetime,
         no_store: collected.no_store || deployed.is_superseded,
-        private: collected.private || reads_cookies(exchange, &head.headers),
+        private: collected.private || tells,
         unnamed: collected.unnamed,
         position: collected.read.unwrap_or_default(),
         module: Some(deployed.deployment.name.clone()),
@@ -166,31 +111,59 @@ fn produced(
     }
 }
 
-/// Whether the answer is the caller's own because the request had cookies.
-pub fn reads_cookies(exchange: &Exchange, answer: &HeaderMap) -> bool {
-    exchange.head.headers.contains_key(COOKIE) && !is_shared_by_its_author(answer)
+/// What becomes of an answer whose module looked for these `credentials` in the request. One that it found makes the
+/// answer the caller's own (the answer is true). One that it looked for in vain becomes part of the key: others without
+/// it get the answer too, those who have it do not. Neither, where the answer says that it is for everyone, or is keyed
+/// by the field.
+fn taint(request: &HeaderMap, credentials: &[HeaderName], answer: &mut HeaderMap) -> bool {
+    let mut is_own = false;
+    for name in credentials {
+        if is_shared_by_its_author(answer, name) {
+            continue;
+        }
+        if request.contains_key(name) {
+            is_own = true;
+        } else {
+            vary_on(answer, name);
+        }
+    }
+    is_own
 }
 
-/// A module sees all fields of a request at once, and an origin too, so the host cannot tell whether it read the cookies. It is taken for
-/// granted, unless the answer says that it is for everyone (as RFC 9111 §3.5 has it for `Authorization`) or is keyed by
-/// them.
-fn is_shared_by_its_author(headers: &HeaderMap) -> bool {
-    let has = |name: HeaderName, wanted: &[&str]| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .map(|item| item.split('=').next().unwrap_or(item).trim())
-            .any(|item| wanted.iter().any(|w| item.eq_ignore_ascii_case(w)))
-    };
-    has(CACHE_CONTROL, &["public", "s-maxage"]) || has(VARY, &["cookie"])
+/// Whether an origin's answer is the caller's own because the request had cookies. An origin sees all fields of a request
+/// at once, so it is taken for granted that it looked.
+pub fn reads_cookies(exchange: &Exchange, answer: &HeaderMap) -> bool {
+    exchange.head.headers.contains_key(COOKIE) && !is_shared_by_its_author(answer, &COOKIE)
+}
+
+/// Whether an answer says that it is for everyone (as RFC 9111 §3.5 has it for `Authorization`) or is keyed by the
+/// credential.
+fn is_shared_by_its_author(headers: &HeaderMap, credential: &HeaderName) -> bool {
+    lists(headers, CACHE_CONTROL, &["public", "s-maxage"])
+        || lists(headers, VARY, &[credential.as_str()])
+}
+
+/// Whether one of `wanted` is on the list of a field, with or without a value.
+fn lists(headers: &HeaderMap, name: HeaderName, wanted: &[&str]) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|item| item.split('=').next().unwrap_or(item).trim())
+        .any(|item| wanted.iter().any(|w| item.eq_ignore_ascii_case(w)))
 }
 
 /// The answer depends on the fields that plugins set on the request: they become part of its key. RFC 9110 §12.5.5.
 pub fn vary_by(head: &mut Parts, fields: &[HeaderName]) {
     for name in fields {
-        head.headers.append(VARY, HeaderValue::from(name.clone()));
+        vary_on(&mut head.headers, name);
+    }
+}
+
+fn vary_on(headers: &mut HeaderMap, name: &HeaderName) {
+    if !lists(headers, VARY, &[name.as_str()]) {
+        headers.append(VARY, HeaderValue::from(name.clone()));
     }
 }
 
@@ -198,57 +171,73 @@ pub fn vary_by(head: &mut Parts, fields: &[HeaderName]) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use brink_sandbox::BoxError;
-    use http_body::Frame;
-    use http_body_util::StreamBody;
+    use http::header::AUTHORIZATION;
 
-    fn response(
-        pieces: Vec<Result<&'static str, RunError>>,
-    ) -> http::Response<brink_sandbox::Body> {
-        let frames = pieces.into_iter().map(|piece| {
-            piece
-                .map(|text| Frame::data(Bytes::from_static(text.as_bytes())))
-                .map_err(BoxError::from)
-        });
-        let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
-        http::Response::new(body)
-    }
-
-    #[tokio::test]
-    async fn answers_are_read_whole_or_fail() {
-        for (pieces, expected) in [
-            (vec![], Ok("")),
-            (vec![Ok("abc")], Ok("abc")),
-            (vec![Ok("a"), Ok(""), Ok("b"), Ok("c")], Ok("abc")),
-            (vec![Ok(""), Ok("abcde")], Ok("abcde")),
-            (vec![Ok("abc"), Ok("def")], Err("module-response-too-large")),
-            (
-                vec![Ok("a"), Err(RunError::NoResponse)],
-                Err("module-no-response"),
-            ),
+    #[test]
+    fn authors_say_whether_an_answer_to_credentials_is_for_everyone() {
+        for (name, value, cookie, authorization) in [
+            (CACHE_CONTROL, "max-age=60", false, false),
+            (CACHE_CONTROL, "max-age=60, Public", true, true),
+            (CACHE_CONTROL, "s-maxage=60", true, true),
+            (CACHE_CONTROL, "private", false, false),
+            (VARY, "accept", false, false),
+            (VARY, "accept, Cookie", true, false),
+            (VARY, "authorization", false, true),
         ] {
-            let outcome = whole(response(pieces), 5).await;
-            let outcome = outcome
-                .as_ref()
-                .map(|(_, body)| body.as_ref())
-                .map_err(RunError::slug);
-            assert_eq!(outcome, expected.map(str::as_bytes));
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            let shared = |credential| is_shared_by_its_author(&headers, credential);
+            assert_eq!(shared(&COOKIE), cookie, "{value}");
+            assert_eq!(shared(&AUTHORIZATION), authorization, "{value}");
         }
     }
 
     #[test]
-    fn authors_say_whether_an_answer_to_cookies_is_for_everyone() {
-        for (name, value, shared) in [
-            (CACHE_CONTROL, "max-age=60", false),
-            (CACHE_CONTROL, "max-age=60, Public", true),
-            (CACHE_CONTROL, "s-maxage=60", true),
-            (CACHE_CONTROL, "private", false),
-            (VARY, "accept", false),
-            (VARY, "accept, Cookie", true),
+    fn what_was_looked_for_makes_an_answer_its_callers_own_or_part_of_the_key() {
+        for (has, looked, says, own, vary) in [
+            (vec![COOKIE], vec![], None, false, vec![]),
+            (vec![COOKIE], vec![COOKIE], None, true, vec![]),
+            (vec![], vec![COOKIE], None, false, vec!["cookie"]),
+            (
+                vec![AUTHORIZATION],
+                vec![AUTHORIZATION, COOKIE],
+                None,
+                true,
+                vec!["cookie"],
+            ),
+            (
+                vec![],
+                vec![AUTHORIZATION, COOKIE],
+                None,
+                false,
+                vec!["authorization", "cookie"],
+            ),
+            (
+                vec![COOKIE],
+                vec![COOKIE],
+                Some((CACHE_CONTROL, "public")),
+                false,
+                vec![],
+            ),
+            (
+                vec![COOKIE],
+                vec![COOKIE],
+                Some((VARY, "cookie")),
+                false,
+                vec!["cookie"],
+            ),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_static(value));
-            assert_eq!(is_shared_by_its_author(&headers), shared, "{value}");
+            let mut request = HeaderMap::new();
+            for name in &has {
+                request.insert(name, HeaderValue::from_static("x"));
+            }
+            let mut answer = HeaderMap::new();
+            if let Some((name, value)) = says {
+                answer.insert(name, HeaderValue::from_static(value));
+            }
+            assert_eq!(taint(&request, &looked, &mut answer), own, "{looked:?}");
+            let varies: Vec<_> = answer.get_all(VARY).iter().collect();
+            assert_eq!(varies, vary, "{looked:?}");
         }
     }
 }

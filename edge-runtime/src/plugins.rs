@@ -1,10 +1,15 @@
 //! The stage of plugins: heads of requests before the cache, heads of responses after it, in reverse order.
 //!
 //! A route's plugins see *every* request and *every* response, hits included. So a plugin that checks who asks guards
-//! stored answers too, and what plugins read needs no tag on the answer: it is read again for the next request. What a
-//! plugin *sets* on a request reaches the module, whose answer may be stored; so the fields it sets join the answer's
-//! `Vary`, and are thereby part of the cache key (coherence.md, P6). The path it sets is part of the key anyway; the
-//! route stays the one that the request came in by.
+//! stored answers too, and what plugins read (records, credentials, the time) needs no tag on the answer: it is read again
+//! for the next request, no older than the client's session. What they answer themselves, and what they make of a
+//! response, is never stored.
+//!
+//! What a plugin *changes* on a request reaches the module, whose answer may be stored; so the fields that it sets or
+//! takes off join the answer's `Vary`, and are thereby part of the cache key (coherence.md, P6): two requests of which
+//! plugins made different ones share no answer, whatever the plugins read to tell them apart. The path it sets is part of
+//! the key anyway; the route stays the one that the request came in by. Whom it names as the caller is no part of the key:
+//! a module that asks for it makes its answer the caller's own.
 //!
 //! Plugins fail closed: one that traps or passes a limit makes the answer a problem document.
 //!
@@ -183,7 +188,8 @@ fn change_request(exchange: &mut Exchange, head: RequestHead) -> Result<(), &'st
     let before = std::mem::replace(&mut exchange.head.headers, head.headers);
     keep_framing(&mut exchange.head.headers, &before);
     let now = &exchange.head.headers;
-    for name in now.keys() {
+    // What it took off counts too: the answer was made without it.
+    for name in now.keys().chain(before.keys()) {
         let is_same = now.get_all(name).iter().eq(before.get_all(name).iter());
         if !is_same
             && !name.as_str().starts_with(INTERNAL_PREFIX)

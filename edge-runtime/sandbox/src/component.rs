@@ -435,6 +435,7 @@ async fn handle(
         body.map_err(|error| wasmtime_wasi_http::Error::InternalError(Some(error.to_string())))
     });
     let store = &mut live.store;
+    store.data_mut().looks.begin(request.headers());
     let request = store
         .data_mut()
         .http()

@@ -8,6 +8,7 @@ use brink_protocol::{
     record::{Entry, Key, Page, Range, RecordError, Version},
 };
 use bytes::Bytes;
+use http::HeaderName;
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -111,6 +112,14 @@ pub trait Identity: Send + Sync {
     fn pop(&self) -> String;
 }
 
+/// Told what a module learns that no interface hands out as a record (coherence.md, P3 and P6).
+pub trait Witness: Send + Sync {
+    /// The module looked for one of [`crate::CREDENTIALS`] in its request, whether it was there or not.
+    fn credential(&self, name: &HeaderName);
+    /// The module learned something that no tag names: the time, or chance.
+    fn unnamed(&self);
+}
+
 /// How much a log line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -179,9 +188,16 @@ pub enum EgressError {
     /// The other side broke HTTP, or a limit of ours.
     #[error("protocol: {0}")]
     Protocol(String),
+    /// Modules call each other too deep, or too often.
+    #[error("loop: {0}")]
+    Loop(String),
 }
 
-/// Sends outbound HTTP requests (`wasi:http/outgoing-handler`). Asked only with the grant `outbound_http`.
+/// Hosts below this are modules of the same tenant: `NAME.module.brink.internal`. Requests to them leave no machine.
+pub const MODULE_SUFFIX: &str = ".module.brink.internal";
+
+/// Sends outbound HTTP requests (`wasi:http/outgoing-handler`). Asked only with the grant `outbound_http`, but for hosts
+/// below [`MODULE_SUFFIX`], which need none.
 #[async_trait]
 pub trait Egress: Send + Sync {
     /// Sends the request; the URI is absolute and its scheme is `http` or `https`.
@@ -203,6 +219,8 @@ pub struct Context {
     pub cache: Arc<dyn ResponseCache>,
     /// Who asks, and where it runs.
     pub identity: Arc<dyn Identity>,
+    /// Told what the module looks at.
+    pub witness: Arc<dyn Witness>,
     /// Where log lines go.
     pub log: Arc<dyn LogSink>,
     /// Outbound HTTP.

@@ -4,7 +4,7 @@ use crate::{
     Body,
     context::{
         CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, Identity,
-        Level, LogSink, Records, ResponseCache,
+        Level, LogSink, Records, ResponseCache, Witness,
     },
 };
 use async_trait::async_trait;
@@ -109,6 +109,15 @@ impl Identity for NoIdentity {
     }
 }
 
+/// What a module looks at is of no interest.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoWitness;
+
+impl Witness for NoWitness {
+    fn credential(&self, _: &http::HeaderName) {}
+    fn unnamed(&self) {}
+}
+
 /// Log lines go nowhere.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoLog;
@@ -137,6 +146,7 @@ static CONTEXT: LazyLock<Context> = LazyLock::new(|| Context {
     commands: Arc::new(NoCommands),
     cache: Arc::new(NoCache),
     identity: Arc::new(NoIdentity),
+    witness: Arc::new(NoWitness),
     log: Arc::new(NoLog),
     egress: Arc::new(NoEgress),
     config: Arc::default(),

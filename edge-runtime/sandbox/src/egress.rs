@@ -1,7 +1,7 @@
 //! `wasi:http` hooks: header rules, buffers, and outbound requests through the context's [`Egress`].
 
-use crate::context::{Egress, EgressError, EgressTimeouts};
-use http::HeaderName;
+use crate::context::{Egress, EgressError, EgressTimeouts, MODULE_SUFFIX};
+use http::{HeaderName, Uri};
 use http_body_util::BodyExt;
 use std::sync::{Arc, LazyLock};
 use wasmtime_wasi_http::{
@@ -50,7 +50,7 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        if !self.granted {
+        if !self.granted && !is_module(request.uri()) {
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         }
         let egress = Arc::clone(&self.egress);
@@ -76,6 +76,15 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
+/// Whether a request goes to a module of the same tenant: that is no outbound HTTP.
+fn is_module(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().as_bytes();
+    host.len()
+        .checked_sub(MODULE_SUFFIX.len())
+        .and_then(|at| host.get(at..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(MODULE_SUFFIX.as_bytes()))
+}
+
 fn to_wasi(error: EgressError) -> Error {
     match error {
         EgressError::Denied(_) => Error::HttpRequestDenied,
@@ -84,5 +93,6 @@ fn to_wasi(error: EgressError) -> Error {
         EgressError::Tls(_) => Error::TlsProtocolError,
         EgressError::Timeout(_) => Error::ConnectionTimeout,
         EgressError::Protocol(_) => Error::HttpProtocolError,
+        EgressError::Loop(_) => Error::LoopDetected,
     }
 }

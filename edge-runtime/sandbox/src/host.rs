@@ -5,6 +5,7 @@ use crate::{
     egress::Hooks,
     limiter::Limiter,
     lines::{Lines, Stdio, Stream},
+    looks::Looks,
     meter::Meter,
 };
 use brink_protocol::deployment::Limits;
@@ -32,6 +33,7 @@ pub(crate) struct Host {
     pub(crate) meter: Arc<Meter>,
     /// Names on the present answer.
     pub(crate) tag_names: usize,
+    pub(crate) looks: Looks,
     table: ResourceTable,
     hooks: Hooks,
     http: WasiHttpCtx,
@@ -54,6 +56,7 @@ impl Host {
             lines: Arc::new(Lines::new(Arc::clone(&context.log))),
             meter,
             tag_names: 0,
+            looks: Looks::default(),
             table,
             hooks: Hooks {
                 egress: Arc::clone(&context.egress),

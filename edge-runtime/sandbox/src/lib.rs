@@ -25,6 +25,7 @@ mod inspect;
 mod limiter;
 mod lines;
 mod linkers;
+mod looks;
 mod meter;
 mod platform;
 mod plugin;
@@ -37,11 +38,12 @@ pub use component::Component;
 pub use config::{Config, INSTANCES_MAX, MEMORY_BYTES_MAX};
 pub use context::{
     CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, Identity,
-    Level, LogSink, Records, ResponseCache,
+    Level, LogSink, MODULE_SUFFIX, Records, ResponseCache, Witness,
 };
 pub use error::{BoxError, Error, MissingImport, RunError};
 pub use inspect::{Inspection, inspect};
 pub use lines::{LOG_FIELDS_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+pub use looks::CREDENTIALS;
 pub use plugin::{PLUGIN_BODY_BYTES_MAX, RequestAction, RequestHead, ResponseAction, ResponseHead};
 pub use sandbox::Sandbox;
 

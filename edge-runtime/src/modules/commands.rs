@@ -33,7 +33,11 @@ impl Commands for Run {
             link.call(path::COMMANDS, &request, trace).await
         };
         let answer: CommandAnswer = asked.map_err(|error| {
-            self.note().core_away |= error.is_passing();
+            if error.is_passing() {
+                let mut collected = self.note();
+                collected.core_away = true;
+                collected.no_store = true;
+            }
             match error {
                 LinkError::Refused {
                     status: 400,

@@ -1,16 +1,23 @@
 //! What modules and plugins reach at this PoP: the host's side of `brink:platform`, one interface a file.
 
 pub mod address;
+pub mod answer;
+mod collected;
 mod commands;
 mod egress;
 mod identity;
 mod log;
+mod nested;
 mod outbound;
+mod record_cache;
 mod records;
 mod response_cache;
 mod run;
 mod store;
+mod witness;
 
+pub use collected::Collected;
 pub use outbound::Guarded;
-pub use run::{Collected, Platform, Run};
+pub use record_cache::{Config as RecordsConfig, RecordCache};
+pub use run::{Platform, Run};
 pub use store::Store;

@@ -1,6 +1,10 @@
-//! `brink:platform/records` over the core link. Whatever is read becomes a tag of the answer, found or not.
+//! `brink:platform/records`: from what is kept here, else over the core link. Whatever is read becomes a tag of the answer,
+//! found or not, here or there.
 
-use super::run::{Collected, Run};
+use super::{
+    record_cache::Fetch,
+    run::{Platform, Run},
+};
 use crate::link::LinkError;
 use async_trait::async_trait;
 use brink_protocol::{
@@ -12,9 +16,14 @@ use brink_protocol::{
 };
 use brink_sandbox::Records;
 use bytes::Bytes;
+use std::time::Instant;
 
 impl Run {
-    async fn ask(&self, operation: RecordOperation) -> Result<RecordOutcome, RecordError> {
+    async fn ask(
+        &self,
+        operation: RecordOperation,
+        at_least: Position,
+    ) -> Result<RecordsAnswer, RecordError> {
         let link = self.link().map_err(RecordError::Denied)?;
         let is_read = matches!(
             operation,
@@ -23,7 +32,7 @@ impl Run {
         let request = RecordsRequest {
             tenant: self.tenant.clone(),
             module: self.module.clone(),
-            at_least: self.at_least(),
+            at_least,
             operation,
         };
         let asked = if is_read {
@@ -33,17 +42,63 @@ impl Run {
             link.call(path::RECORDS, &request, Some(&self.trace)).await
         };
         let answer: RecordsAnswer = asked.map_err(|error| self.away(&error))?;
-        let mut collected = self.note();
-        if is_read {
-            read_at(&mut collected, answer.position);
-        } else if answer.outcome.is_ok() {
-            collected.written.merge(&answer.position);
+        if let Err(RecordError::Unavailable(_)) = answer.outcome {
+            self.note().no_store = true;
+        }
+        Ok(answer)
+    }
+
+    async fn ask_write(&self, operation: RecordOperation) -> Result<RecordOutcome, RecordError> {
+        let answer = self.ask(operation, self.at_least()).await?;
+        if answer.outcome.is_ok() {
+            self.note().written.merge(&answer.position);
         }
         answer.outcome
     }
 
+    /// Reads at the core, at no older position than what was applied here when `fetch` began.
+    async fn ask_read(
+        &self,
+        operation: RecordOperation,
+        fetch: &Fetch,
+    ) -> Result<(RecordOutcome, Position), RecordError> {
+        let mut at_least = self.at_least();
+        at_least.merge(fetch.at_least());
+        let answer = self.ask(operation, at_least).await?;
+        let outcome = answer.outcome?;
+        let until = match &outcome {
+            RecordOutcome::Entries(entries) => fetch.until(entries.iter().flatten()),
+            RecordOutcome::Page(page) => fetch.until(&page.entries),
+            RecordOutcome::Written(_) | RecordOutcome::Deleted => None,
+        };
+        let mut collected = self.note();
+        collected.read_at(&answer.position);
+        collected.ends(until);
+        drop(collected);
+        Ok((outcome, answer.position))
+    }
+
+    /// Records that are kept here, if the run may have them.
+    fn kept(&self, keys: &[Tag]) -> Option<Vec<Option<Entry>>> {
+        let Platform { records, cache, .. } = &*self.platform;
+        if self.is_uncached {
+            records.missed(keys.len());
+            return None;
+        }
+        let found = records.find(cache, keys, &self.at_least(), Instant::now())?;
+        let mut collected = self.note();
+        collected.read_at(&found.read_at);
+        collected.ends(found.until);
+        Some(found.entries)
+    }
+
     fn away(&self, error: &LinkError) -> RecordError {
-        self.note().core_away |= error.is_passing();
+        if error.is_passing() {
+            let mut collected = self.note();
+            collected.core_away = true;
+            // Whatever is answered without it holds only for now.
+            collected.no_store = true;
+        }
         match error {
             LinkError::Refused {
                 status: 400,
@@ -57,16 +112,18 @@ impl Run {
         }
     }
 
-    /// Before the core is asked: an answer that comes, or not, depends on it all the same.
-    fn depends_on(&self, keys: &[Key]) {
-        let tags = keys.iter().map(|key| {
+    /// Before anything is read: an answer that comes, or not, depends on it all the same.
+    fn depends_on(&self, keys: &[Key]) -> Vec<Tag> {
+        let tag = |key: &Key| {
             let address = RecordAddress::new(self.tenant.clone(), key.clone());
             Tag::Record {
                 partition: address.partition,
                 sort: address.sort,
             }
-        });
-        self.note().tags.extend(tags);
+        };
+        let tags: Vec<Tag> = keys.iter().map(tag).collect();
+        self.note().tags.extend_from_slice(&tags);
+        tags
     }
 
     async fn write(
@@ -86,24 +143,11 @@ impl Run {
             lifetime_ms,
             condition,
         };
-        match self.ask(operation).await? {
+        match self.ask_write(operation).await? {
             RecordOutcome::Written(version) => Ok(version),
             other => Err(unexpected(&other)),
         }
     }
-}
-
-/// Keeps the earliest position over several reads: for each origin the least.
-fn read_at(collected: &mut Collected, position: Position) {
-    let Some(before) = collected.read.take() else {
-        collected.read = Some(position);
-        return;
-    };
-    let mut earliest = Position::default();
-    for (origin, sequence) in position.iter() {
-        earliest.advance(origin, sequence.min(before.get(origin)));
-    }
-    collected.read = Some(earliest);
 }
 
 fn unexpected(outcome: &RecordOutcome) -> RecordError {
@@ -125,10 +169,18 @@ impl Records for Run {
     }
 
     async fn get_many(&self, keys: Vec<Key>) -> Result<Vec<Option<Entry>>, RecordError> {
-        self.depends_on(&keys);
-        let count = keys.len();
-        match self.ask(RecordOperation::Get(keys)).await? {
-            RecordOutcome::Entries(entries) if entries.len() == count => Ok(entries),
+        let tags = self.depends_on(&keys);
+        if let Some(entries) = self.kept(&tags) {
+            return Ok(entries);
+        }
+        let Platform { records, cache, .. } = &*self.platform;
+        let fetch = records.fetch(cache);
+        let (outcome, read_at) = self.ask_read(RecordOperation::Get(keys), &fetch).await?;
+        match outcome {
+            RecordOutcome::Entries(entries) if entries.len() == tags.len() => {
+                records.keep(cache, &fetch, &tags, &entries, &read_at);
+                Ok(entries)
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -138,9 +190,11 @@ impl Records for Run {
             tenant: self.tenant.clone(),
             range: range.clone(),
         });
-        match self.ask(RecordOperation::Scan(range)).await? {
-            RecordOutcome::Page(page) => Ok(page),
-            other => Err(unexpected(&other)),
+        let Platform { records, cache, .. } = &*self.platform;
+        let fetch = records.fetch(cache);
+        match self.ask_read(RecordOperation::Scan(range), &fetch).await? {
+            (RecordOutcome::Page(page), _) => Ok(page),
+            (other, _) => Err(unexpected(&other)),
         }
     }
 
@@ -154,7 +208,7 @@ impl Records for Run {
     }
 
     async fn delete(&self, key: Key) -> Result<(), RecordError> {
-        match self.ask(RecordOperation::Delete(key)).await? {
+        match self.ask_write(RecordOperation::Delete(key)).await? {
             RecordOutcome::Deleted => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -169,28 +223,5 @@ impl Records for Run {
     ) -> Result<Version, RecordError> {
         let condition = expected.map_or(Condition::Absent, Condition::Version);
         self.write(key, value, lifetime_ms, condition).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_earliest_position_of_several_reads_counts() {
-        for (reads, earliest) in [
-            (vec!["a.1=5"], "a.1=5"),
-            (vec!["a.1=5", "a.1=7"], "a.1=5"),
-            (vec!["a.1=7", "a.1=5"], "a.1=5"),
-            (vec!["a.1=7,b.1=2", "a.1=5,b.1=3"], "a.1=5,b.1=2"),
-            (vec!["a.1=7", "b.1=3"], ""),
-        ] {
-            let mut collected = Collected::default();
-            for read in &reads {
-                read_at(&mut collected, read.parse().unwrap());
-            }
-            assert_eq!(collected.read.unwrap().to_string(), earliest, "{reads:?}");
-        }
     }
 }

@@ -9,7 +9,7 @@ use brink_protocol::{
     tag::Tag,
 };
 use brink_sandbox::{CacheError, ResponseCache};
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 fn parse(names: Vec<String>) -> Result<Vec<TagName>, CacheError> {
     names
@@ -42,7 +42,14 @@ impl ResponseCache for Run {
     }
 
     fn set_lifetime(&self, seconds: u32) {
-        self.note().lifetime = Some(Duration::from_secs(seconds.into()));
+        let lifetime = Duration::from_secs(seconds.into());
+        self.has_spoken.store(true, Ordering::Relaxed);
+        // Of a module that was called, the answer is a part of another's.
+        if self.depth > 0 {
+            self.note().lasts(lifetime);
+        } else {
+            self.note().lifetime = Some(lifetime);
+        }
     }
 
     fn no_store(&self) {

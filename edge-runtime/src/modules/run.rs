@@ -1,20 +1,24 @@
 //! One run of a module or plugin: what it is given, and what the host notes down while it runs.
 
-use super::outbound::Guarded;
+use super::{collected::Collected, outbound::Guarded, record_cache::RecordCache};
 use crate::{
     cache::Cache,
     exchange::{Caller, Exchange},
     link::Link,
     progress::Progress,
     reports::Reports,
-    routes::Deployed,
+    routes::{Deployed, Table},
 };
-use brink_protocol::{ModuleName, PopName, Position, TenantName, tag::Tag};
+use arc_swap::ArcSwap;
+use brink_protocol::{ModuleName, PopName, Position, TenantName};
 use brink_sandbox::{Context, denied};
-use brink_telemetry::TraceContext;
+use brink_telemetry::{RequestId, TraceContext};
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize},
+    },
+    time::{Duration, Instant},
 };
 
 /// What all runs at this PoP share.
@@ -25,6 +29,10 @@ pub struct Platform {
     pub link: Option<Link>,
     /// The cache: what is read must not be older than what it has applied, or its fence would not see what it missed.
     pub cache: Cache,
+    /// Records that were read here, for as long as nothing has changed them.
+    pub records: RecordCache,
+    /// What is deployed: modules call each other.
+    pub table: Arc<ArcSwap<Table>>,
     /// What the feed has brought.
     pub progress: Arc<Progress>,
     /// Where log lines go.
@@ -33,25 +41,20 @@ pub struct Platform {
     pub egress: Guarded,
 }
 
-/// What the host noted down during a run.
-#[derive(Debug, Default)]
-pub struct Collected {
-    /// Records and ranges that were read, and names that the module gave.
-    pub tags: Vec<Tag>,
-    /// `cache.set-lifetime`; of several the last.
-    pub lifetime: Option<Duration>,
-    /// `cache.no-store`.
-    pub no_store: bool,
-    /// The caller's identity was asked for.
-    pub private: bool,
-    /// Something was read that no tag names.
-    pub unnamed: bool,
-    /// The earliest position at which records were read; none if none were.
-    pub read: Option<Position>,
-    /// Where its writes are in the log.
-    pub written: Position,
-    /// The core could not be reached for something.
-    pub core_away: bool,
+impl Platform {
+    /// Record reads since the start: answered here, and by the core.
+    #[must_use]
+    pub fn record_figures(&self) -> (u64, u64) {
+        self.records.figures()
+    }
+}
+
+/// What a run and the runs of modules that it calls have in common.
+#[derive(Default)]
+pub(super) struct Family {
+    collected: Mutex<Collected>,
+    /// Modules called so far.
+    pub(super) calls: AtomicUsize,
 }
 
 /// The host's side of one run.
@@ -59,16 +62,25 @@ pub struct Run {
     pub(super) platform: Arc<Platform>,
     pub(super) tenant: TenantName,
     pub(super) module: ModuleName,
+    pub(super) request_id: RequestId,
     pub(super) trace: TraceContext,
     pub(super) caller: Option<Arc<Caller>>,
     /// The core must have seen this much before it answers: what the cache has applied, the client's session, and what
     /// was written before on the exchange's behalf.
-    floor: Position,
-    collected: Mutex<Collected>,
+    pub(super) floor: Position,
+    /// Nothing that is stored here may answer.
+    pub(super) is_uncached: bool,
+    /// How many modules called each other to come here.
+    pub(super) depth: usize,
+    /// When the outermost run's time is up.
+    pub(super) deadline: Instant,
+    /// It has set a lifetime.
+    pub(super) has_spoken: AtomicBool,
+    pub(super) family: Arc<Family>,
 }
 
 impl Run {
-    /// A run of `deployed` for `exchange`.
+    /// A run of `deployed` for `exchange`, which begins now.
     #[must_use]
     pub fn new(platform: &Arc<Platform>, deployed: &Deployed, exchange: &Exchange) -> Arc<Self> {
         let mut floor = platform.cache.position();
@@ -76,14 +88,20 @@ impl Run {
         if let Some(session) = &exchange.session {
             floor.merge(session);
         }
+        let wall_time = Duration::from_millis(deployed.deployment.limits.wall_time_ms_max);
         Arc::new(Self {
             platform: Arc::clone(platform),
             tenant: deployed.deployment.tenant.clone(),
             module: deployed.deployment.name.clone(),
+            request_id: exchange.id,
             trace: exchange.trace.clone(),
             caller: exchange.caller.clone(),
             floor,
-            collected: Mutex::default(),
+            is_uncached: exchange.session_is_unknown,
+            depth: 0,
+            deadline: Instant::now() + wall_time,
+            has_spoken: AtomicBool::new(false),
+            family: Arc::default(),
         })
     }
 
@@ -95,6 +113,7 @@ impl Run {
             commands: Arc::clone(self) as _,
             cache: Arc::clone(self) as _,
             identity: Arc::clone(self) as _,
+            witness: Arc::clone(self) as _,
             log: Arc::clone(self) as _,
             egress: Arc::clone(self) as _,
             config: Arc::clone(&deployed.config),
@@ -116,21 +135,25 @@ impl Run {
     }
 
     pub(super) fn note(&self) -> MutexGuard<'_, Collected> {
-        self.collected
+        self.family
+            .collected
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was noted down; nothing is left behind.
+    /// What was noted down, of the modules that it called too; nothing is left behind.
     #[must_use]
     pub fn take(&self) -> Collected {
         std::mem::take(&mut *self.note())
     }
 
-    /// The least position that the core's next answer may have: the run sees what it wrote itself.
+    /// The least position that the core's next answer may have: the run sees what it wrote itself, and never less than
+    /// what it has seen.
     pub(super) fn at_least(&self) -> Position {
         let mut position = self.floor.clone();
-        position.merge(&self.note().written);
+        let collected = self.note();
+        position.merge(&collected.written);
+        position.merge(&collected.seen);
         position
     }
 

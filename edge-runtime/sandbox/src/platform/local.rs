@@ -82,6 +82,7 @@ fn granted(grant: &str, is: bool) -> wasmtime::Result<()> {
 impl clock::Host for Host {
     fn now_ms(&mut self) -> wasmtime::Result<u64> {
         granted("clock", self.context.grants.clock)?;
+        self.context.witness.unnamed();
         let since = self.now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
@@ -90,6 +91,7 @@ impl clock::Host for Host {
 impl random::Host for Host {
     fn bytes(&mut self, length: u32) -> wasmtime::Result<Vec<u8>> {
         granted("random", self.context.grants.random)?;
+        self.context.witness.unnamed();
         if length > RANDOM_BYTES_MAX {
             wasmtime::bail!(
                 "brink:platform/random was asked for {length} bytes, the limit is {RANDOM_BYTES_MAX}"

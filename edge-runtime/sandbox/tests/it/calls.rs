@@ -63,7 +63,7 @@ async fn commands() {
     assert_eq!(run(&body, context).await, Ok(Ok(Vec::new())));
     assert_eq!(
         notes.all(),
-        ["info: input", "info: 1000", "delete stock/ams/a"]
+        ["info: input", "unnamed", "info: 1000", "delete stock/ams/a"]
     );
 }
 

@@ -22,6 +22,48 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
         "(param i32 i32 i32 i32 i32 i32)",
     ),
     (
+        "request_headers",
+        "wasi:http/types@0.2.10",
+        "[method]incoming-request.headers",
+        "(param i32) (result i32)",
+    ),
+    (
+        "fields_get",
+        "wasi:http/types@0.2.10",
+        "[method]fields.get",
+        "(param i32 i32 i32 i32)",
+    ),
+    (
+        "fields_has",
+        "wasi:http/types@0.2.10",
+        "[method]fields.has",
+        "(param i32 i32 i32) (result i32)",
+    ),
+    (
+        "fields_entries",
+        "wasi:http/types@0.2.10",
+        "[method]fields.entries",
+        "(param i32 i32)",
+    ),
+    (
+        "fields_clone",
+        "wasi:http/types@0.2.10",
+        "[method]fields.clone",
+        "(param i32) (result i32)",
+    ),
+    (
+        "fields_delete",
+        "wasi:http/types@0.2.10",
+        "[method]fields.delete",
+        "(param i32 i32 i32 i32)",
+    ),
+    (
+        "fields_drop",
+        "wasi:http/types@0.2.10",
+        "[resource-drop]fields",
+        "(param i32)",
+    ),
+    (
         "response_new",
         "wasi:http/types@0.2.10",
         "[constructor]outgoing-response",

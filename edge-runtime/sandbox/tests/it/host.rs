@@ -9,7 +9,7 @@ use brink_protocol::{
 use brink_sandbox::{
     Body, CacheError, CommandCall, Commands, Component, Config, Context, Egress, EgressError,
     EgressTimeouts, Error, Grants, Identity, Level, Limits, LogSink, Records, ResponseCache,
-    RunError, Sandbox,
+    RunError, Sandbox, Witness,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -138,6 +138,15 @@ impl Identity for Notes {
     }
 }
 
+impl Witness for Notes {
+    fn credential(&self, name: &http::HeaderName) {
+        self.note(format!("looks for {name}"));
+    }
+    fn unnamed(&self) {
+        self.note("unnamed");
+    }
+}
+
 impl LogSink for Notes {
     fn emit(&self, level: Level, message: String, fields: Vec<(String, String)>) {
         let mut text = format!("{}: {message}", level.as_str());
@@ -175,6 +184,7 @@ pub(crate) fn context() -> (Arc<Notes>, Context) {
         commands: notes.clone(),
         cache: notes.clone(),
         identity: notes.clone(),
+        witness: notes.clone(),
         log: notes.clone(),
         egress: notes.clone(),
         config: Arc::new(config),

@@ -15,5 +15,6 @@ mod guests;
 mod host;
 mod http;
 mod inspect;
+mod looks;
 mod platform;
 mod reuse;

@@ -361,7 +361,13 @@ async fn clock_and_random() {
         (call $random_bytes (i32.const 16) (i32.const 256)) (call $print_number (i64.load32_u (i32.const 260)))";
     assert_eq!(
         notes_of(body, still).await,
-        ["info: 1700000000123", "info: 1700000000", "info: 16"]
+        [
+            "unnamed",
+            "info: 1700000000123",
+            "info: 1700000000",
+            "unnamed",
+            "info: 16"
+        ]
     );
 }
 

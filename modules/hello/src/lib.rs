@@ -1,6 +1,7 @@
 //! The smallest module: a greeting, in JSON or in HTML.
 //!
 //! `GET /hello?name=Ada` answers `{"greeting":"Hello, Ada!","pop":"ams"}`, or a page if the client would rather have HTML.
+//! It reads no record, so nothing but time or a purge takes its answers out: they carry the name `greetings` for that.
 //! Config: `greeting` (default `Hello`), `lifetime` (seconds that PoPs keep the answer, default 60).
 
 use brink_sdk::{Method, Problem, Request, Response, cache, config, escape_html, identity};
@@ -44,6 +45,7 @@ pub fn handle(request: Request) -> Result<Response, Problem> {
 
     // No record is read here, so nothing would tell a PoP how long the answer holds.
     cache::lifetime(config::parse("lifetime")?.unwrap_or(60));
+    cache::tag(&["greetings"])?;
     let response = if html {
         Response::html(page(&answer))
     } else {

@@ -11,7 +11,8 @@
 //! `Idempotency-Key` (1 to 128 visible ASCII characters) makes a repetition of an adjustment a reading of its result; the last
 //! 32 keys of each stock record are remembered, in the record itself, so that count and key change together.
 //!
-//! Answers about one article carry the cache tag `sku:<SKU>`, so that a purge by that key takes them out.
+//! No answer has a tag and nothing is purged here: the records that were read are the tags, and a write to one of them, by
+//! whatever module, takes the answers out.
 //!
 //! Config: `lifetime` (seconds that PoPs keep answers to `GET`, default 3600; a write to a record that was read takes them
 //! out at once).

@@ -2,7 +2,7 @@
 
 use crate::model::{self, Availability, Stock};
 use brink_sdk::records::{self, Key, Page, Range};
-use brink_sdk::{Problem, Request, Response, cache};
+use brink_sdk::{Problem, Request, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -40,7 +40,6 @@ pub(crate) fn item(sku: &str) -> Result<Response, Problem> {
         return Err(unknown());
     }
     let item = records::get(&Key::new("catalog", "items", sku))?.ok_or_else(unknown)?;
-    cache::tag(&[&format!("sku:{sku}")])?;
     Ok(Response::new("application/json", item.value))
 }
 
@@ -73,7 +72,6 @@ pub(crate) fn availability(sku: &str, warehouse: Option<&str>) -> Result<Respons
     if found.is_empty() {
         return Err(unknown());
     }
-    cache::tag(&[&format!("sku:{sku}")])?;
     let available: u64 = found
         .iter()
         .map(|availability| availability.available)

@@ -70,11 +70,12 @@ pub(super) fn all(control: &Control, pops: &[Pop]) -> Vec<Line> {
         "",
     );
     lines.read(&format!("and at {}", second.name), second, &path, "");
-    lines.purge("purge by key", &format!(r#"{{"keys":["sku:{sku}"]}}"#));
+    lines.read("a greeting, which reads no record", first, "/hello", "");
+    lines.purge("purge it by the name it has", r#"{"keys":["greetings"]}"#);
     lines.read(
         &format!("at {} the module answers anew", first.name),
         first,
-        &path,
+        "/hello",
         "",
     );
     let urls: Vec<String> = pops

@@ -11,10 +11,12 @@
 mod bad_requests;
 mod clients;
 mod crashes;
+mod dialects;
 mod harness;
 mod hostile;
 mod projects;
 mod publishing;
 mod secrets;
 mod serving;
+mod sessions;
 mod up;

@@ -105,6 +105,23 @@ impl Control {
         content_type: &str,
         body: impl Into<Bytes>,
     ) -> Answer {
+        let media_type = [("content-type", content_type)];
+        let fields = if content_type.is_empty() {
+            &[][..]
+        } else {
+            &media_type
+        };
+        self.send_with(method, path, fields, body).await
+    }
+
+    /// With fields of its own; `host` is `localhost` unless it is one of them.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let stream = connect(
             self.address,
             "localhost",
@@ -118,13 +135,15 @@ impl Control {
         let method: Method = method.parse().unwrap();
         let mut request = Request::builder()
             .method(method)
-            .uri(path)
-            .header("host", "localhost");
+            .uri(path);
+        if !fields.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "localhost");
+        }
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        if !content_type.is_empty() {
-            request = request.header(CONTENT_TYPE, content_type);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
         }
         let response = sender
             .send_request(request.body(Full::new(body.into())).unwrap())

@@ -4,7 +4,7 @@ use crate::{client::Link, server::Server};
 use brink_protocol::{
     Position,
     change::ChangeKind,
-    control::PurgeStatus,
+    control::{PurgePage, PurgeStatus},
     link::{AppliedPurge, FeedRequest, PurgeAnswer, PurgeRequest, Report, ReportAnswer, path},
     purge::Selector,
 };
@@ -106,8 +106,8 @@ async fn a_purge_is_proved_by_every_pop() {
             .any(|at| at.pop.as_str() == "ams" && at.objects == 3),
         "{status:?}"
     );
-    let list: Vec<PurgeStatus> = server.control().get("/v1/purges").await.expect(200).parse();
-    assert_eq!(list[0].id, accepted.id);
+    let list: PurgePage = server.control().get("/v1/purges").await.expect(200).parse();
+    assert_eq!(list.purges[0].id, accepted.id);
 }
 
 #[tokio::test(flavor = "multi_thread")]

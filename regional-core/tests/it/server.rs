@@ -13,9 +13,13 @@ use tokio_util::sync::CancellationToken;
 pub struct Server {
     pub directory: tempfile::TempDir,
     pub addresses: Addresses,
+    configuration: String,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), brink_core::Error>>,
 }
+
+/// Nothing is in the log but what a test writes.
+const QUIET: &str = "[prober]\ninterval_ms = 0\n";
 
 fn flags(data: PathBuf) -> Flags {
     let any = Some("127.0.0.1:0".parse().unwrap());
@@ -34,13 +38,20 @@ impl Server {
     }
 
     pub async fn start_in(directory: tempfile::TempDir) -> Self {
-        let config = Config::parse("", &flags(directory.path().join("core"))).unwrap();
+        Self::start_with(directory, QUIET).await
+    }
+
+    /// With a configuration of its own.
+    pub async fn start_with(directory: tempfile::TempDir, configuration: &str) -> Self {
+        let flags = flags(directory.path().join("core"));
+        let config = Config::parse(configuration, &flags).unwrap();
         let core = Core::build(config, None).await.unwrap();
         let (addresses, stop) = (core.addresses(), core.stop());
         let serving = tokio::spawn(core.serve());
         Self {
             directory,
             addresses,
+            configuration: configuration.to_owned(),
             stop,
             serving,
         }
@@ -50,13 +61,14 @@ impl Server {
     pub async fn restart(self) -> Self {
         let Self {
             directory,
+            configuration,
             stop,
             serving,
             ..
         } = self;
         stop.cancel();
         serving.await.unwrap().unwrap();
-        Self::start_in(directory).await
+        Self::start_with(directory, &configuration).await
     }
 
     pub fn data(&self) -> PathBuf {

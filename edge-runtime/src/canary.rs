@@ -9,9 +9,7 @@ use brink_protocol::{
     ModuleName, TenantName,
     address::RecordAddress,
     deployment::WhenDisconnected,
-    link::{
-        Canary, RecordOperation, RecordOutcome, RecordsAnswer, RecordsRequest, canary, path,
-    },
+    link::{Canary, RecordOperation, RecordOutcome, RecordsAnswer, RecordsRequest, canary, path},
     record::{Key, Version},
     tag::Tag,
 };

@@ -48,7 +48,11 @@ impl Vouched {
         let _ = match self.bound {
             Some(bound) => {
                 let bound = bound.saturating_add(now.saturating_duration_since(self.at));
-                write!(text, ", bound={}", bound.as_millis().min(u128::from(u32::MAX)))
+                write!(
+                    text,
+                    ", bound={}",
+                    bound.as_millis().min(u128::from(u32::MAX))
+                )
             }
             None => write!(text, ", silent"),
         };

@@ -1,7 +1,7 @@
 //! Dry runs of purges: how much a purge would end at this PoP. Off the way of requests, one after the other.
 
 use crate::{cache::Cache, reports::Reports};
-use brink_protocol::link::{Counted, CountRequest};
+use brink_protocol::link::{CountRequest, Counted};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -35,8 +35,7 @@ impl Counting {
             };
             let cache = self.cache.clone();
             // A walk over everything that is stored takes its time.
-            let counting =
-                tokio::task::spawn_blocking(move || cache.count(&tenant, &selectors));
+            let counting = tokio::task::spawn_blocking(move || cache.count(&tenant, &selectors));
             match counting.await {
                 Ok((objects, bytes)) => self.reports.counted(Counted { id, objects, bytes }),
                 Err(error) => tracing::error!(%error, "a dry run of a purge failed"),

@@ -23,7 +23,9 @@ impl LeaseWatch {
             self.cache.poll(now);
             let holds = self.cache.connected(now);
             if held && !holds {
-                tracing::warn!("the lease ran out: nothing is called fresh until the core has answered");
+                tracing::warn!(
+                    "the lease ran out: nothing is called fresh until the core has answered"
+                );
             } else if holds && !held {
                 tracing::info!("the lease holds");
             }

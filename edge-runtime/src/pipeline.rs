@@ -27,7 +27,7 @@ use crate::{
     modules::Platform,
     origin::Origins,
     plugins::{self, Passage},
-    progress::APPLIED_WAIT_MAX,
+    progress::{APPLIED_WAIT_MAX, has_reached},
     purging::{PURGE, Purging},
     rejoined::Rejoined,
     routes::{Deployed, Table, Target},
@@ -161,9 +161,8 @@ async fn travel(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
     let response = plugins::on_response(&edge.platform, exchange, response).await;
     if !exchange.written.is_empty() {
         // Without a key the answer would be without its token; keys come with the feed.
-        let is_applied = || {
-            edge.sessions.can_sign() && edge.cache.position().covers(&exchange.written)
-        };
+        let is_applied =
+            || edge.sessions.can_sign() && has_reached(&edge.cache.position(), &exchange.written);
         let progress = &edge.platform.progress;
         if !progress.wait_until(APPLIED_WAIT_MAX, is_applied).await {
             tracing::debug!(request_id = %exchange.id, written = %exchange.written, "answered before the write was applied here");
@@ -370,9 +369,7 @@ fn origin_request(exchange: &mut Exchange) -> Request<Body> {
 /// No answer came: a stale one if there is one that may be served, else the problem.
 fn give_up(exchange: &mut Exchange, fill: Fill, problem: Problem) -> Response<Body> {
     match fill.failed(SystemTime::now()) {
-        Some(answer) => {
-            send(exchange, answer)
-        }
+        Some(answer) => send(exchange, answer),
         None => exchange.problem(problem),
     }
 }

@@ -1,6 +1,9 @@
 //! How far this PoP has got: what the feed has applied and said. The feed writes it; everyone may read it.
 
-use brink_protocol::Position;
+use brink_protocol::{
+    Position,
+    log::{self, Reach},
+};
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -140,6 +143,15 @@ impl Progress {
     #[must_use]
     pub fn revision_active(&self) -> u64 {
         self.revision_active.load(Ordering::Acquire)
+    }
+}
+
+/// Whether a PoP that has `applied` so much has seen all of `position`, or need not see it any more: see [`log::reach`].
+#[must_use]
+pub fn has_reached(applied: &Position, position: &Position) -> bool {
+    match log::reach(applied, position) {
+        Reach::Reached => true,
+        Reach::Behind(..) => false,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     cache::Cache,
     exchange::{normal_host, normalise},
     link::{Link, LinkError},
-    progress::{APPLIED_WAIT_MAX, Progress},
+    progress::{APPLIED_WAIT_MAX, Progress, has_reached},
     session::Sessions,
 };
 use brink_listener::Body;
@@ -88,9 +88,11 @@ impl Purging {
         };
         let answer: ForwardedPurgeAnswer = asked.map_err(|error| away(&error))?;
         let done = answer.map_err(refused)?;
-        let is_applied = || self.cache.position().covers(&done.position);
+        let is_applied = || has_reached(&self.cache.position(), &done.position);
         self.progress.wait_until(APPLIED_WAIT_MAX, is_applied).await;
-        let token = self.sessions.sign(&done.position, session.seen.as_deref());
+        let unreadable = session.is_unknown.then(|| self.cache.position());
+        let seen = unreadable.as_ref().or(session.seen.as_deref());
+        let token = self.sessions.sign(&done.position, seen);
         Ok(accepted(&done, token))
     }
 }
@@ -100,9 +102,16 @@ fn forwarded(head: &mut http::request::Parts) -> Result<ForwardedPurge, Box<Prob
     let token = token(&head.headers).ok_or_else(|| {
         unauthenticated("a token is needed, in Authorization: Bearer or Fastly-Key")
     })?;
-    let invalid =
-        |detail: &str| Box::new(Problem::new(400, "purge-invalid", "The purge is not valid", detail));
-    normalise(&mut head.uri).ok_or_else(|| invalid("the path has segments . or .., or is too long"))?;
+    let invalid = |detail: &str| {
+        Box::new(Problem::new(
+            400,
+            "purge-invalid",
+            "The purge is not valid",
+            detail,
+        ))
+    };
+    normalise(&mut head.uri)
+        .ok_or_else(|| invalid("the path has segments . or .., or is too long"))?;
     let authority = head.uri.authority().map_or("", |a| a.as_str());
     let host = normal_host(authority)
         .ok_or_else(|| invalid("the host is not valid"))?
@@ -223,10 +232,26 @@ mod tests {
         let long = "x".repeat(TOKEN_BYTES_MAX + 1);
         let deep = format!("http://h/{}", "x".repeat(URL_BYTES_MAX));
         for (uri, fields, expected) in [
-            ("http://H:80/a%7e?b", vec![bearer], Ok("s3cret h /a~?b hard ")),
-            ("http://h/", vec![("fastly-key", "k"), ("fastly-soft-purge", "1")], Ok("k h / soft ")),
-            ("http://h/", vec![bearer, ("fastly-key", "k"), ("fastly-soft-purge", "0")], Ok("s3cret h / hard ")),
-            ("http://h/", vec![bearer, ("idempotency-key", "once")], Ok("s3cret h / hard once")),
+            (
+                "http://H:80/a%7e?b",
+                vec![bearer],
+                Ok("s3cret h /a~?b hard "),
+            ),
+            (
+                "http://h/",
+                vec![("fastly-key", "k"), ("fastly-soft-purge", "1")],
+                Ok("k h / soft "),
+            ),
+            (
+                "http://h/",
+                vec![bearer, ("fastly-key", "k"), ("fastly-soft-purge", "0")],
+                Ok("s3cret h / hard "),
+            ),
+            (
+                "http://h/",
+                vec![bearer, ("idempotency-key", "once")],
+                Ok("s3cret h / hard once"),
+            ),
             ("http://h/", vec![], Err(401)),
             ("http://h/", vec![("authorization", "Basic eDp5")], Err(401)),
             ("http://h/", vec![("authorization", "Bearer ")], Err(401)),
@@ -240,7 +265,12 @@ mod tests {
             let read = forwarded(&mut head(uri, &fields)).map(|purge| {
                 let softness = if purge.soft { "soft" } else { "hard" };
                 let key = purge.idempotency_key.unwrap_or_default();
-                let ForwardedPurge { token, host, path_and_query, .. } = purge;
+                let ForwardedPurge {
+                    token,
+                    host,
+                    path_and_query,
+                    ..
+                } = purge;
                 format!("{token} {host} {path_and_query} {softness} {key}")
             });
             let read = read.as_deref().map_err(|problem| problem.status);

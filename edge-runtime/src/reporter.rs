@@ -102,10 +102,7 @@ impl Reporter {
         loop {
             self.reports.has_lines().await;
             self.link.connected().await;
-            if let Some(report) = self
-                .reports
-                .take_lines(self.pop.clone(), || self.state())
-            {
+            if let Some(report) = self.reports.take_lines(self.pop.clone(), || self.state()) {
                 is_refused = !self.send(report, is_refused).await;
             }
             tokio::time::sleep(LINES_INTERVAL).await;

@@ -284,7 +284,9 @@ mod tests {
         purge("b");
         count("b");
         reports.logged(line("2".into()));
-        lost.map(|report| reports.give_back(report));
+        for report in lost {
+            reports.give_back(report);
+        }
         let report = take(&reports);
         let ids: Vec<_> = report.purges.iter().map(|p| p.id.as_str()).collect();
         let counts: Vec<_> = report.counts.iter().map(|c| c.id.as_str()).collect();

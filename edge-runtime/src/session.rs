@@ -91,11 +91,7 @@ impl Sessions {
     ///
     /// # Errors
     /// What the client is told, see the table above.
-    pub fn take(
-        &self,
-        headers: &mut HeaderMap,
-        now: SystemTime,
-    ) -> Result<Session, Box<Problem>> {
+    pub fn take(&self, headers: &mut HeaderMap, now: SystemTime) -> Result<Session, Box<Problem>> {
         let cookies = take_cookies(headers);
         if !self.has_core {
             return Ok(Session::default());
@@ -175,9 +171,7 @@ impl Sessions {
         let signs = self.has_core && !exchange.written.is_empty();
         let unreadable = (signs && exchange.session_is_unknown).then(applied);
         let seen = unreadable.as_ref().or(exchange.session.as_deref());
-        let token = signs
-            .then(|| self.sign(&exchange.written, seen))
-            .flatten();
+        let token = signs.then(|| self.sign(&exchange.written, seen)).flatten();
         let is_https = exchange.scheme() == "https";
         let mut sets_cookie = false;
         if let Some(token) = token {

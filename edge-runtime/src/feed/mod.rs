@@ -194,9 +194,7 @@ impl Feed {
 
     fn heartbeat(&self, head: Position, figures: &Figures) {
         let behind = lag(&self.cache.position(), &head);
-        figures
-            .lag
-            .set(u32::try_from(behind).unwrap_or(u32::MAX));
+        figures.lag.set(u32::try_from(behind).unwrap_or(u32::MAX));
         self.progress.set_head(head);
     }
 

@@ -8,6 +8,7 @@
 
 mod admin;
 mod canary;
+mod coherence;
 mod deployments;
 mod feed;
 mod guest;

@@ -21,6 +21,8 @@ pub(super) struct Line {
 struct Lines<'a> {
     ca: String,
     header_file: String,
+    /// Where the head of the order's answer is kept, for its session token.
+    order_file: String,
     show: &'static str,
     control: &'a Control,
     lines: Vec<Line>,
@@ -35,6 +37,7 @@ pub(super) fn all(control: &Control, pops: &[Pop]) -> Vec<Line> {
     let mut lines = Lines {
         ca: quoted(&control.ca),
         header_file: quoted(&control.header_file),
+        order_file: quoted(&control.header_file.with_file_name("order.headers")),
         show: show_cache_status(),
         control,
         lines: Vec::new(),
@@ -107,6 +110,14 @@ pub(super) fn all(control: &Control, pops: &[Pop]) -> Vec<Line> {
         "/partner?name=Ada",
         &key,
     );
+    lines.purge_here(
+        &format!(
+            "PURGE at {}: handed to the core, for every PoP",
+            second.name
+        ),
+        second,
+        &path,
+    );
     lines.control("what the core knows of the PoPs", "/v1/pops");
     lines.admin("why an answer is in the cache", first, &path);
     lines.lines
@@ -144,8 +155,9 @@ impl Lines<'_> {
             r#"{{"customer":"{customer}","warehouse":"AMS1","currency":"EUR","lines":[{{"sku":"{sku}","quantity":3}}]}}"#
         );
         let headers = "--header 'content-type: application/json' --header 'idempotency-key: try-1'";
+        let keep = format!("--dump-header {}", self.order_file);
         let command = format!(
-            "{} {headers} --data '{body}'{} '{}/orders'",
+            "{} {headers} {keep} --data '{body}'{} '{}/orders'",
             self.curl(),
             self.show,
             pop.url()
@@ -154,6 +166,25 @@ impl Lines<'_> {
             &format!("order three at {}: the core reserves them", pop.name),
             command,
         );
+    }
+
+    /// With the token that the order's answer carried.
+    fn read_own(&mut self, shows: &str, pop: &Pop, path: &str) {
+        let token = format!(
+            r#" --header "$(grep -i '^brink-session:' {} | tr -d '\r')""#,
+            self.order_file
+        );
+        self.read(shows, pop, path, &token);
+    }
+
+    fn purge_here(&mut self, shows: &str, pop: &Pop, path: &str) {
+        let command = format!(
+            "{} --header @{} --request PURGE '{}{path}'",
+            self.curl(),
+            self.header_file,
+            pop.url()
+        );
+        self.push(shows, command);
     }
 
     fn purge(&mut self, shows: &str, body: &str) {

@@ -131,6 +131,15 @@ fn every_line_works_and_ctrl_c_ends_everything() {
         "{}",
         outputs[6]
     );
+    let coherence = outputs[7].to_lowercase();
+    assert!(
+        coherence.contains("brink-coherence: position="),
+        "{coherence}"
+    );
+    let purged = outputs
+        .iter()
+        .any(|output| output.contains(r#""status":"ok""#));
+    assert!(purged, "{outputs:?}");
 
     let begun = Instant::now();
     up.signal(Signal::INT);

@@ -62,7 +62,19 @@ fn run(kind: Option<Kind>) -> Result<(), Error> {
     answer(&json!({"ready": {"kind": network.kind(), "nodes": network.places()}}))?;
     let network = Arc::new(Mutex::new(Some(network)));
     end_at_signals(Arc::clone(&network))?;
-    while let Some(line) = self::line(&mut input)? {
+    let outcome = converse(&mut input, &network);
+    // The thread that waits for signals has it too.
+    drop(
+        network
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(),
+    );
+    outcome
+}
+
+fn converse(input: &mut impl BufRead, network: &Mutex<Option<Network>>) -> Result<(), Error> {
+    while let Some(line) = line(input)? {
         let network = network.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(network) = &*network else {
             return Err(Error::Ended);

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod binaries;
+pub mod chaos;
 pub mod curl;
 pub mod guests;
 pub mod interrupt;

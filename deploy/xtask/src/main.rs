@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, process::ExitCode};
-use xtask::{bench, interrupt, launch, reference, repository_root, seed, setup, test, tidy, up};
+use xtask::{
+    bench, chaos, interrupt, launch, reference, repository_root, seed, setup, test, tidy, up,
+};
 
 /// The one tool of the repository.
 #[derive(Debug, Parser)]
@@ -29,6 +31,8 @@ enum Task {
     Ci(test::Arguments),
     /// Measures, and prints the table of the README
     Bench(bench::Arguments),
+    /// Holds real processes on a bad network to the promises of coherence
+    Chaos(chaos::Arguments),
     /// The sample data, as lines for the control API's import
     Seed(seed::Arguments),
     /// Runs a program that ends with the process that started it
@@ -77,6 +81,10 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(arguments) => {
             interrupt::watch()?;
             bench::run(&root, &arguments)
+        }
+        Task::Chaos(arguments) => {
+            interrupt::watch()?;
+            chaos::run(&root, &arguments)
         }
         Task::Bound { .. } => Ok(()),
     }

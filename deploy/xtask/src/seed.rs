@@ -2,7 +2,7 @@
 //!
 //! The layout is the one that the modules in `modules/` read; see `modules/README.md`.
 
-mod chance;
+pub(crate) mod chance;
 mod words;
 
 use chance::Chance;

@@ -71,3 +71,25 @@ fn bad_beginnings() {
         assert!(!output.stderr.is_empty());
     }
 }
+
+#[test]
+fn nothing_is_left_behind() {
+    let mut child = start(&[]);
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, r#"{{"seed": 7, "nodes": [{{"name": "a"}}]}}"#).unwrap();
+    let mut answer = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut answer)
+        .unwrap();
+    let ready: Value = serde_json::from_str(&answer).unwrap();
+    let enter = ready["ready"]["nodes"][0]["enter"].as_array().unwrap();
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    match enter.last() {
+        Some(name) => {
+            let name = std::path::Path::new("/run/netns").join(name.as_str().unwrap());
+            assert!(!name.exists(), "{}", name.display());
+        }
+        None => eprintln!("namespaces are not permitted here: relays leave nothing anyway"),
+    }
+}

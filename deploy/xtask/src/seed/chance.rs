@@ -2,10 +2,10 @@
 
 /// The generator.
 #[derive(Debug)]
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -18,23 +18,23 @@ impl Chance {
     }
 
     /// A number from 0 to `bound - 1`; 0 if `bound` is 0.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
     /// True once in `n` on average.
-    pub(super) fn one_in(&mut self, n: u64) -> bool {
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
     /// One of them.
-    pub(super) fn pick<'a, T, const N: usize>(&mut self, of: &'a [T; N]) -> &'a T {
+    pub(crate) fn pick<'a, T, const N: usize>(&mut self, of: &'a [T; N]) -> &'a T {
         pick(of, self.next())
     }
 }
 
 /// The one with this number, counted from 0 and around.
-pub(super) fn pick<T, const N: usize>(of: &[T; N], number: u64) -> &T {
+pub(crate) fn pick<T, const N: usize>(of: &[T; N], number: u64) -> &T {
     const { assert!(N > 0) };
     let index = usize::try_from(number % N as u64).unwrap_or(0);
     let [first, ..] = of.as_slice() else {

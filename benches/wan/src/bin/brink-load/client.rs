@@ -64,6 +64,17 @@ pub(crate) struct Client {
     authorization: Option<String>,
 }
 
+/// Why there is no whole answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// Nobody listens there.
+    Refused,
+    /// The connection broke off.
+    BrokeOff,
+    /// It took longer than [`ANSWER_WITHIN`].
+    TooLate,
+}
+
 /// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -123,14 +134,14 @@ impl Client {
         }
     }
 
-    /// Sends a request and reads its whole answer; none: there was no whole answer in time.
+    /// Sends a request and reads its whole answer.
     pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
         fields: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Option<Answer> {
+    ) -> Result<Answer, Silence> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("https://{}{path}", self.authority));
@@ -140,20 +151,32 @@ impl Client {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body.into())).ok()?;
+        let request = request.body(Full::new(body.into()));
+        let request = request.map_err(|_| Silence::BrokeOff)?;
         let whole = async {
-            let (head, body) = self.pool.request(request).await.ok()?.into_parts();
-            let body = Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?;
-            Some(Answer {
+            let answer = self.pool.request(request).await;
+            let answer = answer.map_err(|error| match error.is_connect() {
+                true => Silence::Refused,
+                false => Silence::BrokeOff,
+            })?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+            let body = body.map_err(|_| Silence::BrokeOff)?;
+            Ok(Answer {
                 status: head.status,
                 headers: head.headers,
                 body: body.to_bytes(),
             })
         };
-        tokio::time::timeout(ANSWER_WITHIN, whole).await.ok()?
+        let outcome = tokio::time::timeout(ANSWER_WITHIN, whole).await;
+        outcome.unwrap_or(Err(Silence::TooLate))
     }
 
-    pub(crate) async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Option<Answer> {
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<Answer, Silence> {
         self.send(Method::GET, path, fields, Bytes::new()).await
     }
 }

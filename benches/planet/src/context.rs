@@ -213,16 +213,26 @@ impl Context {
         }
     }
 
+    /// Sends something that is overtaken by others: it arrives, or is looked at, so much later.
+    pub fn send_slowly(&mut self, from: Node, to: Node, more_us: u64, message: Message) {
+        let delay_us = self.travel_us(from, to, Stream::Single) + more_us;
+        self.after(delay_us, Next::Deliver { from, to, message });
+    }
+
     /// Sends.
     pub fn send(&mut self, from: Node, to: Node, stream: Stream, message: Message) {
+        let delay_us = self.travel_us(from, to, stream);
+        self.after(delay_us, Next::Deliver { from, to, message });
+    }
+
+    fn travel_us(&mut self, from: Node, to: Node, stream: Stream) -> u64 {
         let way = (self.address(from), self.address(to));
         let at = self
             .network
             .arrival_us(self.now_us, way, stream, &mut self.random);
         let store = from == Node::Store || to == Node::Store;
         let more = if store { self.scenario.store_us } else { 0 };
-        let delay = at.saturating_sub(self.now_us) + more;
-        self.after(delay, Next::Deliver { from, to, message });
+        at.saturating_sub(self.now_us) + more
     }
 
     /// Notes what the observer saw.

@@ -65,6 +65,8 @@ struct Live {
     reads: Reads,
     taking_over: Option<(OriginId, u64)>,
     lacks_entries: bool,
+    /// How many of the next frames of a PoP's feed are dropped.
+    dropping: BTreeMap<usize, u64>,
     /// Purges in the logs that are held, with their places.
     purges: Vec<(u64, OriginId, u64)>,
     reported: FxHashSet<(u64, usize)>,
@@ -261,6 +263,7 @@ impl Core {
             reads: Reads::default(),
             taking_over: None,
             lacks_entries: false,
+            dropping: BTreeMap::new(),
             purges: Vec::new(),
             reported: FxHashSet::default(),
             ticks: 0,

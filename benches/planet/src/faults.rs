@@ -72,7 +72,7 @@ pub fn crash_core(ctx: &mut Context, core: &mut Core) {
     }
     let node = core.node();
     core.crash();
-    let most = if ctx.random.chance(0.5) {
+    let most = if ctx.random.chance(0.7) {
         1_000_000
     } else {
         7_000_000

@@ -31,6 +31,9 @@ const TRIES_MAX: usize = 3;
 /// Entries in memory; beyond it one leaves by chance.
 const MEMORY_MAX: usize = 24;
 
+/// Of its journal's last records fewer than this are lost in a crash.
+const LOST_MAX: usize = 12;
+
 /// What a PoP does with an entry that nobody vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
@@ -188,7 +191,7 @@ impl Pop {
         self.applied.clear();
         let tags_max = ctx.scenario.tags_max;
         if keeps_journal && self.has_state && ctx.scenario.has_disks {
-            let lost = ctx.random.below(4);
+            let lost = ctx.random.below(LOST_MAX);
             let leaves_gap = !ctx.lacks(Mutation::Journal);
             self.replica = self.journal.recover(lost, tags_max, leaves_gap);
         } else {

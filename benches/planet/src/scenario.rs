@@ -46,7 +46,9 @@ pub struct Scenario {
     pub fault_us: u64,
     /// Probability that a core crashes right after it has sent a write to the store.
     pub crash_at_write: f64,
-    /// Probability that a frame of a feed is dropped for good, which no network does and a peer might.
+    /// Probability that the store is slow to begin with a write.
+    pub slow_write: f64,
+    /// Probability that frames of a feed, a few in a row, are dropped for good, which no network does and a peer might.
     pub drop_frame: f64,
     /// Longest pause of a client between two requests, in microseconds.
     pub think_us: u64,
@@ -106,8 +108,9 @@ impl Scenario {
             } else {
                 random.between(300, 2_500) * 1_000
             },
-            crash_at_write: if random.chance(0.5) { 0.02 } else { 0.0 },
-            drop_frame: if random.chance(0.25) { 0.005 } else { 0.0 },
+            crash_at_write: if random.chance(0.6) { 0.04 } else { 0.0 },
+            slow_write: if random.chance(0.6) { 0.2 } else { 0.0 },
+            drop_frame: if random.chance(0.3) { 0.01 } else { 0.0 },
             think_us: random.between(10, 150) * 1_000,
             reads: random.between(60, 97),
         }
@@ -138,6 +141,7 @@ impl Scenario {
         scenario.loss = loss;
         scenario.fault_us = 0;
         scenario.crash_at_write = 0.0;
+        scenario.slow_write = 0.0;
         scenario.drop_frame = 0.0;
         scenario
     }

@@ -15,6 +15,9 @@ use brink_protocol::{
 };
 use std::sync::Arc;
 
+/// Most frames that are dropped in a row.
+const DROPPED_MAX: u64 = 8;
+
 impl Core {
     fn to_pop(&self, ctx: &mut Context, pop: usize, feed: u64, message: Message) {
         ctx.send(
@@ -105,15 +108,12 @@ impl Core {
             .contains(&change.origin)
             .then(|| live.peers.clone());
         for (pop, feed) in followers {
-            let message = if is_new_life {
-                Message::Closed { feed }
-            } else if ctx.random.chance(ctx.scenario.drop_frame) {
-                continue;
-            } else {
+            if is_new_life {
+                self.to_pop(ctx, pop, feed, Message::Closed { feed });
+            } else if !self.drops(ctx, pop) {
                 let entry = Arc::clone(entry);
-                Message::Change { feed, entry }
-            };
-            self.to_pop(ctx, pop, feed, message);
+                self.to_pop(ctx, pop, feed, Message::Change { feed, entry });
+            }
         }
         for peer in peers.into_iter().flatten() {
             let entry = Arc::clone(entry);
@@ -126,6 +126,23 @@ impl Core {
             );
         }
         self.read_reached(ctx);
+    }
+
+    /// Whether a frame of a feed is dropped: some in a row now and then.
+    fn drops(&mut self, ctx: &mut Context, pop: usize) -> bool {
+        let Some(live) = &mut self.live else {
+            return false;
+        };
+        if ctx.scenario.drop_frame == 0.0 {
+            return false;
+        }
+        let left = live.dropping.entry(pop).or_default();
+        if *left == 0 && ctx.random.chance(ctx.scenario.drop_frame) {
+            *left = ctx.random.between(1, DROPPED_MAX);
+        }
+        let drops = *left > 0;
+        *left = left.saturating_sub(1);
+        drops
     }
 
     pub(super) fn on_report(

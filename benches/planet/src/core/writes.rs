@@ -4,7 +4,7 @@ use super::Core;
 use crate::{
     context::{Context, Next, Node},
     history::Place,
-    messages::{Answer, Entry, StoreRequest},
+    messages::{Answer, Entry, Message, StoreRequest},
     mutation::Mutation,
 };
 use brink_protocol::{
@@ -13,6 +13,9 @@ use brink_protocol::{
 };
 use rustc_hash::FxHashMap;
 use std::{collections::VecDeque, sync::Arc};
+
+/// How long the store takes at most to begin with a write, in microseconds.
+const SLOW_US_MAX: u64 = 900_000;
 
 /// A write that a PoP waits for.
 #[derive(Debug, Clone, Copy)]
@@ -83,11 +86,26 @@ impl Core {
             key: write.key,
             value: write.value,
         };
-        self.ask_store(ctx, request);
+        self.put_store(ctx, request);
         if ctx.random.chance(ctx.scenario.crash_at_write) {
             let node = Node::Core(self.id);
             ctx.after(0, Next::Crash { node });
         }
+    }
+
+    /// Sends a write to the store. Others may overtake it: nothing else waits for it.
+    fn put_store(&self, ctx: &mut Context, request: StoreRequest) {
+        let is_slow = ctx.random.chance(ctx.scenario.slow_write);
+        let more_us = if is_slow {
+            ctx.random.between(20_000, SLOW_US_MAX)
+        } else {
+            0
+        };
+        let message = Message::Store {
+            run: self.run,
+            request,
+        };
+        ctx.send_slowly(self.node(), Node::Store, more_us, message);
     }
 
     pub(super) fn on_put(&mut self, ctx: &mut Context, value: u64, version: u64) {

@@ -154,7 +154,7 @@ fn coherence(criterion: &mut Criterion) {
     }
     let mut replica = Replica::new(TAGS_MAX);
     let mut sequence = 0u64;
-    let mut apply = |replica: &mut Replica, change: &Change| {
+    let apply = |replica: &mut Replica, change: &Change| {
         let touch = touched_by(change);
         let applied = replica.apply(change, &touch);
         assert!(!index.may_match(&touch));

@@ -1,6 +1,6 @@
 //! Names that authors give to responses: `Surrogate-Key`, `Cache-Tag`, `Cache-Groups` (RFC 9875).
 
-use crate::http::fields::members;
+use crate::http::fields::{lines, members};
 use ::http::{HeaderMap, HeaderName};
 use brink_protocol::purge::{TAG_NAMES_MAX, TagName};
 
@@ -37,20 +37,12 @@ pub fn names(response: &HeaderMap) -> Result<Vec<TagName>, TooManyNames> {
         }
         Ok(())
     };
-    for value in response
-        .get_all(SURROGATE_KEY)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-    {
+    for value in lines(response, &SURROGATE_KEY) {
         value.split_ascii_whitespace().try_for_each(&mut add)?;
     }
-    for value in response
-        .get_all(CACHE_TAG)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-    {
-        members(value).try_for_each(&mut add)?;
-    }
+    lines(response, &CACHE_TAG)
+        .flat_map(members)
+        .try_for_each(&mut add)?;
     Ok(names)
 }
 
@@ -79,12 +71,8 @@ fn strings(
     if !response.contains_key(name) {
         return Ok(Vec::new());
     }
-    let lines: Vec<&str> = response
-        .get_all(name)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .collect();
-    let Ok(list) = sfv::Parser::new(&lines.join(",")).parse::<sfv::List>() else {
+    let text = lines(response, name).collect::<Vec<_>>().join(",");
+    let Ok(list) = sfv::Parser::new(&text).parse::<sfv::List>() else {
         return Ok(Vec::new());
     };
     if list.len() > max {

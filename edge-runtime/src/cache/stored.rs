@@ -2,7 +2,10 @@
 
 use brink_policy::{
     coherence::{Dependency, Depends as _, EntryId},
-    http::{Lifetime, age, fields::date_value},
+    http::{
+        Lifetime, age,
+        fields::{date_value, lines},
+    },
     key::{CacheKey, KEY_BYTES_MAX},
 };
 use brink_protocol::Position;
@@ -185,11 +188,7 @@ impl Stored {
 
 /// The lines of a list field as one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
-    let lines: Vec<&str> = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .collect();
+    let lines: Vec<&str> = lines(headers, name).collect();
     if lines.is_empty() {
         None
     } else {

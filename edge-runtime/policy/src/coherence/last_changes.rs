@@ -4,7 +4,7 @@ use super::{dependency::Depends, tags::TagHash, touch::Touch, writes::Writes};
 use brink_protocol::{OriginId, Position};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{VecDeque, hash_map::Entry};
 
 /// Most gaps that are kept; when there are more, the floor rises to the end of the oldest.
 const GAPS_MAX: usize = 64;
@@ -252,12 +252,10 @@ impl LastChanges {
             let Some((index, tag)) = self.log.pop_front() else {
                 return;
             };
-            if self
-                .table
-                .get(&tag)
-                .is_some_and(|last| last.newest() == index)
+            if let Entry::Occupied(last) = self.table.entry(tag)
+                && last.get().newest() == index
             {
-                self.table.remove(&tag);
+                last.remove();
                 self.floor = self.floor.max(index);
             }
         }

@@ -14,11 +14,9 @@ use std::time::SystemTime;
 /// Weak comparison: RFC 9110 §8.8.3.2.
 #[must_use]
 pub fn weakly_equal(a: &[u8], b: &[u8]) -> bool {
-    let opaque = |tag: &[u8]| {
-        tag.strip_prefix(b"W/")
-            .map(<[u8]>::to_vec)
-            .unwrap_or(tag.to_vec())
-    };
+    fn opaque(tag: &[u8]) -> &[u8] {
+        tag.strip_prefix(b"W/").unwrap_or(tag)
+    }
     opaque(a) == opaque(b)
 }
 
@@ -56,16 +54,11 @@ pub fn not_modified(
         return false;
     }
     if request.contains_key(IF_NONE_MATCH) {
-        let Some(etag) = stored.get(ETAG) else {
-            return request
-                .get_all(IF_NONE_MATCH)
-                .iter()
-                .any(|value| value.as_bytes().trim_ascii() == b"*");
+        let mut asked = request.get_all(IF_NONE_MATCH).iter();
+        return match stored.get(ETAG) {
+            Some(etag) => asked.any(|value| matches_any(value, etag)),
+            None => asked.any(|value| value.as_bytes().trim_ascii() == b"*"),
         };
-        return request
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .any(|value| matches_any(value, etag));
     }
     match date(request, &IF_MODIFIED_SINCE) {
         Some(since) => {

@@ -1,6 +1,6 @@
 //! `Cache-Control`, `CDN-Cache-Control` and `Surrogate-Control` as values.
 
-use super::fields::{members, unquoted};
+use super::fields::{lines, members, unquoted};
 use http::{HeaderMap, HeaderName, header::CACHE_CONTROL};
 
 /// Largest delta-seconds; what is more counts as this. RFC 9111 §1.2.2.
@@ -209,11 +209,7 @@ fn delta_seconds(text: &str) -> Option<u64> {
 
 /// The directives of a field: names in lower case, values without quotes. What is not `token[=value]` is left out.
 fn list(headers: &HeaderMap, field: &HeaderName) -> impl Iterator<Item = (String, Option<String>)> {
-    let lines = headers
-        .get_all(field)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    lines
+    lines(headers, field)
         .flat_map(members)
         .take(MEMBERS_MAX)
         .filter_map(|member| {

@@ -9,6 +9,12 @@ use http::{
 };
 use std::time::SystemTime;
 
+/// The lines of a field that are text, in order.
+pub fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter();
+    lines.filter_map(|line| line.to_str().ok())
+}
+
 /// The members of a list, without the space around them; commas in quoted strings do not part. RFC 9110 §5.6.1.
 pub fn members(value: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(value);
@@ -79,11 +85,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Removes the fields that are for the next hop alone. RFC 9110 §7.6.1.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
-        let values = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let named: Vec<HeaderName> = values
+        let named: Vec<HeaderName> = lines(headers, &CONNECTION)
             .flat_map(members)
             .filter_map(|name| name.parse().ok())
             .collect();

@@ -221,17 +221,26 @@ fn writes_beside_a_range_leave_it_alone() {
     // So many at once that their keys are not looked at.
     let many: Vec<u8> = (100..101 + u8::try_from(SORTS_MAX).unwrap()).collect();
     changes.apply(&write(1, &many));
-    assert_eq!(changes.verdict(&[on.clone()], before), Verdict::Ended);
+    assert_eq!(
+        changes.verdict(std::slice::from_ref(&on), before),
+        Verdict::Ended
+    );
     // So many one after the other that the first are no longer told apart.
     let before = changes.index();
     for sort in 100..100 + u8::try_from(WRITES_MAX).unwrap() {
         changes.apply(&write(1, &[sort]));
-        assert_eq!(changes.verdict(&[on.clone()], before), Verdict::Valid);
+        assert_eq!(
+            changes.verdict(std::slice::from_ref(&on), before),
+            Verdict::Valid
+        );
         // The same record again and again takes one place.
         changes.apply(&write(1, &[sort]));
     }
     changes.apply(&write(1, &[200]));
-    assert_eq!(changes.verdict(&[on.clone()], before), Verdict::Ended);
+    assert_eq!(
+        changes.verdict(std::slice::from_ref(&on), before),
+        Verdict::Ended
+    );
     // What touches the whole tag otherwise ends all ranges, as it must where two tags have one hash.
     let before = changes.index();
     changes.apply(&hard(&whole));

@@ -1,3 +1,4 @@
+//! Which tokens are read from which fields, and what is left of the cookies.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use brink_protocol::session::{SIGNING_MS, SessionKey};

@@ -1,12 +1,13 @@
 //! What coherence costs on a hit: two edges of one core, one of which does not hold its stored answers against the
-//! changes and the lease, under the same load in alternation. Once while nothing changes, and once while records are
-//! written that no stored answer was made of, so that every hit is checked anew.
+//! changes and the lease, under the same load in alternation: while nothing changes; while records are written that no
+//! stored answer was made of; and the same over so many stored answers that each hit is the first since a change, so that
+//! every hit looks up all of its tags.
 
 use crate::{
     core::{Core, Pop},
     feed::writer,
     figures::{Figures, measured, median, url},
-    load,
+    load::{self, Seen},
     server::Server,
 };
 use anyhow::{Context as _, Result, bail, ensure};
@@ -23,6 +24,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Names in the `Cache-Tag` of the stored answer, beside the tags that follow from its URL.
 const TAGS: &str = "8";
+/// Stored answers that are asked for in turn.
+const PATHS: u32 = 10_000;
 /// How long an edge may take until it answers from its cache.
 const WARM_WITHIN: Duration = Duration::from_secs(15);
 
@@ -36,7 +39,7 @@ pub struct Plan {
     #[arg(long, default_value = "target/release/brink")]
     pub brink: PathBuf,
     /// Seconds of each run
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     pub seconds: u64,
     /// Runs of each, in alternation
     #[arg(long, default_value_t = 7)]
@@ -83,20 +86,18 @@ pub async fn rows(plan: &Plan) -> Result<Vec<Row>> {
     core.brink(&plan.brink, &["routes", "set", "/", "--origin", &origin])?;
     let with = edge(&core, with, true, directory.path()).await?;
     let without = edge(&core, without, false, directory.path()).await?;
-    let mut rows = Vec::new();
-    for changes in [0, plan.changes_per_second] {
-        let _writing = match changes {
-            0 => None,
-            rate => Some(write(&core, writer, rate).await?),
-        };
-        for protocol in ["HTTP/1.1", "HTTP/2"] {
-            let what = match changes {
-                0 => format!("{protocol}, nothing changes"),
-                rate => format!("{protocol}, {rate} changes/s"),
-            };
-            rows.push(compare(plan, what, protocol, &with, &without).await?);
-        }
-    }
+    let comparison = Comparison {
+        plan,
+        directory: directory.path(),
+        with,
+        without,
+    };
+    let mut rows = Vec::from(comparison.both("nothing changes", 1).await?);
+    let rate = plan.changes_per_second;
+    let _writing = write(&core, writer, rate).await?;
+    rows.extend(comparison.both(&format!("{rate} changes/s"), 1).await?);
+    let what = format!("{rate} changes/s, {PATHS} answers");
+    rows.extend(comparison.both(&what, PATHS).await?);
     Ok(rows)
 }
 
@@ -199,49 +200,68 @@ async fn write(core: &Core, pop: &Pop, rate: u32) -> Result<DropGuard> {
     Ok(stop.drop_guard())
 }
 
-/// Runs both in alternation, each first as often as the other.
-async fn compare(
-    plan: &Plan,
-    what: String,
-    protocol: &str,
-    with: &Edge,
-    without: &Edge,
-) -> Result<Row> {
-    let time = Duration::from_secs(plan.seconds.max(1));
-    let run = async |edge: &Edge| -> Result<Figures> {
-        let run = async {
-            match protocol {
-                "HTTP/2" => load::http2(&edge.url, time).await,
-                _ => load::http1(&edge.url, time).await,
-            }
-        };
-        measured(&edge.server, run).await
-    };
-    let (mut withs, mut withouts, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..plan.rounds.max(1) {
-        let (on, off) = if round % 2 == 0 {
-            let on = run(with).await?;
-            (on, run(without).await?)
-        } else {
-            let off = run(without).await?;
-            (run(with).await?, off)
-        };
-        withs.push(on);
-        withouts.push(off);
-        ratios.push(on.cpu_us / off.cpu_us);
+/// Two edges under the same load.
+struct Comparison<'a> {
+    plan: &'a Plan,
+    directory: &'a Path,
+    with: Edge,
+    without: Edge,
+}
+
+impl Comparison<'_> {
+    async fn both(&self, what: &str, paths: u32) -> Result<[Row; 2]> {
+        Ok([
+            self.compare(&format!("HTTP/1.1, {what}"), false, paths)
+                .await?,
+            self.compare(&format!("HTTP/2, {what}"), true, paths)
+                .await?,
+        ])
     }
-    ratios.sort_by(f64::total_cmp);
-    let status = cache_status(&with.url).await?;
-    ensure!(
-        status.contains("; hit"),
-        "it no longer answers from its cache: {status}"
-    );
-    Ok(Row {
-        what,
-        with_us: median(withs).cpu_us,
-        without_us: median(withouts).cpu_us,
-        ratios,
-    })
+
+    async fn load(&self, edge: &Edge, http2: bool, paths: u32) -> Result<Seen> {
+        let time = Duration::from_secs(self.plan.seconds.max(1));
+        match (http2, paths) {
+            (false, 1) => load::http1(&edge.url, time).await,
+            (true, 1) => load::http2(&edge.url, time).await,
+            (false, _) => load::http1_many(&edge.url, paths, self.directory, time).await,
+            (true, _) => load::http2_many(&edge.url, paths, self.directory, time).await,
+        }
+    }
+
+    /// Runs both in alternation, each first as often as the other.
+    async fn compare(&self, what: &str, http2: bool, paths: u32) -> Result<Row> {
+        let run = async |edge: &Edge| -> Result<Figures> {
+            measured(&edge.server, self.load(edge, http2, paths)).await
+        };
+        // Once without counting: what is asked for is stored then.
+        run(&self.with).await?;
+        run(&self.without).await?;
+        let (mut withs, mut withouts, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..self.plan.rounds.max(1) {
+            let (on, off) = if round % 2 == 0 {
+                let on = run(&self.with).await?;
+                (on, run(&self.without).await?)
+            } else {
+                let off = run(&self.without).await?;
+                (run(&self.with).await?, off)
+            };
+            withs.push(on);
+            withouts.push(off);
+            ratios.push(on.cpu_us / off.cpu_us);
+        }
+        ratios.sort_by(f64::total_cmp);
+        let status = cache_status(&self.with.url).await?;
+        ensure!(
+            status.contains("; hit"),
+            "it no longer answers from its cache: {status}"
+        );
+        Ok(Row {
+            what: what.to_owned(),
+            with_us: median(withs).cpu_us,
+            without_us: median(withouts).cpu_us,
+            ratios,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,28 @@ pub struct Seen {
 /// # Errors
 /// `wrk` is missing, or an answer was an error.
 pub async fn http1(url: &str, time: Duration) -> Result<Seen> {
+    wrk(&[url], time).await
+}
+
+/// As [`http1`], asking for `/0`, `/1`, ... below `paths` in turn. A script for `wrk` is kept in `directory`.
+///
+/// # Errors
+/// As [`http1`]; the script cannot be written.
+pub async fn http1_many(url: &str, paths: u32, directory: &Path, time: Duration) -> Result<Seen> {
+    let script = directory.join("paths.lua");
+    let text = format!(
+        "local requests, next = {{}}, 0\n\
+         function init() for n = 0, {paths} - 1 do requests[n] = wrk.format('GET', '/' .. n) end end\n\
+         function request() next = (next + 1) % {paths} return requests[next] end\n"
+    );
+    std::fs::write(&script, text)?;
+    wrk(&["-s", &script.display().to_string(), url], time).await
+}
+
+async fn wrk(arguments: &[&str], time: Duration) -> Result<Seen> {
     let seconds = format!("{}s", time.as_secs());
-    let text = run("wrk", &["-t1", "-c32", "-d", &seconds, url]).await?;
+    let fixed = ["-t1", "-c32", "-d", &seconds];
+    let text = run("wrk", &[&fixed, arguments].concat()).await?;
     ensure!(!text.contains("Non-2xx"), "wrk saw errors:\n{text}");
     let line = text
         .lines()
@@ -40,13 +60,33 @@ pub async fn http1(url: &str, time: Duration) -> Result<Seen> {
     })
 }
 
-/// HTTP/2 over TLS by `h2load`: 8 connections of 16 streams.
+/// HTTP/2 by `h2load`: 8 connections of 16 streams.
 ///
 /// # Errors
 /// `h2load` is missing, or an answer was an error.
 pub async fn http2(url: &str, time: Duration) -> Result<Seen> {
+    h2load(&["-c8", "-m16", url], time).await
+}
+
+/// As [`http2`] with one connection of 64 streams, asking for `/0`, `/1`, ... below `paths` in turn. The list is kept in
+/// `directory`.
+///
+/// # Errors
+/// As [`http2`]; the list cannot be written.
+pub async fn http2_many(url: &str, paths: u32, directory: &Path, time: Duration) -> Result<Seen> {
+    let list = directory.join("paths.txt");
+    let base = url.trim_end_matches('/');
+    let lines: String = (0..paths).map(|n| format!("{base}/{n}\n")).collect();
+    std::fs::write(&list, lines)?;
+    let list = list.display().to_string();
+    // h2load's connections would walk the list side by side: one does not meet another.
+    h2load(&["-c1", "-m64", "-i", &list], time).await
+}
+
+async fn h2load(arguments: &[&str], time: Duration) -> Result<Seen> {
     let seconds = time.as_secs().to_string();
-    let text = run("h2load", &["-c8", "-m16", "-t1", "-D", &seconds, url]).await?;
+    let fixed = ["-t1", "-D", &seconds];
+    let text = run("h2load", &[&fixed, arguments].concat()).await?;
     let line = text
         .lines()
         .find(|line| line.starts_with("requests:"))

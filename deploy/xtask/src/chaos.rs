@@ -3,6 +3,7 @@
 
 mod faults;
 mod network;
+mod settings;
 mod stack;
 mod talk;
 
@@ -26,6 +27,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use talk::Talk;
+
+pub use settings::{Run, Tools};
 
 /// How often faults and programs are looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -61,62 +64,6 @@ pub struct Arguments {
     /// Build nothing: use the programs that lie beside this one, and the modules that were built last
     #[arg(long)]
     no_build: bool,
-}
-
-/// The programs of a run that are not the platform's.
-#[derive(Debug, Clone)]
-pub struct Tools {
-    /// `brink-wan`.
-    pub wan: PathBuf,
-    /// `brink-load`.
-    pub load: PathBuf,
-}
-
-impl Tools {
-    /// Those in `folder`.
-    ///
-    /// # Errors
-    /// One is missing.
-    pub fn in_folder(folder: &Path) -> Result<Self> {
-        let find = |name: &str| {
-            let path = folder.join(name);
-            let there = path.is_file();
-            there
-                .then_some(path.clone())
-                .with_context(|| format!("{} is not there", path.display()))
-        };
-        Ok(Self {
-            wan: find("brink-wan")?,
-            load: find("brink-load")?,
-        })
-    }
-}
-
-/// One run.
-#[derive(Debug, Clone)]
-pub struct Run {
-    /// The platform's programs.
-    pub binaries: Binaries,
-    /// Those of the run.
-    pub tools: Tools,
-    /// This tool's own program.
-    pub launcher: PathBuf,
-    /// Where the built modules are.
-    pub guests: PathBuf,
-    /// Where data, logs and the history go.
-    pub folder: PathBuf,
-    /// Where chance comes from.
-    pub seed: u64,
-    /// How long clients run.
-    pub lasts: Duration,
-    /// Percent of packets lost when nothing else is the matter.
-    pub loss_percent: u64,
-    /// Clients that carry a session.
-    pub sessions: u32,
-    /// Without faults.
-    pub calm: bool,
-    /// Relays on loopback.
-    pub relays: bool,
 }
 
 /// What a run showed.
@@ -220,6 +167,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         sessions: arguments.sessions,
         calm: arguments.calm,
         relays: arguments.relays,
+        lease_ms: None,
     }
     .go(&steps)?;
     print!("seed {seed}\n{}", report.text());
@@ -282,7 +230,7 @@ impl Run {
         })?;
         steps.say(&format!("it is made of {}", network.kind));
         let mut stack = steps.run("start the core and three PoPs", || {
-            Stack::start(&network, &self.binaries, &self.launcher, &self.folder)
+            Stack::start(&network, self)
         })?;
         steps.run("publish and deploy the modules", || {
             stack.deploy(&network, &self.guests)

@@ -1,6 +1,9 @@
 //! A core and three PoPs as real processes, each at its own place of the network, killed and started again.
 
-use super::network::{CONTROL, CORE, LINK, LISTEN, Network, OPS, ORIGIN, POPS};
+use super::{
+    network::{CONTROL, CORE, LINK, LISTEN, Network, OPS, ORIGIN, POPS, Place},
+    settings::Run,
+};
 use crate::{
     binaries::Binaries, curl::Control, guests, launch::Running, platform, platform::Site, samples,
 };
@@ -39,20 +42,16 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 impl Stack {
-    /// Starts everything in `folder` and waits until it answers.
-    pub(super) fn start(
-        network: &Network,
-        binaries: &Binaries,
-        launcher: &Path,
-        folder: &Path,
-    ) -> Result<Self> {
+    /// Starts everything in the folder of the run and waits until it answers.
+    pub(super) fn start(network: &Network, run: &Run) -> Result<Self> {
+        let (binaries, folder) = (&run.binaries, run.folder.as_path());
         let core = network.place(CORE)?;
         let site = Site {
             binaries: Binaries {
                 brink: folder.join("brink.sh"),
                 ..binaries.clone()
             },
-            launcher: launcher.to_owned(),
+            launcher: run.launcher.clone(),
             data: folder.to_owned(),
         };
         site.prepare()?;
@@ -64,15 +63,7 @@ impl Stack {
         )?;
         fs::set_permissions(&site.binaries.brink, fs::Permissions::from_mode(0o755))?;
         let config = folder.join("core.toml");
-        fs::write(
-            &config,
-            format!(
-                "names = [\"{}\"]\n[control]\nlisten = \"{}\"\n[link]\nlisten = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
-                core.address,
-                core.at(CONTROL),
-                core.at(LINK),
-            ),
-        )?;
+        fs::write(&config, core_config(core, run.lease_ms))?;
         let mut stack = Self {
             site,
             running: BTreeMap::new(),
@@ -204,6 +195,20 @@ impl Stack {
             "origin": ops.at(ORIGIN),
         }))
     }
+}
+
+/// The core's configuration.
+fn core_config(core: &Place, lease_ms: Option<u64>) -> String {
+    let mut text = format!(
+        "names = [\"{}\"]\n[control]\nlisten = \"{}\"\n[link]\nlisten = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+        core.address,
+        core.at(CONTROL),
+        core.at(LINK),
+    );
+    if let Some(lease_ms) = lease_ms {
+        text.push_str(&format!("[feed]\nlease_ms = {lease_ms}\n"));
+    }
+    text
 }
 
 /// A word of a shell's command line.

@@ -20,3 +20,4 @@ mod secrets;
 mod serving;
 mod sessions;
 mod up;
+mod wan;

@@ -28,6 +28,8 @@ use std::{
 
 /// How long an answer may take, its body too.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+/// How long a client waits where nobody listens before it goes on.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 /// Longest body of an answer, in bytes.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
@@ -74,6 +76,9 @@ pub(crate) enum Silence {
     /// It took longer than [`ANSWER_WITHIN`].
     TooLate,
 }
+
+/// What became of a request.
+pub(crate) type Outcome = Result<Answer, Silence>;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -141,7 +146,7 @@ impl Client {
         path: &str,
         fields: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Result<Answer, Silence> {
+    ) -> Outcome {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("https://{}{path}", self.authority));
@@ -169,14 +174,14 @@ impl Client {
             })
         };
         let outcome = tokio::time::timeout(ANSWER_WITHIN, whole).await;
-        outcome.unwrap_or(Err(Silence::TooLate))
+        let outcome = outcome.unwrap_or(Err(Silence::TooLate));
+        if matches!(outcome, Err(Silence::Refused)) {
+            tokio::time::sleep(REFUSED_PAUSE).await;
+        }
+        outcome
     }
 
-    pub(crate) async fn get(
-        &self,
-        path: &str,
-        fields: &[(&str, &str)],
-    ) -> Result<Answer, Silence> {
+    pub(crate) async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Outcome {
         self.send(Method::GET, path, fields, Bytes::new()).await
     }
 }

@@ -162,15 +162,12 @@ fn result(world: &World, events: &[Event], load_us: u64, violations: &[String]) 
         "reads marked stale",
     ]
     .map(|name| figures.get(name));
-    let failed: u64 = [
-        "reads without an answer",
-        "reads with an odd answer",
-        "reads answered 4xx",
-        "reads answered 5xx",
-    ]
-    .map(|name| figures.get(name))
-    .iter()
-    .sum();
+    let reads = events
+        .iter()
+        .filter(|event| matches!(event, Event::Read(_)))
+        .count() as u64;
+    // A PoP that is down answers nobody; everybody else is counted.
+    let down = figures.get("reads at a PoP that is down");
     let answered = hits + forwarded + stale;
     let told: Vec<&String> = violations.iter().take(TOLD_MAX).collect();
     json!({
@@ -178,8 +175,8 @@ fn result(world: &World, events: &[Event], load_us: u64, violations: &[String]) 
         "told": told,
         "events": events.len(),
         "load_ms": load_us / 1_000,
-        "reads": answered + failed,
-        "reads_answered_ppm": answered * 1_000_000 / (answered + failed).max(1),
+        "reads": reads,
+        "reads_answered_ppm": answered * 1_000_000 / reads.saturating_sub(down).max(1),
         "counts": figures.all(),
         "propagation_ms": figures.percentiles("propagation"),
         "proof_ms": figures.percentiles("proof"),

@@ -51,11 +51,12 @@ async fn read(world: &World, who: Who, object: u64, chance: &mut Chance) {
     let answer = client.get(&format!("/site/obj/{object}"), &[]).await;
     let shown = answer
         .as_ref()
+        .ok()
         .filter(|answer| answer.status == StatusCode::OK);
     let shown: Option<Object> = shown.and_then(|answer| answer.json());
     let shown = shown.filter(|shown| shown.object == object);
     let seen = shown.map(|Object { object, generation }| vec![Seen::Object { object, generation }]);
-    note(world, who, None, began_us, answer.as_ref(), seen);
+    note(world, who, None, began_us, &answer, seen);
 }
 
 /// Reads every object at every PoP twice.

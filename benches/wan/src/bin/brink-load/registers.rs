@@ -1,7 +1,7 @@
 //! Clients of the module `register`: those with a session go from PoP to PoP, those without stay.
 
 use crate::{
-    client::Answer,
+    client::{Answer, Outcome, Silence},
     world::{Carried, World},
 };
 use brink_planet::history::{Event, Place, Read, Seen, Source};
@@ -130,7 +130,7 @@ async fn write(
         .send(Method::PUT, &path, &fields, value.to_string())
         .await;
     let version = |answer: &Answer| answer.json::<Register>()?.version;
-    ended(world, value, carried, answer.as_ref(), version)
+    ended(world, value, carried, &answer, version)
 }
 
 /// Notes that a write is about to be sent.
@@ -158,18 +158,21 @@ pub(crate) fn ended(
     world: &World,
     value: u64,
     carried: Option<&Carried>,
-    answer: Option<&Answer>,
+    answer: &Outcome,
     version: impl Fn(&Answer) -> Option<u64>,
 ) -> Written {
     let at_us = world.recorder.now_us();
-    let Some(answer) = answer.filter(|answer| answer.status.is_success()) else {
+    let done = answer.as_ref().ok();
+    let Some(answer) = done.filter(|answer| answer.status.is_success()) else {
         // Only these say that nothing was done.
-        let is_refused = answer
-            .is_some_and(|answer| [400, 403, 404, 405, 413, 422].contains(&answer.status.as_u16()));
-        world.figures.count(match (is_refused, answer.is_some()) {
-            (true, _) => "writes refused",
-            (false, true) => "writes answered 5xx",
-            (false, false) => "writes without an answer",
+        let is_refusal =
+            |answer: &Answer| [400, 403, 404, 405, 413, 422].contains(&answer.status.as_u16());
+        let is_refused = done.is_some_and(is_refusal);
+        world.figures.count(match answer {
+            Ok(_) if is_refused => "writes refused",
+            Ok(answer) => failed(answer.status),
+            Err(Silence::Refused) => "writes to a PoP that is down",
+            Err(_) => "writes without an answer",
         });
         world.recorder.add(Event::WriteFailed {
             at_us,
@@ -247,8 +250,8 @@ async fn read(world: &World, who: Who, carried: Option<&Carried>, chance: &mut C
     };
     let began_us = world.recorder.now_us();
     let answer = client.get(&path, &fields(carried)).await;
-    let seen = answer.as_ref().and_then(|answer| seen(answer, &keys));
-    note(world, who, carried, began_us, answer.as_ref(), seen);
+    let seen = answer.as_ref().ok().and_then(|answer| seen(answer, &keys));
+    note(world, who, carried, began_us, &answer, seen);
 }
 
 /// Notes a read.
@@ -257,24 +260,22 @@ pub(crate) fn note(
     who: Who,
     carried: Option<&Carried>,
     began_us: u64,
-    answer: Option<&Answer>,
+    answer: &Outcome,
     seen: Option<Vec<Seen>>,
 ) {
     let source = match (answer, &seen) {
-        (Some(answer), Some(_)) => answer.source(),
+        (Ok(answer), Some(_)) => answer.source(),
         _ => Source::Error,
     };
-    world
-        .figures
-        .count(match (source, answer.map(|answer| answer.status)) {
-            (Source::Hit, _) => "reads from the cache",
-            (Source::Forward, _) => "reads forwarded",
-            (Source::Stale, _) => "reads marked stale",
-            (Source::Error, None) => "reads without an answer",
-            (Source::Error, Some(StatusCode::OK)) => "reads with an odd answer",
-            (Source::Error, Some(status)) if status.is_client_error() => "reads answered 4xx",
-            (Source::Error, Some(_)) => "reads answered 5xx",
-        });
+    world.figures.count(match (source, answer) {
+        (Source::Hit, _) => "reads from the cache",
+        (Source::Forward, _) => "reads forwarded",
+        (Source::Stale, _) => "reads marked stale",
+        (Source::Error, Err(Silence::Refused)) => "reads at a PoP that is down",
+        (Source::Error, Err(Silence::BrokeOff)) => "reads broken off",
+        (Source::Error, Err(Silence::TooLate)) => "reads not answered in time",
+        (Source::Error, Ok(answer)) => failed(answer.status),
+    });
     if carried.is_some() && source != Source::Error {
         world.figures.count("reads with a session token");
     }
@@ -291,6 +292,19 @@ pub(crate) fn note(
             .unwrap_or_default(),
         seen: seen.unwrap_or_default(),
     }));
+}
+
+/// A status that is no success, for counts.
+fn failed(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200 => "answered 200 with something odd",
+        400..=499 => "answered 4xx",
+        500 => "answered 500",
+        502 => "answered 502",
+        503 => "answered 503",
+        504 => "answered 504",
+        _ => "answered with another status",
+    }
 }
 
 /// What an answer shows of these registers; those that it leaves out were absent.
@@ -335,8 +349,8 @@ pub(crate) async fn read_all(world: &World) {
             };
             let began_us = world.recorder.now_us();
             let answer = http.get(&format!("/register/{key}"), &[]).await;
-            let seen = answer.as_ref().and_then(|answer| seen(answer, &[key]));
-            note(world, who, None, began_us, answer.as_ref(), seen);
+            let seen = answer.as_ref().ok().and_then(|answer| seen(answer, &[key]));
+            note(world, who, None, began_us, &answer, seen);
         }
     }
 }

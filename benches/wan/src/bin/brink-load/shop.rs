@@ -79,14 +79,13 @@ pub(crate) async fn customer(world: Arc<World>, number: u32) {
         let answer = http
             .send(Method::POST, "/orders", &sent, order.to_string())
             .await;
-        let written = ended(&world, value, carried.as_ref(), answer.as_ref(), |_| {
-            Some(1)
-        });
+        let written = ended(&world, value, carried.as_ref(), &answer, |_| Some(1));
         if let Written::Acknowledged(token) = written {
             world.figures.count("orders placed");
             carried = token;
             let placed = answer
                 .as_ref()
+                .ok()
                 .and_then(|answer| placed(answer, key, value, &customer));
             if let Some(placed) = placed {
                 let who = Who { pop: there, ..who };
@@ -121,7 +120,10 @@ async fn look(world: &World, who: Who, placed: &Placed, carried: Option<&Carried
     let path = format!("/orders/{}/{}", placed.customer, placed.id);
     let began_us = world.recorder.now_us();
     let answer = http.get(&path, &fields(carried)).await;
-    let value = answer.as_ref().and_then(|answer| shown(answer, placed));
+    let value = answer
+        .as_ref()
+        .ok()
+        .and_then(|answer| shown(answer, placed));
     let seen = value.map(|value| {
         vec![Seen::Record {
             key: placed.key,
@@ -135,7 +137,7 @@ async fn look(world: &World, who: Who, placed: &Placed, carried: Option<&Carried
             .figures
             .count("orders not found after they were placed");
     }
-    note(world, who, carried, began_us, answer.as_ref(), seen);
+    note(world, who, carried, began_us, &answer, seen);
 }
 
 /// The order's value, or that there is none; none: the answer says neither.

@@ -72,7 +72,20 @@ pub(super) fn all(control: &Control, pops: &[Pop]) -> Vec<Line> {
         &path,
         "",
     );
-    lines.read(&format!("and at {}", second.name), second, &path, "");
+    lines.read_own(
+        &format!(
+            "and at {}, with the order's session token: never the older number",
+            second.name
+        ),
+        second,
+        &path,
+    );
+    lines.read(
+        "how old may it be at most? Brink-Coherence: bound, in milliseconds",
+        first,
+        &path,
+        " --header 'brink-coherence: ?1' --include",
+    );
     lines.read("a greeting, which reads no record", first, "/hello", "");
     lines.purge("purge it by the name it has", r#"{"keys":["greetings"]}"#);
     lines.read(

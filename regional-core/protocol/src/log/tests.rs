@@ -1,3 +1,5 @@
+//! Logs of one origin, and readers of several.
+
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use proptest::prelude::*;

@@ -1,8 +1,6 @@
 //! The core's configuration: a TOML file, with flags over it. Every mistake in it is reported at once.
 
-use crate::{
-    Error, deployments::Ceilings, prober::ProberConfig, purges::PurgesConfig,
-};
+use crate::{Error, deployments::Ceilings, prober::ProberConfig, purges::PurgesConfig};
 use brink_protocol::NodeName;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
@@ -304,7 +302,8 @@ impl Config {
         reader.mistakes.extend(unknown);
         let is_own = |peer: &PeerConfig| Some(&peer.name) == node.as_ref();
         if config.peers.iter().any(is_own) {
-            let mistake = "peers: one has the name of this core itself; every core has its own `node`";
+            let mistake =
+                "peers: one has the name of this core itself; every core has its own `node`";
             reader.mistakes.push(mistake.into());
         }
         let (Some(data), Some(node), true) = (data, node, reader.mistakes.is_empty()) else {
@@ -388,10 +387,16 @@ impl Config {
         for (index, peer) in peers.iter().enumerate() {
             let name = &peer.name;
             reader.check(
-                peers.iter().skip(index + 1).all(|other| other.name != *name),
+                peers
+                    .iter()
+                    .skip(index + 1)
+                    .all(|other| other.name != *name),
                 format!("peers: {name} is named twice"),
             );
-            let port = peer.link.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+            let port = peer
+                .link
+                .rsplit_once(':')
+                .map(|(_, port)| port.parse::<u16>());
             reader.check(
                 matches!(port, Some(Ok(_))),
                 format!("peers: link of {name}: it is written HOST:PORT"),

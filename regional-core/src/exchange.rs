@@ -58,6 +58,12 @@ impl Ages {
         })
     }
 
+    /// Whether a core is one of the peers.
+    #[must_use]
+    pub fn is_peer(&self, node: &NodeName) -> bool {
+        self.peers.iter().any(|(peer, _)| peer == node)
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -138,7 +144,8 @@ impl Exchange {
     }
 
     async fn keep_following(&self, peer: &PeerConfig) {
-        let connected = metrics::gauge!("brink_core_peer_connected", "peer" => peer.name.to_string());
+        let connected =
+            metrics::gauge!("brink_core_peer_connected", "peer" => peer.name.to_string());
         let (shortest, longest) = WAITS;
         let mut wait = shortest;
         let mut is_told = false;

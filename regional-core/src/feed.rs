@@ -13,12 +13,7 @@ use self::{
     recent::{Chunk, Found, Recent, encode},
 };
 use crate::{
-    Error,
-    clock::now_ms,
-    exchange::Ages,
-    pops::Pops,
-    session_keys::SessionSigner,
-    store::Store,
+    Error, clock::now_ms, exchange::Ages, pops::Pops, session_keys::SessionSigner, store::Store,
 };
 use brink_protocol::{
     NodeName, OriginId, PopName, Position,
@@ -37,6 +32,8 @@ pub const RECENT_BYTES_MAX: usize = 16 << 20;
 pub const FOLLOWERS_MAX: usize = 10_000;
 /// Counts that wait for one follower; one that lets more come together is cut off.
 pub const COUNTS_MAX: usize = 64;
+/// A core that has nothing of this core's log is given all of it if it is no longer than this; else it begins at the head.
+pub const REPLAYED_MAX: u64 = 10_000;
 /// Chunks that wait for one follower's socket.
 const CHUNKS_MAX: usize = 2;
 /// Changes that are read from the store at a time.
@@ -139,6 +136,14 @@ impl Feed {
         };
         let mut held = self.store.held();
         let view = scope.view(&held.borrow_and_update());
+        let nothing = Position::default();
+        let asked = match reader {
+            // All of a short log, so that its PoPs need not start anew because of a peer that has hardly begun.
+            Reader::Core(_) if asked.is_none() && self.store.span().head <= REPLAYED_MAX => {
+                Some(&nothing)
+            }
+            Reader::Core(_) | Reader::Pop(_) => asked,
+        };
         let resume = log::resume(&view.kept, self.store.origin(), asked);
         let (position, resumed) = match resume {
             Resume::After(position) => (position, true),
@@ -207,7 +212,10 @@ impl Feed {
         let _permit = self.old_readers.acquire().await;
         let changes = self.store.changes(origin, after, READ_CHANGES).await?;
         // The log no longer reaches back to it: the next look at where it begins ends the follower.
-        if changes.first().is_none_or(|first| first.sequence != after + 1) {
+        if changes
+            .first()
+            .is_none_or(|first| first.sequence != after + 1)
+        {
             return Ok(None);
         }
         Ok(encode(changes)?.first().map(recent::Slab::chunk))

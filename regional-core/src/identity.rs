@@ -170,12 +170,7 @@ pub fn open(
 ///
 /// # Errors
 /// The directory has an authority of its own; files that cannot be read or written.
-pub fn issue_core(
-    data: &Path,
-    node: &NodeName,
-    hosts: &[String],
-    out: &Path,
-) -> Result<(), Error> {
+pub fn issue_core(data: &Path, node: &NodeName, hosts: &[String], out: &Path) -> Result<(), Error> {
     check_hosts(hosts, "host of a core")?;
     if authority_key(out).exists() {
         return Err(Error::Identity(format!(
@@ -185,8 +180,7 @@ pub fn issue_core(
     }
     let authority = authority(data)?;
     let directory = authority_directory(out);
-    std::fs::create_dir_all(&directory)
-        .map_err(|error| Error::file("made", &directory, error))?;
+    std::fs::create_dir_all(&directory).map_err(|error| Error::file("made", &directory, error))?;
     let identity = Identity::files(out, node);
     issue_all(&authority, &identity, node, hosts)?;
     // The authority last: with it the directory is complete.
@@ -230,7 +224,11 @@ pub fn issue_pop(data: &Path, name: &PopName, hosts: &[String], out: &Path) -> R
         client: true,
         server: false,
     };
-    issue(&authority, &CertificateFiles::in_directory(out, "pop"), &client)?;
+    issue(
+        &authority,
+        &CertificateFiles::in_directory(out, "pop"),
+        &client,
+    )?;
     let mut names = LOCAL_NAMES.map(str::to_owned).to_vec();
     // No `*.localhost`: clients refuse a certificate with a wildcard right below a top-level name (RFC 6125 §7.2).
     names.push(format!("{name}.localhost"));
@@ -240,7 +238,11 @@ pub fn issue_pop(data: &Path, name: &PopName, hosts: &[String], out: &Path) -> R
         client: false,
         server: true,
     };
-    issue(&authority, &CertificateFiles::in_directory(out, "server"), &server)?;
+    issue(
+        &authority,
+        &CertificateFiles::in_directory(out, "server"),
+        &server,
+    )?;
     write_authority(&authority, &out.join("ca.pem"))
 }
 
@@ -272,13 +274,20 @@ mod tests {
     fn two_cores_have_one_authority() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        let (one, two): (NodeName, NodeName) = ("core-1".parse().unwrap(), "core-2".parse().unwrap());
+        let (one, two): (NodeName, NodeName) =
+            ("core-1".parse().unwrap(), "core-2".parse().unwrap());
         let text = |opened: Result<Identity, Error>| opened.unwrap_err().to_string();
         // Peers, and nothing that they could know.
         let refused = text(open(&path("2"), &two, &[], true));
-        assert!(refused.contains("issue-core --data ITS_DATA --name core-2"), "{refused}");
+        assert!(
+            refused.contains("issue-core --data ITS_DATA --name core-2"),
+            "{refused}"
+        );
         issue_core(&path("1"), &two, &[], &path("2")).unwrap();
-        assert!(open(&path("1"), &one, &[], true).is_ok(), "it has the authority");
+        assert!(
+            open(&path("1"), &one, &[], true).is_ok(),
+            "it has the authority"
+        );
         let identity = open(&path("2"), &two, &[], true).unwrap();
         assert!(!authority_key(&path("2")).exists());
         assert!(identity.client().config(&[b"h2"]).is_ok());
@@ -291,7 +300,10 @@ mod tests {
         assert!(refused.contains("core-3.core.pem"), "{refused}");
         let pop = "ams".parse().unwrap();
         let refused = issue_pop(&path("2"), &pop, &[], &path("ams")).unwrap_err();
-        assert!(refused.to_string().contains("with another core"), "{refused}");
+        assert!(
+            refused.to_string().contains("with another core"),
+            "{refused}"
+        );
         assert!(issue_core(&path("1"), &two, &[], &path("1")).is_err());
         // Again, when certificates are about to end.
         issue_core(&path("1"), &two, &["core-2.example".into()], &path("2")).unwrap();

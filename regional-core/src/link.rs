@@ -225,7 +225,9 @@ impl Link {
         node: &NodeName,
     ) -> Result<Response<Body>, Failure> {
         let own = self.store.origin();
-        if *node == own.node {
+        // One that this core does not follow in turn must not believe that all is well between the two.
+        if !self.ages.is_peer(node) {
+            tracing::warn!(%node, "a core asks that is not one of the `[[peers]]` here");
             return Err(Failure::NoCore);
         }
         match request.uri().path() {

@@ -115,7 +115,9 @@ impl SessionSigner {
             let mut left = keys.clone();
             left.retain(|key| !has_ended(key, now_ms));
             if *node != own.node && left.len() < keys.len() {
-                self.store.put_session_keys(node.clone(), left.clone()).await?;
+                self.store
+                    .put_session_keys(node.clone(), left.clone())
+                    .await?;
                 *keys = left;
             }
         }
@@ -133,7 +135,9 @@ impl SessionSigner {
         }
         if keys != present {
             // On disk before anything is signed with it.
-            self.store.put_session_keys(own.node.clone(), keys.clone()).await?;
+            self.store
+                .put_session_keys(own.node.clone(), keys.clone())
+                .await?;
             tracing::info!(keys = keys.len(), "session keys were rotated");
             known.insert(own.node.clone(), keys);
             self.publish(&known)?;
@@ -151,13 +155,18 @@ impl SessionSigner {
             return Ok(());
         }
         check(&known, node, &keys)?;
-        self.store.put_session_keys(node.clone(), keys.clone()).await?;
+        self.store
+            .put_session_keys(node.clone(), keys.clone())
+            .await?;
         known.insert(node.clone(), keys);
         self.publish(&known)
     }
 
     fn publish(&self, known: &BTreeMap<NodeName, Vec<SessionKey>>) -> Result<(), Error> {
-        let own = known.get(&self.store.origin().node).cloned().unwrap_or_default();
+        let own = known
+            .get(&self.store.origin().node)
+            .cloned()
+            .unwrap_or_default();
         let all: Vec<SessionKey> = known.values().flatten().cloned().collect();
         let frames = Frames {
             own: encode_frame(&FeedMessage::SessionKeys(own.clone()))?,
@@ -218,7 +227,9 @@ mod tests {
     fn keys_are_due_before_they_sign() {
         let origin: OriginId = "a.1".parse().unwrap();
         let of = |list: &[(u32, u64)]| -> Vec<SessionKey> {
-            list.iter().map(|(count, from)| key("a.1", *count, *from)).collect()
+            list.iter()
+                .map(|(count, from)| key("a.1", *count, *from))
+                .collect()
         };
         for (keys, now, expected) in [
             (of(&[]), NOW, Some((1, NOW))),
@@ -231,7 +242,11 @@ mod tests {
             // The clock was set back: the keys stay as they are.
             (of(&[(1, NOW)]), NOW - 100 * HOUR, None),
             // Of an earlier incarnation: counting begins again.
-            (vec![key("a.0", 9, NOW)], NOW + 24 * HOUR, Some((1, NOW + 24 * HOUR))),
+            (
+                vec![key("a.0", 9, NOW)],
+                NOW + 24 * HOUR,
+                Some((1, NOW + 24 * HOUR)),
+            ),
         ] {
             let found = due(&keys, &origin, now).map(|new| (key_count(new.id), new.from_ms));
             assert_eq!(found, expected, "{keys:?} {now}");
@@ -262,16 +277,29 @@ mod tests {
         assert_eq!(all.verify(&token, now), Ok(position.clone()));
         // Another core's.
         let theirs = vec![key("b.1", 4, now)];
-        signer.learn(&"b".parse().unwrap(), theirs.clone()).await.unwrap();
+        signer
+            .learn(&"b".parse().unwrap(), theirs.clone())
+            .await
+            .unwrap();
         assert!(frames.has_changed().unwrap());
-        let by_b = SessionKeys::new(theirs.clone()).unwrap().sign(&position, now).unwrap();
+        let by_b = SessionKeys::new(theirs.clone())
+            .unwrap()
+            .sign(&position, now)
+            .unwrap();
         {
             let frames = frames.borrow_and_update();
             assert_eq!(decode(&frames.all).verify(&by_b, now), Ok(position.clone()));
             let own = decode(&frames.own).verify(&by_b, now);
-            assert_eq!(own, Err(TokenError::KeyAhead), "peers get this core's alone");
+            assert_eq!(
+                own,
+                Err(TokenError::KeyAhead),
+                "peers get this core's alone"
+            );
         }
-        signer.learn(&"b".parse().unwrap(), theirs.clone()).await.unwrap();
+        signer
+            .learn(&"b".parse().unwrap(), theirs.clone())
+            .await
+            .unwrap();
         assert!(!frames.has_changed().unwrap(), "nothing new");
         for refused in [vec![key("x.1", 1, now); KEYS_PER_CORE_MAX + 1], theirs] {
             assert!(signer.learn(&"c".parse().unwrap(), refused).await.is_err());
@@ -283,7 +311,9 @@ mod tests {
         let store = store(&directory);
         let kept = store.session_keys().await.unwrap();
         assert_eq!(kept.values().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
-        let signer = SessionSigner::load(Arc::clone(&store), now + 49 * HOUR).await.unwrap();
+        let signer = SessionSigner::load(Arc::clone(&store), now + 49 * HOUR)
+            .await
+            .unwrap();
         let all = decode(&signer.frames().borrow().all);
         assert_eq!(all.verify(&token, now), Err(TokenError::KeyEnded));
         let kept = store.session_keys().await.unwrap();

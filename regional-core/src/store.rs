@@ -16,8 +16,9 @@ mod rows;
 
 pub use redb::{Options, RedbStore};
 pub use rows::{
-    Action, Answer, AnswerKey, Appended, Commit, Held, LaterPurge, NewAnswer, NewAudit, NewPurge, NewVersion,
-    PopRow, Published, PurgeAdded, PurgeRow, Seen, Span, Swept, TableChange, TokenRow, Transaction, Write,
+    Action, Answer, AnswerKey, Appended, Commit, Held, LaterPurge, NewAnswer, NewAudit, NewPurge,
+    NewVersion, PopRow, Published, PurgeAdded, PurgeRow, Seen, Span, Swept, TableChange, TokenRow,
+    Transaction, Write,
 };
 
 use crate::Error;

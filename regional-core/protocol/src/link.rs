@@ -257,7 +257,7 @@ pub struct HeadsRequest {
 pub struct ExchangeRequest {
     /// Who asks; must be the client certificate's name.
     pub node: NodeName,
-    /// What it has; none: nothing, begin at the head.
+    /// What it has; none: nothing, begin at the head, or at the beginning of a log that is short.
     pub position: Option<Position>,
 }
 

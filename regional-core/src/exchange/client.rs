@@ -86,7 +86,9 @@ impl Client {
         // Read each time: certificates may have been issued anew.
         let config = tls.config(&[ALPN_HTTP2]).map_err(Failed::disconnected)?;
         let server = name.clone().try_into().map_err(Failed::disconnected)?;
-        let stream = TcpStream::connect(link).await.map_err(Failed::disconnected)?;
+        let stream = TcpStream::connect(link)
+            .await
+            .map_err(Failed::disconnected)?;
         stream.set_nodelay(true).map_err(Failed::disconnected)?;
         let stream = TlsConnector::from(Arc::new(config))
             .connect(server, stream)

@@ -25,7 +25,7 @@ pub(super) enum Failure {
     NoPop,
     /// The message names another PoP than the certificate.
     OtherPop,
-    /// This is for cores alone, and the client's certificate names none, or the message another.
+    /// This is for cores alone, and the client's certificate names none, or the message another, or it is no peer.
     NoCore,
     /// Another core knows more of this core's log than this core: see [`crate::exchange::knows_more`].
     SetBack,
@@ -71,7 +71,7 @@ impl Failure {
                 403,
                 "no-core",
                 "Not a core",
-                "The certificate names no core (NODE.core.brink.internal), or another than the message, or this one.",
+                "The certificate names no core (NODE.core.brink.internal), or not that of the message, or none of the `[[peers]]` of this core.",
             ),
             Self::SetBack => new(
                 409,

@@ -36,9 +36,14 @@ struct Program {
 async fn start(directory: &Path) -> Program {
     let ready = directory.join("ready.json");
     let _ = std::fs::remove_file(&ready);
+    // Nothing is in the log but what a test writes.
+    let config = directory.join("core.toml");
+    std::fs::write(&config, "[prober]\ninterval_ms = 0\n").unwrap();
     let mut command = Command::new(PROGRAM);
     command
         .arg("run")
+        .arg("--config")
+        .arg(&config)
         .arg("--data")
         .arg(directory.join("core"))
         .arg("--ready-file")

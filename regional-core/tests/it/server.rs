@@ -41,9 +41,12 @@ impl Server {
         Self::start_with(directory, QUIET).await
     }
 
-    /// With a configuration of its own.
+    /// With a configuration of its own; the link's address is any, unless it says.
     pub async fn start_with(directory: tempfile::TempDir, configuration: &str) -> Self {
-        let flags = flags(directory.path().join("core"));
+        let mut flags = flags(directory.path().join("core"));
+        if configuration.contains("[link]") {
+            flags.link = None;
+        }
         let config = Config::parse(configuration, &flags).unwrap();
         let core = Core::build(config, None).await.unwrap();
         let (addresses, stop) = (core.addresses(), core.stop());
@@ -59,16 +62,15 @@ impl Server {
 
     /// Stops it, and starts it again over the same data.
     pub async fn restart(self) -> Self {
-        let Self {
-            directory,
-            configuration,
-            stop,
-            serving,
-            ..
-        } = self;
-        stop.cancel();
-        serving.await.unwrap().unwrap();
+        let (directory, configuration) = self.stop().await;
         Self::start_with(directory, &configuration).await
+    }
+
+    /// Stops it; gives its data and configuration.
+    pub async fn stop(self) -> (tempfile::TempDir, String) {
+        self.stop.cancel();
+        self.serving.await.unwrap().unwrap();
+        (self.directory, self.configuration)
     }
 
     pub fn data(&self) -> PathBuf {

@@ -1,7 +1,19 @@
 //! The cache entry of the present answer, and purges.
 //!
-//! Records that are read need nothing of this: they are tags by themselves. An answer that reads no records is stored only
-//! with a lifetime.
+//! What an answer depends on is noted by the platform, without a word of the module:
+//!
+//! | the module | the answer |
+//! |---|---|
+//! | reads a record, found or not, or a range | leaves every cache when one of them is written |
+//! | learns from a conditional write | likewise |
+//! | reads a record that was written with a lifetime | is kept no longer than that |
+//! | calls another module ([`crate::http`]) | depends on what that one read, and on its version |
+//! | looks at `authorization` or `cookie`, or asks for [`crate::identity::subject`] | is its caller's own; a header that was not there becomes part of the key |
+//! | sends something out, calls a command, asks for the time or random bytes | is stored only with a lifetime |
+//! | asks for a record and the core is away | is not stored |
+//!
+//! So tags ([`tag`]) and purges are for what no record says, and most modules need neither. An answer that reads no records
+//! is stored only with a lifetime.
 
 use crate::bindings::module::brink::platform::cache as wit;
 use crate::host;

@@ -26,7 +26,7 @@
 //! ```
 //!
 //! The record that the handler read is a tag of the answer: a write to it, anywhere, takes the answer out of every PoP's
-//! cache. A **command** ([`command!`]) runs at the regional core in a transaction over one partition; a **plugin**
+//! cache ([`cache`] says what else counts, and what makes an answer its caller's own). A **command** ([`command!`]) runs at the regional core in a transaction over one partition; a **plugin**
 //! ([`plugin!`]) sees heads of requests and responses.
 //!
 //! # No ambient WASI

@@ -36,6 +36,13 @@ impl Request {
         Self::new("GET", url)
     }
 
+    /// A GET of another module of the same tenant, by the name under which it is deployed; the path begins with `/`.
+    pub fn module(name: &str, path_and_query: &str) -> Self {
+        Self::get(format!(
+            "http://{name}.module.brink.internal{path_and_query}"
+        ))
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers

@@ -86,7 +86,9 @@ pub(crate) trait Source {
 }
 
 /// A request. Headers and body cross from the host to the module only when they are asked for: a handler that never looks at
-/// `authorization` or `cookie` keeps its answers shareable between callers.
+/// `authorization` or `cookie` keeps its answers shareable between callers, whatever these send. [`Request::headers`] looks at
+/// all of them. An answer that was made by looking is its caller's own, unless it says `Cache-Control: public` or names the
+/// header in `Vary`; where the header was not there, `Vary` names it without being told.
 ///
 /// ```
 /// use brink_sdk::{Method, Request};

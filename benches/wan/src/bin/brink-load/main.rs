@@ -5,9 +5,11 @@
 //! `{"note":"..."}` puts a line into the history, `{"finish":{}}` ends the load, waits for rest, checks, and answers with
 //! a `result`. `brink-load check FILE` checks a history that an earlier run left. All lines are JSON.
 
+mod answer;
 mod client;
 mod figures;
 mod finish;
+mod http3;
 mod objects;
 mod origin;
 mod recorder;
@@ -25,7 +27,7 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use world::World;
 
 /// Why a run cannot go on.
@@ -125,11 +127,11 @@ async fn load(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<bool, E
     let world = Arc::new(World::open(setup).await?);
     tokio::spawn(origin::serve(Arc::clone(&world)).await?);
     tokio::select! {
-        ready = world.ready() => ready?,
+        ready = world.ready(shop::records(world.setup.sessions)) => ready?,
         () = input_ended(&mut orders) => return Ok(false),
     }
     answer(&json!({"ready": {}}));
-    let clients = world.start();
+    let clients = start(&world);
     while let Some(order) = orders.recv().await {
         match order {
             Order::Note(text) => world.recorder.fault(text),
@@ -142,6 +144,27 @@ async fn load(setup: Setup, mut orders: mpsc::Receiver<Order>) -> Result<bool, E
     }
     // Whoever started us is gone.
     Ok(false)
+}
+
+/// Starts all clients.
+fn start(world: &Arc<World>) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    for number in 0..world.setup.sessions {
+        clients.spawn(registers::session(Arc::clone(world)));
+        if number % 3 == 0 {
+            clients.spawn(shop::customer(Arc::clone(world), number));
+        }
+    }
+    for pop in 0..world.pops.len() {
+        for number in 0..world.setup.readers {
+            clients.spawn(registers::reader(Arc::clone(world), pop));
+            if number % 2 == 0 {
+                clients.spawn(objects::reader(Arc::clone(world), pop));
+            }
+        }
+    }
+    clients.spawn(objects::purger(Arc::clone(world)));
+    clients
 }
 
 async fn input_ended(orders: &mut mpsc::Receiver<Order>) {

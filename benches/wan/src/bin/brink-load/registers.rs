@@ -1,7 +1,7 @@
 //! Clients of the module `register`: those with a session go from PoP to PoP, those without stay.
 
 use crate::{
-    client::{Answer, Outcome, Silence},
+    answer::{Answer, Outcome, Silence},
     world::{Carried, World},
 };
 use brink_planet::history::{Event, Place, Read, Seen, Source};

@@ -1,9 +1,9 @@
 //! Customers of the sample modules: they place orders at one PoP and look at them at another.
 
 use crate::{
-    client::Answer,
+    answer::Answer,
     registers::{Who, Written, began, ended, fields, note},
-    world::{Carried, World},
+    world::{Carried, Placed, World},
 };
 use brink_planet::history::Seen;
 use http::{Method, StatusCode};
@@ -12,15 +12,6 @@ use std::sync::{Arc, PoisonError};
 
 /// Records of orders have numbers from here on; those below are registers.
 const ORDERS_FROM: u64 = 1_000_000;
-
-/// An order that was placed.
-#[derive(Debug, Clone)]
-pub(crate) struct Placed {
-    pub(crate) key: u64,
-    pub(crate) value: u64,
-    pub(crate) customer: String,
-    pub(crate) id: String,
-}
 
 /// What the sample modules need, as lines to import.
 pub(crate) fn records(customers: u32) -> String {

@@ -4,12 +4,9 @@ use crate::{
     Error,
     client::{self, Client, Protocol},
     figures::Figures,
-    objects,
     origin::Origin,
     recorder::Recorder,
-    registers,
     setup::Setup,
-    shop,
 };
 use brink_planet::history::Event;
 use brink_protocol::Position;
@@ -19,12 +16,11 @@ use serde_json::{Value, json};
 use std::{
     fs,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
-use tokio::task::JoinSet;
 
 /// How long the platform may take until it serves everything.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -40,15 +36,23 @@ pub(crate) struct Carried {
     pub(crate) position: Position,
 }
 
+/// An order that was placed.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    pub(crate) key: u64,
+    pub(crate) value: u64,
+    pub(crate) customer: String,
+    pub(crate) id: String,
+}
+
 /// A PoP with its clients.
-#[derive(Debug)]
 pub(crate) struct PopClients {
     http1: Client,
     http2: Client,
+    http3: Client,
 }
 
 /// What all clients share.
-#[derive(Debug)]
 pub(crate) struct World {
     pub(crate) setup: Setup,
     pub(crate) recorder: Recorder,
@@ -57,7 +61,7 @@ pub(crate) struct World {
     pub(crate) control: Client,
     pub(crate) pops: Vec<PopClients>,
     /// Orders that were placed.
-    pub(crate) orders: Mutex<Vec<shop::Placed>>,
+    pub(crate) orders: Mutex<Vec<Placed>>,
     tokens: Mutex<Vec<Carried>>,
     values: AtomicU64,
     clients: AtomicU64,
@@ -71,17 +75,22 @@ impl World {
         let token = fs::read_to_string(&setup.token_file);
         let token = token.map_err(|error| Error::Io("the token".to_owned(), error))?;
         let bearer = format!("Bearer {}", token.trim());
-        let pops = setup.pops.iter().map(|pop| PopClients {
-            http1: Client::new(pop.address, Protocol::Http1, &tls, None),
-            http2: Client::new(pop.address, Protocol::Http2, &tls, None),
-        });
+        let mut pops = Vec::new();
+        for pop in &setup.pops {
+            let client = |protocol| Client::new(pop.address, protocol, &tls, None);
+            pops.push(PopClients {
+                http1: client(Protocol::Http1)?,
+                http2: client(Protocol::Http2)?,
+                http3: client(Protocol::Http3)?,
+            });
+        }
         let recorder = Recorder::new();
         recorder.add(Event::Pops {
             names: setup.pops.iter().map(|pop| pop.name.clone()).collect(),
         });
         Ok(Self {
-            pops: pops.collect(),
-            control: Client::new(setup.control, Protocol::Http1, &tls, Some(bearer)),
+            pops,
+            control: Client::new(setup.control, Protocol::Http1, &tls, Some(bearer))?,
             origin: Origin::new(setup.objects, setup.seed ^ 0x0517),
             recorder,
             figures: Figures::default(),
@@ -94,9 +103,8 @@ impl World {
         })
     }
 
-    /// Waits until every PoP serves what clients will ask for.
-    pub(crate) async fn ready(&self) -> Result<(), Error> {
-        let records = shop::records(self.setup.sessions);
+    /// Imports records and waits until every PoP serves what clients will ask for.
+    pub(crate) async fn ready(&self, records: String) -> Result<(), Error> {
         self.until("the records to be imported", READY_WITHIN, async || {
             let fields = [("content-type", "application/x-ndjson")];
             let path = "/v1/records/import";
@@ -140,27 +148,6 @@ impl World {
         }
     }
 
-    /// Starts all clients.
-    pub(crate) fn start(self: &Arc<Self>) -> JoinSet<()> {
-        let mut clients = JoinSet::new();
-        for number in 0..self.setup.sessions {
-            clients.spawn(registers::session(Arc::clone(self)));
-            if number % 3 == 0 {
-                clients.spawn(shop::customer(Arc::clone(self), number));
-            }
-        }
-        for pop in 0..self.pops.len() {
-            for number in 0..self.setup.readers {
-                clients.spawn(registers::reader(Arc::clone(self), pop));
-                if number % 2 == 0 {
-                    clients.spawn(objects::reader(Arc::clone(self), pop));
-                }
-            }
-        }
-        clients.spawn(objects::purger(Arc::clone(self)));
-        clients
-    }
-
     /// Clients end.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::SeqCst);
@@ -170,13 +157,13 @@ impl World {
         self.is_over.load(Ordering::SeqCst)
     }
 
-    /// A client of a PoP, by chance of one protocol or the other.
+    /// A client of a PoP, by chance of one protocol or another.
     pub(crate) fn at(&self, pop: usize, chance: &mut Chance) -> Option<&Client> {
         let clients = self.pops.get(pop)?;
-        Some(if chance.happens(0.5) {
-            &clients.http1
-        } else {
-            &clients.http2
+        Some(match chance.below(3) {
+            0 => &clients.http1,
+            1 => &clients.http2,
+            _ => &clients.http3,
         })
     }
 

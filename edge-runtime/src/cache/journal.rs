@@ -1,8 +1,9 @@
 //! The journal: which changes were applied, on disk, so that the disk tier can be trusted after a restart.
 //!
 //! One file, `journal`: a snapshot, then one record for each change, each in a frame of length, checksum and postcard.
-//! A record is written before the change takes effect, and not synced: the system's cache outlives the program's death
-//! (`kill -9`), and what a power failure takes away is not missed, for this reason:
+//! A record is written before the change takes effect, and synced before anybody is told that it was applied
+//! ([`Journal::to_sync`]). The system's cache outlives the program's death (`kill -9`), and what a power failure takes away
+//! of what nobody was told is not missed, for this reason:
 //!
 //! - The *position* is what the records that can still be read amount to. The feed is resumed from there, and sends
 //!   again whatever the lost records said.
@@ -16,7 +17,8 @@
 //!   *generation*, and entries of other generations are refused.
 //!
 //! - A record that could not be written (a full disk) is followed by none: the file ends before it, as if torn there,
-//!   until it can be written anew with a snapshot that holds all.
+//!   until it can be written anew with a snapshot that holds all. If somebody is to be told meanwhile, it is removed: a
+//!   journal that is not there vouches for nothing.
 //!
 //! The file is written anew, beside itself and then renamed, when it is opened and when its records outgrow their bound.
 
@@ -126,6 +128,8 @@ pub(super) struct Journal {
     /// Records that could not be written, since one could not. None may follow it in the file: the position would claim
     /// what it said. The file stays as it is until it can be written anew.
     unwritten: u64,
+    /// Not all that was written is synced.
+    is_dirty: bool,
 }
 
 /// Reads the journal in `dir`; none if there is none that can be read from its beginning.
@@ -229,10 +233,6 @@ impl Journal {
             source,
         };
         let file = write_anew(&path, generation, position, changes.snapshot()).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        if let Ok(dir) = File::open(dir) {
-            dir.sync_all().map_err(failed)?;
-        }
         Ok(Self {
             path,
             file,
@@ -240,6 +240,7 @@ impl Journal {
             records_bytes: 0,
             buffer: Vec::new(),
             unwritten: 0,
+            is_dirty: false,
         })
     }
 
@@ -281,6 +282,7 @@ impl Journal {
             put(&mut self.buffer, record).and_then(|()| self.file.write_all(&self.buffer));
         self.records_bytes += self.buffer.len() as u64;
         self.unwritten = u64::from(written.is_err());
+        self.is_dirty = true;
         written
     }
 
@@ -296,11 +298,45 @@ impl Journal {
         self.records_bytes = 0;
         self.file = write_anew(&self.path, self.generation, position, changes)?;
         self.unwritten = 0;
+        self.is_dirty = false;
         Ok(())
+    }
+
+    /// What has to be synced (`sync_data`) so that all that was noted until now outlives a power failure; none if nothing
+    /// has to be. If a record could not be written, the file is removed instead.
+    pub(super) fn to_sync(&mut self) -> io::Result<Option<File>> {
+        if !std::mem::take(&mut self.is_dirty) {
+            return Ok(None);
+        }
+        if self.unwritten > 0 {
+            return self.remove().map(|()| None);
+        }
+        self.file.try_clone().map(Some)
+    }
+
+    /// Nobody can tell what is in the file. It is removed, and written anew later.
+    pub(super) fn distrust(&mut self) -> io::Result<()> {
+        self.unwritten = self.unwritten.max(1);
+        self.remove()
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => sync_dir(&self.path),
+        }
     }
 }
 
-/// Writes beside `path`, then renames; gives the file, ready to be appended to.
+/// Makes the entries of the directory that holds `path` outlive a power failure.
+fn sync_dir(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Writes beside `path`, syncs, then renames; gives the file, ready to be appended to.
 fn write_anew(
     path: &Path,
     generation: u64,
@@ -325,7 +361,10 @@ fn write_anew(
         .truncate(true)
         .open(&beside)?;
     file.write_all(&bytes)?;
+    // Of the two files one must be whole, whenever the power fails.
+    file.sync_all()?;
     fs::rename(&beside, path)?;
+    sync_dir(path)?;
     Ok(file)
 }
 

@@ -327,6 +327,23 @@ impl Ledger {
         (changes.index(), changes.floor(), changes.len())
     }
 
+    /// Makes what was applied so far outlive a power failure. Blocks; changes go on meanwhile.
+    pub(super) fn sync(&self) {
+        let pending = match &mut *self.journal() {
+            Some(journal) => journal.to_sync(),
+            None => return,
+        };
+        let synced = match pending {
+            Ok(None) => Ok(()),
+            Ok(Some(file)) => file.sync_data(),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = synced {
+            tracing::error!(%error, "the cache's journal could not be synced; a restart will drop every entry");
+            write(&mut self.journal(), Journal::distrust);
+        }
+    }
+
     /// Hits read on meanwhile: nobody waits to change the replica, for the journal is held.
     fn compact_if_due(&self, journal: &mut Option<Journal>) {
         write(journal, |journal| {

@@ -30,7 +30,7 @@ const BLOCK_STEP_BYTES: u64 = 1 << 20;
 const SLICE_STEPS: usize = 256;
 /// Most steps that are taken to count exactly how many entries a change concerns; beyond it the tags' counts are added
 /// up, which counts an entry of two of them twice.
-const COUNT_STEPS_MAX: u64 = 4_096;
+const COUNT_STEPS_MAX: u64 = 1_024;
 /// Most steps that are taken to remove what writes of records have ended. Walks over ranges meet entries that a write
 /// does not concern; what is left is refused when it is looked for, or evicted.
 const RANGE_STEPS_MAX: u64 = 8_192;
@@ -299,14 +299,16 @@ impl Tiers {
 
     /// The keys in memory for which `matches` says yes, at most `max`.
     pub(super) fn keys(&self, max: usize, matches: impl Fn(&CacheKey) -> bool) -> Vec<CacheKey> {
-        let index = locked(&self.index);
-        index
-            .keys()
-            .map(|key| &key.0)
-            .filter(|key| matches(key))
-            .take(max)
-            .cloned()
-            .collect()
+        let mut walk = Walk::over_all(next_id());
+        let (mut met, mut keys) = (Vec::new(), Vec::new());
+        loop {
+            let over = self.slice(&mut walk, &mut met);
+            keys.extend(met.drain(..).map(|met| met.key.0).filter(&matches));
+            if over || keys.len() >= max {
+                keys.truncate(max);
+                return keys;
+            }
+        }
     }
 
     /// Waits until what was stored is written to disk.

@@ -179,11 +179,6 @@ impl<K> TagIndex<K> {
             || ranges.is_some_and(|partition| self.ranges.get(partition).is_some())
     }
 
-    /// The keys of all entries.
-    pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.entries.values().map(|entry| &entry.key)
-    }
-
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {

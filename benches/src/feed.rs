@@ -54,7 +54,7 @@ pub struct Plan {
     #[arg(long, default_value_t = 20)]
     pub seconds: u64,
     /// How PoPs are connected
-    #[arg(long, value_enum, default_value_t = Carrier::Http2)]
+    #[arg(long, value_enum, default_value = "http2")]
     pub transport: Carrier,
 }
 
@@ -65,6 +65,15 @@ pub enum Carrier {
     Http2,
     /// QUIC.
     Http3,
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        })
+    }
 }
 
 impl From<Carrier> for Transport {
@@ -254,7 +263,7 @@ fn delays(written: &[Written], seen: &[Seen]) -> (Delays, Delays) {
 fn raise_descriptors(subscribers: usize) -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit.clone()).context("raising the limit of open files")?;
+    setrlimit(Resource::Nofile, limit).context("raising the limit of open files")?;
     let needed = subscribers as u64 * DESCRIPTORS_EACH + 256;
     ensure!(
         limit.maximum.is_none_or(|maximum| maximum >= needed),
@@ -278,7 +287,7 @@ impl fmt::Display for Outcome {
         let deliveries = self.deliveries.max(1) as f64;
         writeln!(
             f,
-            "feed: {} subscribers over {:?}, {} writes in {:.1} s",
+            "feed: {} subscribers over {}, {} writes in {:.1} s",
             plan.subscribers,
             plan.transport,
             self.writes,

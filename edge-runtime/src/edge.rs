@@ -33,7 +33,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Time for the cache and the tasks to end after the listener has drained.
@@ -244,6 +244,7 @@ fn follow_core(
         canary: Arc::new(CanaryReader::new(view.cache.clone(), link.clone())),
         platform: Arc::clone(&view.edge.platform),
         round_trip_us: AtomicU64::new(0),
+        syncing: Mutex::new(()),
     };
     let counting = Counting {
         cache: view.cache.clone(),

@@ -26,6 +26,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// Shortest time between two reports of the first stream: what is urgent in between goes together.
@@ -55,6 +56,8 @@ pub struct Reporter {
     pub platform: Arc<Platform>,
     /// Round trip of the last report, in microseconds; 0: none yet.
     pub round_trip_us: AtomicU64,
+    /// Held while the cache's journal is synced.
+    pub syncing: Mutex<()>,
 }
 
 impl Reporter {
@@ -131,6 +134,11 @@ impl Reporter {
     }
 
     async fn send(&self, report: Report, was_refused: bool) -> bool {
+        // What it says is applied stays applied, even if the power fails (coherence.md, P1).
+        // One after the other: who finds nothing to sync must not go before the other has synced it.
+        let syncing = self.syncing.lock().await;
+        self.cache.synced().await;
+        drop(syncing);
         // Before it is sent: what the core answers was true at this moment or later.
         let sent = Instant::now();
         match self.ask(&report).await {

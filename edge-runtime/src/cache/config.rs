@@ -24,7 +24,7 @@ pub struct Config {
     /// How long a key whose answer could not be shared is not collapsed, in milliseconds. Default 10,000.
     pub uncollapsed_ms: u64,
     /// Most tags whose last change is remembered. Entries older than the oldest of them are not served. Default 262,144
-    /// (about 16 MiB when full).
+    /// (about 25 MiB when full, twice as much if each write is to another partition).
     pub changes_max: usize,
     /// Longest time for which a stale answer is served because the core or the origin is away and the route or the
     /// answer allows it, in seconds. Default 86,400.

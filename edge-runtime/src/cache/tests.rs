@@ -4,6 +4,7 @@
 mod coherence;
 mod collapse;
 mod disconnected;
+mod races;
 mod restart;
 mod semantics;
 mod support;

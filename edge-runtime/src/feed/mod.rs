@@ -20,7 +20,7 @@ use brink_protocol::{
     OriginId, PopName, Position,
     change::{Change, ChangeKind},
     codec::FrameReader,
-    link::{CountRequest, FeedMessage, FeedRequest, path},
+    link::{CountRequest, FeedMessage, FeedRequest, HEARTBEAT_MS, path},
     session::SessionKeys,
 };
 use figures::Figures;
@@ -31,8 +31,8 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Silence after which a feed is given up: several heartbeats are missing.
-const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Silence after which a feed is given up: four heartbeats are missing.
+const SILENCE_MAX: Duration = Duration::from_millis(4 * HEARTBEAT_MS);
 /// After so many messages in one go other tasks get a turn.
 const TURN_MESSAGES: u32 = 256;
 

@@ -65,7 +65,11 @@ fn tokens_are_read_and_cookies_taken_off() {
     let ended = token(3, "a.1=9");
     // Of the core of the known keys, and of another.
     let (ahead, foreign) = (token(6, "a.1=9"), token(1 << 40, "a.1=9"));
-    let other = if good.get(20..21) == Some("A") { "B" } else { "A" };
+    let other = if good.get(20..21) == Some("A") {
+        "B"
+    } else {
+        "A"
+    };
     let mut forged = good.clone();
     forged.replace_range(20..21, other);
     for (fields, outcome, cookies) in [

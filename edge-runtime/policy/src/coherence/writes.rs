@@ -40,6 +40,11 @@ impl Writes {
         };
         self.recent
             .retain(|(at, key)| *at > floor && !sorts.contains(key));
+        // A partition that was busy once and is not any more gives its room back.
+        let needed = self.recent.len() + sorts.len();
+        if self.recent.capacity() > 4 * needed {
+            self.recent.shrink_to(needed);
+        }
         for key in sorts.iter() {
             self.recent.push((index, *key));
         }

@@ -172,10 +172,14 @@ impl Core {
                 Node::Pop(pop),
                 Message::Report {
                     id,
+                    feed,
                     position,
                     purges,
                 },
-            ) => self.on_report(ctx, pop, id, &position, &purges),
+            ) => {
+                self.on_report(ctx, pop, id, &position, &purges);
+                self.reset_unknown(ctx, pop, feed);
+            }
             (Node::Pop(pop), Message::Request { id, request }) => {
                 self.on_request(ctx, pop, id, request);
             }

@@ -14,7 +14,8 @@ const CUT_US_MAX: u64 = 6_000_000;
 pub fn strike(ctx: &mut Context, cores: &mut [Core], pops: &mut [Pop]) {
     let pop = ctx.random.below(pops.len());
     let core = ctx.random.below(cores.len());
-    match ctx.random.below(12) {
+    let is_power = ctx.scenario.has_power_failures && ctx.random.chance(0.7);
+    match if is_power { 0 } else { ctx.random.below(12) } {
         0 | 1 => {
             if let Some(pop) = pops.get_mut(pop) {
                 crash_pop(ctx, pop);
@@ -62,6 +63,18 @@ fn crash_pop(ctx: &mut Context, pop: &mut Pop) {
     ctx.fault(format!("{node:?} crashes, {with} its journal"));
     pop.crash(ctx, keeps_journal);
     let delay_us = ctx.random.between(50_000, 4_000_000);
+    if ctx.random.chance(if ctx.scenario.has_power_failures {
+        0.8
+    } else {
+        0.2
+    }) {
+        // What took its power away took its network away too, and that is back later.
+        let until_us = ctx.now_us + delay_us + ctx.random.between(0, CUT_US_MAX / 2);
+        let address = Some(ctx.address(node));
+        ctx.network.cut(address, None, until_us);
+        ctx.network.cut(None, address, until_us);
+        ctx.fault(format!("{node:?} is cut from all others"));
+    }
     ctx.after(delay_us, Next::Restart { node });
 }
 

@@ -45,6 +45,8 @@ pub struct Figures {
     pub quarantined: u64,
     /// Pairs in which neither was so.
     pub neither: u64,
+    /// PoPs that called nothing fresh when everything had come to rest.
+    pub silent_at_rest: u64,
     /// How much longer than the network's one-way delay each PoP took to apply each purge, in microseconds.
     pub beyond_us: Vec<u64>,
     /// From the log to the PoP, in microseconds.
@@ -85,6 +87,7 @@ impl Figures {
             (&mut self.applied, other.applied),
             (&mut self.quarantined, other.quarantined),
             (&mut self.neither, other.neither),
+            (&mut self.silent_at_rest, other.silent_at_rest),
         ] {
             *own += more;
         }

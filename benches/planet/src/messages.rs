@@ -272,6 +272,8 @@ pub enum Message {
     Report {
         /// A number for it.
         id: u64,
+        /// The feed that the PoP believes to have.
+        feed: u64,
         /// What was applied.
         position: Arc<Position>,
         /// Purges that were.

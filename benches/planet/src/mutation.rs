@@ -31,11 +31,13 @@ pub enum Mutation {
     Age,
     /// A PoP trusts entries of which its journal may have lost the end.
     Journal,
+    /// A PoP reports purges before its journal is safe from a power failure.
+    Sync,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Fence,
         Self::Lease,
         Self::Intent,
@@ -49,6 +51,7 @@ impl Mutation {
         Self::Report,
         Self::Age,
         Self::Journal,
+        Self::Sync,
     ];
 
     /// Its name.
@@ -68,6 +71,7 @@ impl Mutation {
             Self::Report => "report",
             Self::Age => "age",
             Self::Journal => "journal",
+            Self::Sync => "sync",
         }
     }
 }

@@ -32,7 +32,7 @@ const TRIES_MAX: usize = 3;
 const MEMORY_MAX: usize = 24;
 
 /// Of its journal's last records fewer than this are lost in a crash.
-const LOST_MAX: usize = 12;
+const LOST_MAX: usize = 60;
 
 /// What a PoP does with an entry that nobody vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +98,15 @@ impl Pop {
         let delay = |core: &usize| ctx.delay_us(Node::Core(*core), Node::Pop(id));
         let mut cores: Vec<usize> = (0..ctx.scenario.cores).collect();
         cores.sort_by_key(delay);
-        let outages = [Outage::Revalidate, Outage::ServeStale, Outage::Fail];
+        let outages = if ctx.scenario.has_power_failures {
+            &[Outage::ServeStale][..]
+        } else {
+            &[Outage::Revalidate, Outage::ServeStale, Outage::Fail]
+        };
         Self {
             id,
             clock,
-            outage: ctx.random.pick(&outages).copied().unwrap_or(Outage::Fail),
+            outage: ctx.random.pick(outages).copied().unwrap_or(Outage::Fail),
             run: 0,
             is_up: false,
             replica: Replica::new(ctx.scenario.tags_max),
@@ -161,6 +165,13 @@ impl Pop {
     #[must_use]
     pub fn position(&self) -> &Position {
         self.replica.position()
+    }
+
+    /// Whether it knows everything as of some milliseconds ago.
+    #[must_use]
+    pub fn is_vouched_for(&self, ctx: &Context, within_ms: u64) -> bool {
+        let bound_ms = self.replica.staleness_bound_ms(self.clock.ms(ctx.now_us));
+        self.is_up && bound_ms.is_some_and(|bound_ms| bound_ms <= within_ms)
     }
 
     /// Whether it calls anything fresh.

@@ -38,6 +38,8 @@ pub struct Scenario {
     pub read_lag_us: u64,
     /// PoPs have disks.
     pub has_disks: bool,
+    /// Most faults are power failures of PoPs, which serve what is stale then.
+    pub has_power_failures: bool,
     /// How long clients and faults go on, in microseconds.
     pub active_us: u64,
     /// How long it takes to come to rest, in microseconds.
@@ -101,6 +103,7 @@ impl Scenario {
                 0
             },
             has_disks: random.chance(0.7),
+            has_power_failures: random.chance(0.2),
             active_us: random.between(10, 30) * 1_000_000,
             rest_us: 14_000_000,
             fault_us: if random.chance(0.1) {

@@ -22,6 +22,8 @@ use crate::{
 const LAST_READS_MAX: usize = 4_000;
 /// How long these may take, in microseconds.
 const LAST_US_MAX: u64 = 60_000_000;
+/// At rest every PoP has been vouched for within so many milliseconds: a few reports, whatever the lease is.
+const VOUCHED_MS_MAX: u64 = 3_000;
 /// How often it is looked whether they are over, in microseconds.
 const LAST_STEP_US: u64 = 500_000;
 
@@ -73,6 +75,16 @@ pub fn run(
             message: format!(
                 "{} PoPs called entries fresh longer than the lease after a purge that they had not applied",
                 ctx.figures.neither
+            ),
+            events: Vec::new(),
+        });
+    }
+    if ctx.figures.silent_at_rest > 0 {
+        violations.push(Violation {
+            promise: Promise::P3,
+            message: format!(
+                "nobody has vouched for {} PoPs for {VOUCHED_MS_MAX} ms, though everything has come to rest",
+                ctx.figures.silent_at_rest
             ),
             events: Vec::new(),
         });
@@ -164,6 +176,8 @@ impl World {
         self.ctx.scenario.drop_frame = 0.0;
         self.start_all();
         self.run_until(self.ctx.scenario.active_us + self.ctx.scenario.rest_us);
+        let is_silent = |pop: &&Pop| !pop.is_vouched_for(&self.ctx, VOUCHED_MS_MAX);
+        self.ctx.figures.silent_at_rest = self.pops.iter().filter(is_silent).count() as u64;
         self.ctx.saw(Event::Quiesced {
             at_us: self.ctx.now_us,
         });
@@ -260,7 +274,7 @@ impl World {
                 }
             }
             Node::Core(core) => {
-                if let Some(core) = self.cores.get_mut(core).filter(|core| core.is_up()) {
+                if let Some(core) = self.cores.get_mut(core) {
                     core.on(&mut self.ctx, from, message);
                 }
             }

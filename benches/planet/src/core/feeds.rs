@@ -171,6 +171,15 @@ impl Core {
         ctx.send(Node::Core(self.id), Node::Pop(pop), Stream::Single, message);
     }
 
+    /// A connection that this process knows nothing of is reset by its host.
+    pub(super) fn reset_unknown(&self, ctx: &mut Context, pop: usize, feed: u64) {
+        let known = self.live.as_ref().map(|live| &live.followers);
+        if known.is_none_or(|known| known.get(&pop) != Some(&feed)) {
+            let message = Message::Closed { feed };
+            ctx.send(self.node(), Node::Pop(pop), Stream::Single, message);
+        }
+    }
+
     /// The status of a purge says from now on that a PoP has applied it.
     pub(super) fn report_purge(&self, ctx: &mut Context, purge: u64, pop: usize) {
         if ctx.figures.reported.insert((purge, pop)) {

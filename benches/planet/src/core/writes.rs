@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use std::{collections::VecDeque, sync::Arc};
 
 /// How long the store takes at most to begin with a write, in microseconds.
-const SLOW_US_MAX: u64 = 900_000;
+const SLOW_US_MAX: u64 = 2_500_000;
 
 /// A write that a PoP waits for.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// A feed that is silent for so long is asked for again, in microseconds.
 const SILENT_US_MAX: u64 = 1_500_000;
+/// Before this time not everybody is connected yet, and nothing is measured, in microseconds.
+const WARM_US: u64 = 2_000_000;
 /// Most reports whose answers are waited for.
 const REPORTS_MAX: usize = 16;
 
@@ -76,6 +78,7 @@ impl Pop {
             Started::Reset => {
                 self.memory.clear();
                 self.journal.reset(start.position.clone());
+                self.sync(ctx);
                 if self.has_state {
                     ctx.figures.resets += 1;
                 }
@@ -109,8 +112,15 @@ impl Pop {
         self.journal.compact(&self.replica);
         if let Some(purge) = entry.purge {
             self.applied.push(purge);
+            self.sync(ctx);
             self.measure(ctx, purge);
             self.report(ctx);
+        }
+    }
+
+    fn sync(&mut self, ctx: &Context) {
+        if !ctx.lacks(Mutation::Sync) {
+            self.journal.sync();
         }
     }
 
@@ -120,6 +130,9 @@ impl Pop {
             return;
         };
         if !ctx.figures.done.insert((purge, self.id)) {
+            return;
+        }
+        if on_its_way.logged_us < WARM_US {
             return;
         }
         let core = Node::Core(self.core);
@@ -144,6 +157,7 @@ impl Pop {
         }
         let message = Message::Report {
             id: self.reports,
+            feed: self.feed,
             position: Arc::clone(self.replica.position()),
             purges,
         };

@@ -22,6 +22,8 @@ pub(super) struct Journal {
     snapshot: Snapshot,
     position: Position,
     tail: Vec<Record>,
+    /// How many records of the tail no power failure takes away.
+    synced: usize,
 }
 
 impl Journal {
@@ -47,13 +49,20 @@ impl Journal {
         self.snapshot = replica.changes().snapshot();
         self.position = Position::clone(replica.position());
         self.tail.clear();
+        self.synced = 0;
+    }
+
+    /// Makes what was written safe from power failures. Before a purge is reported: whoever was told that it was applied
+    /// relies on it, though this PoP may not reach a core when it begins again.
+    pub(super) fn sync(&mut self) {
+        self.synced = self.tail.len();
     }
 
     /// What is known after a crash that lost so many of the last records.
     pub(super) fn recover(&self, lost: usize, tags_max: usize, leaves_gap: bool) -> Replica {
         let changes = LastChanges::from_snapshot(self.snapshot.clone(), tags_max);
         let mut replica = Replica::restore(self.position.clone(), changes);
-        let kept = self.tail.len().saturating_sub(lost);
+        let kept = self.tail.len().saturating_sub(lost).max(self.synced);
         for record in self.tail.iter().take(kept) {
             match record {
                 Record::Change(entry) => {

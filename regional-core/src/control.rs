@@ -114,7 +114,9 @@ fn purge_of_a_url(mut request: Request) -> Request {
     let field = request.headers().get(HOST);
     let host = match uri.authority() {
         Some(authority) => authority.as_str(),
-        None => field.and_then(|field| field.to_str().ok()).unwrap_or_default(),
+        None => field
+            .and_then(|field| field.to_str().ok())
+            .unwrap_or_default(),
     };
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     if let Ok(uri) = format!("{}{host}{target}", fastly::URL_PATH).parse() {

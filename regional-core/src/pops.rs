@@ -8,9 +8,7 @@ use crate::{
     clock::now_ms,
     store::{PopRow, Store},
 };
-use brink_protocol::{
-    PopName, Position, control, link::PopFigures, link::Report, record::Version,
-};
+use brink_protocol::{PopName, Position, control, link::PopFigures, link::Report, record::Version};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,9 +34,8 @@ struct Known {
 
 impl Known {
     fn lag_changes(&self, head: &Position) -> u64 {
-        let behind = |(origin, sequence): (_, u64)| {
-            sequence.saturating_sub(self.row.position.get(origin))
-        };
+        let behind =
+            |(origin, sequence): (_, u64)| sequence.saturating_sub(self.row.position.get(origin));
         head.iter().map(behind).sum()
     }
 }
@@ -54,6 +51,19 @@ pub struct Pops {
     known: Mutex<BTreeMap<PopName, Known>>,
     canaries: Mutex<Canaries>,
     changed: watch::Sender<u64>,
+}
+
+/// A PoP on its way to a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Towards {
+    /// Its name.
+    pub name: PopName,
+    /// It follows the feed now.
+    pub connected: bool,
+    /// When it was last heard of, in milliseconds since 1970.
+    pub seen_at_ms: u64,
+    /// It has applied everything up to there.
+    pub covers: bool,
 }
 
 /// A PoP follows the feed for as long as this lives.
@@ -160,10 +170,7 @@ impl Pops {
 
     /// The prober's record was committed with this version.
     pub fn canary_written(&self, version: Version) {
-        let mut canaries = self
-            .canaries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
         canaries.written(version, Instant::now());
     }
 
@@ -194,7 +201,11 @@ impl Pops {
     pub fn connected(&self) -> (Vec<PopName>, Vec<PopName>) {
         let (mut here, mut away) = (Vec::new(), Vec::new());
         for (name, known) in &*self.lock() {
-            let list = if known.feeds > 0 { &mut here } else { &mut away };
+            let list = if known.feeds > 0 {
+                &mut here
+            } else {
+                &mut away
+            };
             list.push(name.clone());
         }
         (here, away)
@@ -240,6 +251,19 @@ impl Pops {
         let pops = self.lock();
         let lag = |(name, known): (&PopName, &Known)| (name.clone(), known.lag_changes(head));
         pops.iter().map(lag).collect()
+    }
+
+    /// How far each PoP is towards a position.
+    #[must_use]
+    pub fn towards(&self, position: &Position) -> Vec<Towards> {
+        let pops = self.lock();
+        let towards = |known: &Known| Towards {
+            name: known.row.name.clone(),
+            connected: known.feeds > 0,
+            seen_at_ms: known.row.seen_at_ms,
+            covers: known.row.position.covers(position),
+        };
+        pops.values().map(towards).collect()
     }
 
     /// How many follow the feed now.

@@ -2,12 +2,14 @@
 
 mod counts;
 mod history;
+mod order;
 mod proof;
 mod selectors;
 mod turns;
 
 pub use counts::AskPops;
 pub use history::{LIST_MAX, Search};
+pub use order::{Budget, Order, PurgesConfig, Taken};
 pub use proof::Until;
 pub use selectors::{Asker, normal, selectors};
 
@@ -21,15 +23,11 @@ use crate::{
     tokens::authenticate,
 };
 use brink_protocol::{
-    Digest, ModuleName, PopName, TenantName,
-    control::{
-        COUNT_MS, IDEMPOTENCY_KEY_BYTES_MAX, Later, PurgeEstimate, PurgePage, PurgeStatus, Role,
-        STAGGER_MS_MAX,
-    },
+    Digest, ModuleName, PopName, Position, TenantName,
+    control::{Later, PurgeEstimate, PurgePage, PurgeStatus, Role},
     link::{AppliedPurge, Counted, ForwardedPurge, PurgeRefusal},
     purge::{Purge, Selector, normal_host},
 };
-use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
 /// The longest that a caller may wait for PoPs, in milliseconds.
@@ -42,74 +40,6 @@ pub const TENANT_WAITERS_MAX: usize = 128;
 const RELEASED_MAX: usize = 100;
 /// A caller who waits looks again after at least so long: many PoPs answer at once.
 const PACE: Duration = Duration::from_millis(5);
-
-/// `[purges]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PurgesConfig {
-    /// Budget of a purge that names none itself: entries that it may end, summed over all PoPs. Purges by modules and
-    /// `PURGE` requests for one URL are not counted. None by default.
-    pub objects_max: Option<u64>,
-}
-
-/// How many entries a purge may end without being confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// Entries, summed over all PoPs that answer; the installation's own budget if there is none.
-    pub objects_max: Option<u64>,
-    /// It does not matter.
-    pub confirm: bool,
-    /// How long PoPs have for their counts.
-    pub wait: Duration,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self {
-            objects_max: None,
-            confirm: false,
-            wait: Duration::from_millis(COUNT_MS),
-        }
-    }
-}
-
-/// A purge that somebody asks for.
-#[derive(Debug, Clone)]
-pub struct Order {
-    /// Whose entries.
-    pub tenant: TenantName,
-    /// Who asks.
-    pub asker: Asker,
-    /// In their normal form.
-    pub selectors: Vec<Selector>,
-    /// See [`Purge::soft`].
-    pub soft: bool,
-    /// See [`brink_protocol::control::NewPurge::stagger_ms`].
-    pub stagger_ms: Option<u64>,
-    /// See [`brink_protocol::control::IDEMPOTENCY_HEADER`].
-    pub idempotency_key: Option<String>,
-    /// What it may end.
-    pub budget: Budget,
-}
-
-/// What came of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Taken {
-    /// It is on its way.
-    New(PurgeStatus),
-    /// It was taken before, under the same idempotency key.
-    Before(PurgeStatus),
-}
-
-impl Taken {
-    /// How far it is.
-    #[must_use]
-    pub fn status(self) -> PurgeStatus {
-        match self {
-            Self::New(status) | Self::Before(status) => status,
-        }
-    }
-}
 
 /// Takes purges and knows how far they are.
 #[derive(Clone)]
@@ -125,35 +55,9 @@ pub struct Purges {
     command: ModuleName,
 }
 
-impl Order {
-    fn check(&self) -> Result<(), Refusal> {
-        if let Some(stagger) = self.stagger_ms
-            && !(1..=STAGGER_MS_MAX).contains(&stagger)
-        {
-            return Err(Refusal::Invalid(brink_protocol::Error::Limit {
-                what: "milliseconds between the halves of a staggered purge (at least 1)",
-                actual: stagger,
-                limit: STAGGER_MS_MAX,
-            }));
-        }
-        if let Some(key) = &self.idempotency_key
-            && !((1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
-                && key.bytes().all(|byte| byte.is_ascii_graphic()))
-        {
-            return Err(Refusal::Invalid(brink_protocol::Error::Malformed {
-                what: "Idempotency-Key",
-                reason: "it is 1 to 128 visible ASCII characters".into(),
-            }));
-        }
-        Ok(())
-    }
-
-    /// What must be the same under the same idempotency key.
-    fn digest(&self) -> Result<Digest, Error> {
-        let parts = (&self.selectors, self.soft, self.stagger_ms);
-        let text = serde_json::to_vec(&parts).map_err(|error| Error::corrupt("purge", error))?;
-        Ok(Digest::of(&text))
-    }
+/// A ULID of this moment: ids are in the order of their purges.
+fn new_id(at_ms: u64) -> String {
+    ulid::Ulid::from_parts(at_ms, ulid::Ulid::new().random()).to_string()
 }
 
 impl Purges {
@@ -196,11 +100,11 @@ impl Purges {
         self.check_budget(&order).await?;
         let later = order.stagger_ms.map(|stagger| {
             let at_ms = now_ms.saturating_add(stagger);
-            let id = ulid::Ulid::from_parts(at_ms, ulid::Ulid::new().random()).to_string();
+            let id = new_id(at_ms);
             Later { id, at_ms }
         });
         let purge = Purge {
-            id: ulid::Ulid::from_parts(now_ms, ulid::Ulid::new().random()).to_string(),
+            id: new_id(now_ms),
             tenant: order.tenant.clone(),
             selectors: order.selectors,
             soft: order.soft || later.is_some(),
@@ -211,36 +115,48 @@ impl Purges {
             input,
             output: purge.id.clone().into(),
         });
-        let by = order.asker.to_string();
-        let audit = matches!(order.asker, Asker::Token(_)).then(|| NewAudit {
-            by: by.clone(),
-            tenant: order.tenant.clone(),
-            action: "purge",
-            subject: purge.id.clone(),
-            at_ms: now_ms,
-        });
         let new = NewPurge {
-            purge: purge.clone(),
-            by: by.clone(),
+            purge,
+            by: order.asker.to_string(),
             at_ms: now_ms,
             answer,
-            later: later.clone(),
+            later,
         };
+        match self.add(new, &order.asker).await? {
+            Ok(status) => Ok(Taken::New(status)),
+            Err(answer) => self.before(&order.tenant, &answer, input).await,
+        }
+    }
+
+    /// Appends a purge; the answer that its idempotency key has already, if it has.
+    async fn add(
+        &self,
+        new: NewPurge,
+        asker: &Asker,
+    ) -> Result<Result<PurgeStatus, Answer>, Refusal> {
+        let row = PurgeRow {
+            purge: new.purge.clone(),
+            by: new.by.clone(),
+            at_ms: new.at_ms,
+            position: Position::default(),
+            applied: Vec::new(),
+            later: new.later.clone(),
+        };
+        let audit = matches!(asker, Asker::Token(_)).then(|| NewAudit {
+            by: row.by.clone(),
+            tenant: row.purge.tenant.clone(),
+            action: "purge",
+            subject: row.purge.id.clone(),
+            at_ms: row.at_ms,
+        });
         match self.store.add_purge(new, audit).await? {
-            PurgeAdded::Answered(answer) => self.before(&order.tenant, &answer, input).await,
+            PurgeAdded::Answered(answer) => Ok(Err(answer)),
             PurgeAdded::TooManyLater => Err(Refusal::TooMany(
                 "staggered purges of the tenant are waiting for their hard half".into(),
             )),
             PurgeAdded::Done(position) => {
-                self.proof.appended(&purge.id);
-                Ok(Taken::New(self.proof.status(PurgeRow {
-                    purge,
-                    by,
-                    at_ms: now_ms,
-                    position,
-                    applied: Vec::new(),
-                    later,
-                })))
+                self.proof.appended(&row.purge.id);
+                Ok(Ok(self.proof.status(PurgeRow { position, ..row })))
             }
         }
     }
@@ -346,7 +262,8 @@ impl Purges {
             let detail = "Purges need a token with the role operator.";
             return Err(PurgeRefusal::Denied(detail.into()));
         }
-        let host = normal_host(&asked.host).map_err(|error| PurgeRefusal::Invalid(error.to_string()))?;
+        let host =
+            normal_host(&asked.host).map_err(|error| PurgeRefusal::Invalid(error.to_string()))?;
         let url = format!("{host}{}", asked.path_and_query);
         let selectors = normal(vec![Selector::Url(url)])
             .map_err(|error| PurgeRefusal::Invalid(error.to_string()))?;
@@ -436,7 +353,7 @@ impl Purges {
     pub async fn search(&self, tenant: &TenantName, search: Search) -> Result<PurgePage, Refusal> {
         let search = search.normal()?;
         let mut before = search.begin();
-        let (mut purges, mut looked_at) = (Vec::new(), 0);
+        let (mut purges, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
         let next = loop {
             let rows = self
                 .store
@@ -448,11 +365,17 @@ impl Purges {
                     return Ok(PurgePage { purges, next: None });
                 }
                 looked_at += 1;
+                bytes += history::bytes(&row);
                 before = Some(row.purge.id.clone());
                 if search.matches(&row) {
-                    purges.push(self.proof.status(row));
+                    purges.push(PurgeStatus {
+                        unanswered: Vec::new(),
+                        ..self.proof.status(row)
+                    });
                 }
-                if purges.len() >= search.limit || looked_at >= history::LOOKED_AT_MAX {
+                let is_enough =
+                    looked_at >= history::LOOKED_AT_MAX || bytes >= history::LOOKED_AT_BYTES_MAX;
+                if purges.len() >= search.limit || is_enough {
                     return Ok(PurgePage {
                         purges,
                         next: before,

@@ -289,7 +289,7 @@ pub struct PurgeStatus {
     pub applied: Vec<PurgeAtPop>,
     /// PoPs that have not answered yet.
     pub waiting: Vec<PopName>,
-    /// What is known of those that have not answered.
+    /// What is known of those that have not answered; empty in the history.
     #[serde(default)]
     pub unanswered: Vec<Unanswered>,
     /// The hard purge that follows a staggered one.

@@ -46,7 +46,9 @@ pub struct SessionKey {
 #[must_use]
 pub fn key_id(origin: &OriginId, count: u32) -> u64 {
     let hash = Sha256::digest(origin.to_string().as_bytes());
-    let hash = hash.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+    let hash = hash
+        .first_chunk()
+        .map_or(0, |first| u64::from_le_bytes(*first));
     let count = u64::from(count) & ((1 << COUNT_BITS) - 1);
     (hash >> COUNT_BITS << COUNT_BITS) | count
 }

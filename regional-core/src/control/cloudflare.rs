@@ -10,7 +10,7 @@ use crate::tokens::Caller;
 use axum::{
     Router,
     extract::{Path, Request, State, rejection::PathRejection},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::post,
 };
 use brink_protocol::{
@@ -47,15 +47,32 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/client/v4/zones/{zone}/invalidate_cache", post(invalidate))
 }
 
-fn refused(status: u16, code: u32, message: impl Into<String>) -> Response {
-    let errors = json!([{ "code": code, "message": message.into() }]);
-    error(
-        status,
-        json!({ "success": false, "errors": errors, "messages": [], "result": null }),
-    )
+/// An error in their words.
+pub(super) struct Refused {
+    status: u16,
+    code: u32,
+    message: String,
 }
 
-fn problem(problem: Problem) -> Response {
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let errors = json!([{ "code": self.code, "message": self.message }]);
+        error(
+            self.status,
+            json!({ "success": false, "errors": errors, "messages": [], "result": null }),
+        )
+    }
+}
+
+fn refused(status: u16, code: u32, message: impl Into<String>) -> Refused {
+    Refused {
+        status,
+        code,
+        message: message.into(),
+    }
+}
+
+fn problem(problem: Problem) -> Refused {
     let message = problem.detail.unwrap_or(problem.title);
     match problem.status {
         422 => refused(400, code::ITEM, message),
@@ -109,11 +126,17 @@ impl PurgeCache {
             if named.is_empty() {
                 return Ok(vec![Selector::Everything]);
             }
-            return Err((code::SHAPE, "\"purge_everything\" must be the only field".into()));
+            return Err((
+                code::SHAPE,
+                "\"purge_everything\" must be the only field".into(),
+            ));
         }
         let [count] = named.as_slice() else {
             let fields = "\"purge_everything\", \"files\", \"tags\", \"hosts\" or \"prefixes\"";
-            return Err((code::NOTHING, format!("Request must contain one of {fields}")));
+            return Err((
+                code::NOTHING,
+                format!("Request must contain one of {fields}"),
+            ));
         };
         if *count > ITEMS_MAX {
             let message = format!("{count} items; you may only purge {ITEMS_MAX} per request");
@@ -122,20 +145,35 @@ impl PurgeCache {
         let url = |file| match file {
             File::Url(url) | File::WithHeaders { url, .. } => Selector::Url(url),
         };
-        let mut all: Vec<_> = self.files.unwrap_or_default().into_iter().map(url).collect();
+        let mut all: Vec<_> = self
+            .files
+            .unwrap_or_default()
+            .into_iter()
+            .map(url)
+            .collect();
         for tag in self.tags.unwrap_or_default() {
             let tag: TagName = tag
                 .parse()
                 .map_err(|error: brink_protocol::Error| (code::ITEM, error.to_string()))?;
             all.push(Selector::Key(tag));
         }
-        all.extend(self.hosts.unwrap_or_default().into_iter().map(Selector::Host));
-        all.extend(self.prefixes.unwrap_or_default().into_iter().map(Selector::Prefix));
+        all.extend(
+            self.hosts
+                .unwrap_or_default()
+                .into_iter()
+                .map(Selector::Host),
+        );
+        all.extend(
+            self.prefixes
+                .unwrap_or_default()
+                .into_iter()
+                .map(Selector::Prefix),
+        );
         Ok(all)
     }
 }
 
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Response> {
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refused> {
     let Some(field) = headers.get(AUTHORIZATION) else {
         let message = if headers.contains_key("x-auth-key") {
             "Global keys (X-Auth-Key) are not taken here: send `Authorization: Bearer TOKEN`"
@@ -148,15 +186,17 @@ async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Response> {
     let token = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let unknown = || refused(401, code::TOKEN, "Invalid API Token");
     let (_, token) = token.ok_or_else(unknown)?;
-    operator(app, token.trim()).await.map_err(|denied| match denied {
-        Denied::Unknown => unknown(),
-        Denied::Role => refused(
-            403,
-            code::DENIED,
-            "Authentication error: this needs a token with the role operator",
-        ),
-        Denied::Failed(failure) => problem(failure),
-    })
+    operator(app, token.trim())
+        .await
+        .map_err(|denied| match denied {
+            Denied::Unknown => unknown(),
+            Denied::Role => refused(
+                403,
+                code::DENIED,
+                "Authentication error: this needs a token with the role operator",
+            ),
+            Denied::Failed(failure) => problem(failure),
+        })
 }
 
 async fn take(
@@ -164,7 +204,7 @@ async fn take(
     path: Result<Path<String>, PathRejection>,
     request: Request,
     soft: bool,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let headers = request.headers().clone();
     let caller = caller(app, &headers).await?;
     let zone = path.map(|Path(zone)| zone).unwrap_or_default();
@@ -196,7 +236,7 @@ pub(super) async fn purge(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     take(&app, path, request, false).await
 }
 
@@ -208,7 +248,7 @@ pub(super) async fn invalidate(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     take(&app, path, request, true).await
 }
 
@@ -232,12 +272,21 @@ mod tests {
             ("{\"files\": []}", Err(code::NOTHING)),
             ("{\"purge_everything\": false}", Err(code::NOTHING)),
             ("{\"purge_everything\": true}", Ok(1)),
-            ("{\"purge_everything\": true, \"tags\": [\"a\"]}", Err(code::SHAPE)),
-            ("{\"tags\": [\"a\"], \"hosts\": [\"b\"]}", Err(code::NOTHING)),
+            (
+                "{\"purge_everything\": true, \"tags\": [\"a\"]}",
+                Err(code::SHAPE),
+            ),
+            (
+                "{\"tags\": [\"a\"], \"hosts\": [\"b\"]}",
+                Err(code::NOTHING),
+            ),
             ("{\"tags\": \"a\"}", Err(code::SHAPE)),
             ("{\"tags\": [\"a b\"]}", Err(code::ITEM)),
             (&many, Err(code::SHAPE)),
-            ("{\"files\": [\"https://a/b\", {\"url\": \"https://a/c\", \"headers\": {\"Origin\": \"x\"}}]}", Ok(2)),
+            (
+                "{\"files\": [\"https://a/b\", {\"url\": \"https://a/c\", \"headers\": {\"Origin\": \"x\"}}]}",
+                Ok(2),
+            ),
             ("{\"hosts\": [\"a\"], \"tags\": []}", Ok(1)),
         ] {
             assert_eq!(of(text), expected, "{text}");

@@ -9,7 +9,7 @@ use crate::tokens::Caller;
 use axum::{
     Router,
     extract::{Path, Request, State, rejection::PathRejection},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::post,
 };
 use brink_protocol::{
@@ -38,14 +38,38 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/purge/{*url}", post(url))
 }
 
-fn refused(status: u16, message: &str, detail: impl Into<String>) -> Response {
-    error(status, json!({ "msg": message, "detail": detail.into() }))
+/// An error in their words.
+pub(super) struct Refused {
+    status: u16,
+    message: String,
+    detail: String,
 }
 
-fn problem(problem: Problem) -> Response {
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        error(
+            self.status,
+            json!({ "msg": self.message, "detail": self.detail }),
+        )
+    }
+}
+
+fn refused(status: u16, message: &str, detail: impl Into<String>) -> Refused {
+    Refused {
+        status,
+        message: message.to_owned(),
+        detail: detail.into(),
+    }
+}
+
+fn problem(problem: Problem) -> Refused {
     let detail = problem.detail.unwrap_or_default();
     // What Fastly calls a bad request is 400, whatever is wrong with it.
-    let status = if problem.status == 422 { 400 } else { problem.status };
+    let status = if problem.status == 422 {
+        400
+    } else {
+        problem.status
+    };
     refused(status, &problem.title, detail)
 }
 
@@ -64,7 +88,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Response> {
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Refused> {
     let unknown = || {
         let detail = "Send a token of the control API in `Fastly-Key`.";
         refused(401, "Provided credentials are missing or invalid", detail)
@@ -82,7 +106,7 @@ async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Response> {
 }
 
 /// Who calls, and may purge the service.
-async fn of_service(app: &App, headers: &HeaderMap, service: &str) -> Result<Caller, Response> {
+async fn of_service(app: &App, headers: &HeaderMap, service: &str) -> Result<Caller, Refused> {
     let caller = caller(app, headers).await?;
     if caller.tenant.as_str() != service {
         let detail = "The service is the name of the token's tenant.";
@@ -99,13 +123,13 @@ fn ok(status: &PurgeStatus) -> Response {
     answer(status, json!({ "status": "ok", "id": status.id }))
 }
 
-fn selector(key: &str) -> Result<Selector, Response> {
+fn selector(key: &str) -> Result<Selector, Refused> {
     let key: Result<TagName, _> = key.parse();
     key.map(Selector::Key)
         .map_err(|error| refused(400, "Bad request", error.to_string()))
 }
 
-fn part<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Response> {
+fn part<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Refused> {
     path.map(|Path(part)| part)
         .map_err(|error| refused(400, "Bad request", error.body_text()))
 }
@@ -119,7 +143,7 @@ pub(super) async fn key(
     State(app): State<Arc<App>>,
     path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let (service, key) = part(path)?;
     let caller = of_service(&app, &headers, &service).await?;
     let selectors = vec![selector(&key)?];
@@ -145,13 +169,15 @@ pub(super) async fn keys(
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     request: Request,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let service = part(path)?;
     let caller = of_service(&app, &headers, &service).await?;
     let keys: Vec<String> = if headers.contains_key(SURROGATE_HEADER) {
         let fields = headers.get_all(SURROGATE_HEADER).iter();
         let text = fields.map(|field| field.to_str().unwrap_or("\u{7f}"));
-        text.flat_map(str::split_whitespace).map(str::to_owned).collect()
+        text.flat_map(str::split_whitespace)
+            .map(str::to_owned)
+            .collect()
     } else {
         let body = dialect::body(request).await.map_err(problem)?;
         let parsed: SurrogateKeys = serde_json::from_slice(&body)
@@ -162,7 +188,10 @@ pub(super) async fn keys(
         let detail = format!("{} keys; one request has 1 to {SELECTORS_MAX}.", keys.len());
         return Err(refused(400, "Bad request", detail));
     }
-    let selectors = keys.iter().map(|key| selector(key)).collect::<Result<_, _>>()?;
+    let selectors = keys
+        .iter()
+        .map(|key| selector(key))
+        .collect::<Result<_, _>>()?;
     let status = order(&app, caller, &headers, selectors, is_soft(&headers)).await;
     let status = status.map_err(problem)?;
     let ids: Map<String, Value> = keys
@@ -180,7 +209,7 @@ pub(super) async fn all(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let service = part(path)?;
     let caller = of_service(&app, &headers, &service).await?;
     let status = order(&app, caller, &headers, vec![Selector::Everything], false).await;
@@ -196,7 +225,7 @@ pub(super) async fn url(
     State(app): State<Arc<App>>,
     uri: Uri,
     headers: HeaderMap,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let caller = caller(&app, &headers).await?;
     // As it was sent: what is percent-encoded in it stays so.
     let target = uri.path_and_query().map_or("", |target| target.as_str());

@@ -20,7 +20,9 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Fai
     let text = field
         .to_str()
         .map_err(|_| wrong("It is 1 to 128 visible ASCII characters."))?;
-    let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     Ok(Some(quoted.unwrap_or(text).to_owned()))
 }
 

@@ -34,7 +34,8 @@ fn name_of(host: &str) -> &str {
 pub(super) fn belongs_to_other(table: &DeploymentTable, host: &str, tenant: &TenantName) -> bool {
     table.routes.iter().any(|other| {
         let host_of_other = other.host.as_deref();
-        other.tenant != *tenant && host_of_other.is_some_and(|other| name_of(other) == name_of(host))
+        other.tenant != *tenant
+            && host_of_other.is_some_and(|other| name_of(other) == name_of(host))
     })
 }
 

@@ -100,7 +100,9 @@ impl Counts {
         };
         let (connected, away) = self.pops.connected();
         (self.ask)(&request)?;
-        let all_answered = answers.wait_for(|all| connected.iter().all(|pop| all.contains_key(pop)));
+        let all_answered = answers.wait_for(|all| {
+            all.len() >= connected.len() && connected.iter().all(|pop| all.contains_key(pop))
+        });
         // Those who have not answered by then are named.
         let _ = tokio::time::timeout(wait, all_answered).await;
         let answers = answers.borrow().clone();

@@ -8,8 +8,10 @@ use brink_protocol::{
 
 /// Purges that one search looks at.
 pub(super) const LOOKED_AT_MAX: usize = 1000;
+/// Bytes of selectors that one search looks at: a purge may have a megabyte of them.
+pub(super) const LOOKED_AT_BYTES_MAX: usize = 8 << 20;
 /// Purges that are read at a time.
-pub(super) const READ_MAX: usize = 50;
+pub(super) const READ_MAX: usize = 16;
 /// Most purges of one answer.
 pub const LIST_MAX: usize = 100;
 
@@ -49,6 +51,17 @@ fn kind(selector: &Selector) -> &'static str {
     }
 }
 
+/// Bytes of a purge's selectors, about.
+pub(super) fn bytes(row: &PurgeRow) -> usize {
+    let bytes = |selector: &Selector| match selector {
+        Selector::Key(key) => key.as_str().len(),
+        Selector::Url(text) | Selector::Prefix(text) | Selector::Host(text) => text.len(),
+        Selector::Module(name) => name.as_str().len(),
+        Selector::Everything => 0,
+    };
+    row.purge.selectors.iter().map(bytes).sum()
+}
+
 /// `host` of `host/path`.
 fn host_of(url: &str) -> &str {
     url.split(['/', '?']).next().unwrap_or(url)
@@ -84,7 +97,9 @@ impl Search {
 
     /// Before which id to begin: ids begin with the moment at which they were made.
     pub(super) fn begin(&self) -> Option<String> {
-        let by_time = self.to_ms.map(|to| ulid::Ulid::from_parts(to, 0).to_string());
+        let by_time = self
+            .to_ms
+            .map(|to| ulid::Ulid::from_parts(to, 0).to_string());
         match (self.before.clone(), by_time) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -103,7 +118,10 @@ impl Search {
     }
 
     fn fits(&self, selector: &Selector) -> bool {
-        let is_kind = self.selector.as_deref().is_none_or(|name| name == kind(selector));
+        let is_kind = self
+            .selector
+            .as_deref()
+            .is_none_or(|name| name == kind(selector));
         let is_key = self.key.as_ref().is_none_or(|key| match selector {
             Selector::Key(own) => own.as_str() == key,
             other => *other == Selector::Everything,
@@ -146,15 +164,33 @@ mod tests {
         let found = |search: Search| all.map(|selector| search.fits(selector));
         for (search, expected) in [
             (search(|_| {}), [true; 5]),
-            (search(|s| s.key = Some("sku:1".into())), [true, false, false, false, true]),
-            (search(|s| s.url = Some("https://A.example/x/y?z".into())), [false, true, true, true, true]),
-            (search(|s| s.url = Some("a.example/xx".into())), [false, false, false, true, true]),
-            (search(|s| s.host = Some("A.example:443".into())), [false, true, true, true, true]),
-            (search(|s| s.selector = Some("prefix".into())), [false, false, true, false, false]),
+            (
+                search(|s| s.key = Some("sku:1".into())),
+                [true, false, false, false, true],
+            ),
+            (
+                search(|s| s.url = Some("https://A.example/x/y?z".into())),
+                [false, true, true, true, true],
+            ),
+            (
+                search(|s| s.url = Some("a.example/xx".into())),
+                [false, false, false, true, true],
+            ),
+            (
+                search(|s| s.host = Some("A.example:443".into())),
+                [false, true, true, true, true],
+            ),
+            (
+                search(|s| s.selector = Some("prefix".into())),
+                [false, false, true, false, false],
+            ),
         ] {
             assert_eq!(found(search.clone()), expected, "{search:?}");
         }
-        let wrong = Search { selector: Some("keys".into()), ..Search::default() };
+        let wrong = Search {
+            selector: Some("keys".into()),
+            ..Search::default()
+        };
         assert!(wrong.normal().is_err());
     }
 

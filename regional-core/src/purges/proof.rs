@@ -1,9 +1,13 @@
 //! How far a purge is: which PoPs have applied it, and from when on the lease of the others holds them back.
 
-use crate::{clock::now_ms, pops::Pops, store::PurgeRow};
+use crate::{
+    clock::now_ms,
+    pops::{Pops, Towards},
+    store::PurgeRow,
+};
 use brink_protocol::{
     PopName,
-    control::{Pop, PurgeAtPop, PurgeStatus, Unanswered},
+    control::{PurgeAtPop, PurgeStatus, Unanswered},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +46,9 @@ impl FromStr for Until {
             reason: "it is `all`, `quorum`, or `pop:NAME` (several with commas)".into(),
         };
         let name = |part: &str| part.trim().strip_prefix("pop:").ok_or_else(wrong)?.parse();
-        Ok(Self::Pops(text.split(',').map(name).collect::<Result<_, _>>()?))
+        Ok(Self::Pops(
+            text.split(',').map(name).collect::<Result<_, _>>()?,
+        ))
     }
 }
 
@@ -115,11 +121,12 @@ impl Proof {
         let quarantined_since_ms = over.map(|over| now_ms().saturating_sub(ms(over)));
         let mut applied = row.applied;
         let mut unanswered = Vec::new();
-        for pop in self.pops.list(&row.position) {
-            if applied.iter().any(|at| at.pop == pop.name) {
+        let said: BTreeSet<PopName> = applied.iter().map(|at| at.pop.clone()).collect();
+        for pop in self.pops.towards(&row.position) {
+            if said.contains(&pop.name) {
                 continue;
             }
-            if pop.position.covers(&row.position) {
+            if pop.covers {
                 applied.push(passed(pop));
             } else {
                 unanswered.push(Unanswered {
@@ -149,7 +156,7 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn passed(pop: Pop) -> PurgeAtPop {
+fn passed(pop: Towards) -> PurgeAtPop {
     PurgeAtPop {
         pop: pop.name,
         applied_at_ms: pop.seen_at_ms,

@@ -16,6 +16,8 @@ mod sweep;
 mod tables;
 mod writer;
 
+pub use self::opening::Options;
+
 use self::batch::Batch;
 use self::tables::{
     ANSWERS, AUDIT, DEPLOYMENTS, ENDED, HISTORY, LATER_PURGES, OrStore, POPS, PURGES, RECORDS,
@@ -46,35 +48,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Rows that a scan reads on the caller's own thread; longer ones go to a thread that may block.
 const SCAN_HERE_MAX: u32 = 64;
-
-/// Where an embedded store lives and what it may use.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Its directory: `store.redb`, `components/`, `incarnation`.
-    pub directory: PathBuf,
-    /// The core node whose log it holds.
-    pub node: NodeName,
-    /// Changes that the log keeps; the oldest go first. At least 1.
-    pub log_changes_max: u64,
-    /// Writes that may wait; a write that finds the queue full for two seconds is refused with [`Error::Busy`].
-    pub queue_max: usize,
-    /// Memory for pages of the database, in bytes.
-    pub cache_bytes: usize,
-}
-
-impl Options {
-    /// The defaults for a directory and node: 1,000,000 changes, 8,192 waiting writes, 256 MiB of pages.
-    #[must_use]
-    pub fn new(directory: impl Into<PathBuf>, node: NodeName) -> Self {
-        Self {
-            directory: directory.into(),
-            node,
-            log_changes_max: 1_000_000,
-            queue_max: 8_192,
-            cache_bytes: 256 << 20,
-        }
-    }
-}
 
 /// The embedded store. Dropping it waits for the writes that were handed over.
 pub struct RedbStore {

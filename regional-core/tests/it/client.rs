@@ -133,9 +133,7 @@ impl Control {
         let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let method: Method = method.parse().unwrap();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path);
+        let mut request = Request::builder().method(method).uri(path);
         if !fields.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "localhost");
         }

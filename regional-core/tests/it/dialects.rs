@@ -66,27 +66,48 @@ fn key(name: &str) -> Selector {
 #[tokio::test(flavor = "multi_thread")]
 async fn fastly_purges() {
     let stand = Stand::start().await;
-    let answer = stand.fastly("/service/default/purge/a%2Fb", &[], "").await.expect(200);
+    let answer = stand
+        .fastly("/service/default/purge/a%2Fb", &[], "")
+        .await
+        .expect(200);
     let purge = stand.purge(&answer).await;
     assert_eq!(answer.json(), json!({"status": "ok", "id": purge.id}));
     assert_eq!((purge.selectors, purge.soft), (vec![key("a/b")], false));
 
     let soft = [("fastly-soft-purge", "1")];
-    let answer = stand.fastly("/service/default/purge/a", &soft, "").await.expect(200);
+    let answer = stand
+        .fastly("/service/default/purge/a", &soft, "")
+        .await
+        .expect(200);
     assert!(stand.purge(&answer).await.soft);
 
     let fields = [("surrogate-key", "a b"), ("surrogate-key", " c ")];
-    let answer = stand.fastly("/service/default/purge", &fields, "").await.expect(200);
+    let answer = stand
+        .fastly("/service/default/purge", &fields, "")
+        .await
+        .expect(200);
     let purge = stand.purge(&answer).await;
     assert_eq!(purge.selectors, [key("a"), key("b"), key("c")]);
-    assert_eq!(answer.json(), json!({"a": purge.id, "b": purge.id, "c": purge.id}));
+    assert_eq!(
+        answer.json(),
+        json!({"a": purge.id, "b": purge.id, "c": purge.id})
+    );
     let body = json!({"surrogate_keys": ["x", "y"]}).to_string();
-    let answer = stand.fastly("/service/default/purge", &[], &body).await.expect(200);
+    let answer = stand
+        .fastly("/service/default/purge", &[], &body)
+        .await
+        .expect(200);
     assert_eq!(stand.purge(&answer).await.selectors, [key("x"), key("y")]);
 
-    let answer = stand.fastly("/service/default/purge_all", &soft, "").await.expect(200);
+    let answer = stand
+        .fastly("/service/default/purge_all", &soft, "")
+        .await
+        .expect(200);
     let purge = stand.purge(&answer).await;
-    assert_eq!((purge.selectors, purge.soft), (vec![Selector::Everything], false));
+    assert_eq!(
+        (purge.selectors, purge.soft),
+        (vec![Selector::Everything], false)
+    );
 
     for (path, url) in [
         ("/purge/shop.example/a%2Fb?c=d", "shop.example/a%2Fb?c=d"),
@@ -95,23 +116,37 @@ async fn fastly_purges() {
     ] {
         let answer = stand.fastly(path, &soft, "").await.expect(200);
         let purge = stand.purge(&answer).await;
-        assert_eq!((purge.selectors, purge.soft), (vec![Selector::Url(url.into())], true));
+        assert_eq!(
+            (purge.selectors, purge.soft),
+            (vec![Selector::Url(url.into())], true)
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_method_purge() {
     let stand = Stand::start().await;
-    let key = [("fastly-key", stand.operator.as_str()), ("host", "shop.example")];
+    let key = [
+        ("fastly-key", stand.operator.as_str()),
+        ("host", "shop.example"),
+    ];
     for target in ["/v1/purges?a", "https://shop.example/v1/purges?a"] {
-        let answer = stand.nobody().send_with("PURGE", target, &key, "").await.expect(200);
+        let answer = stand
+            .nobody()
+            .send_with("PURGE", target, &key, "")
+            .await
+            .expect(200);
         let url = Selector::Url("shop.example/v1/purges?a".into());
         assert_eq!(stand.purge(&answer).await.selectors, [url]);
     }
     let bearer = stand.nobody().with_token(&stand.operator);
     let host = [("host", "shop.example")];
     bearer.send_with("PURGE", "/", &host, "").await.expect(200);
-    stand.nobody().send_with("PURGE", "/", &host, "").await.expect(401);
+    stand
+        .nobody()
+        .send_with("PURGE", "/", &host, "")
+        .await
+        .expect(401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,28 +156,60 @@ async fn fastly_refuses() {
     for (path, fields, body, status) in [
         ("/service/other/purge/a", &[][..], "", 404),
         ("/service/default/purge/a%20b", &[], "", 400),
-        ("/service/default/purge", &[("surrogate-key", many.as_str())], "", 400),
+        (
+            "/service/default/purge",
+            &[("surrogate-key", many.as_str())],
+            "",
+            400,
+        ),
         ("/service/default/purge", &[("surrogate-key", " ")], "", 400),
         ("/service/default/purge", &[], "{}", 400),
         ("/service/default/purge", &[], "nothing", 400),
-        ("/service/default/purge/a", &[("fastly-purge-environment", "staging")], "", 400),
-        ("/service/default/purge/a", &[("idempotency-key", "a b")], "", 400),
+        (
+            "/service/default/purge/a",
+            &[("fastly-purge-environment", "staging")],
+            "",
+            400,
+        ),
+        (
+            "/service/default/purge/a",
+            &[("idempotency-key", "a b")],
+            "",
+            400,
+        ),
         ("/purge/a%20b/", &[], "", 400),
         ("/purge/shop.example/../b", &[], "", 400),
     ] {
         let answer = stand.fastly(path, fields, body).await.expect(status);
         let error = answer.json();
-        assert!(error["msg"].is_string() && error["detail"].is_string(), "{path}: {error}");
+        assert!(
+            error["msg"].is_string() && error["detail"].is_string(),
+            "{path}: {error}"
+        );
     }
     for (token, status) in [("brk_none", 401), (stand.reader.as_str(), 403)] {
-        for path in ["/service/default/purge/a", "/service/default/purge_all", "/purge/a/b"] {
+        for path in [
+            "/service/default/purge/a",
+            "/service/default/purge_all",
+            "/purge/a/b",
+        ] {
             let fields = [("fastly-key", token)];
             let answer = stand.nobody().send_with("POST", path, &fields, "").await;
             assert!(answer.expect(status).json()["msg"].is_string());
         }
     }
-    stand.nobody().send("POST", "/service/default/purge_all", "", "").await.expect(401);
-    let page = stand.server.control().get("/v1/purges").await.expect(200).json();
+    stand
+        .nobody()
+        .send("POST", "/service/default/purge_all", "", "")
+        .await
+        .expect(401);
+    let page = stand
+        .server
+        .control()
+        .get("/v1/purges")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(page["purges"], json!([]), "nothing was purged");
 }
 
@@ -156,11 +223,23 @@ async fn cloudflare_purges() {
             vec![url("a.example/x"), url("a.example/y")],
         ),
         (json!({"tags": ["t1", "t2"]}), vec![key("t1"), key("t2")]),
-        (json!({"hosts": ["A.example"]}), vec![Selector::Host("a.example".into())]),
-        (json!({"prefixes": ["a.example/x/"]}), vec![Selector::Prefix("a.example/x".into())]),
-        (json!({"purge_everything": true}), vec![Selector::Everything]),
+        (
+            json!({"hosts": ["A.example"]}),
+            vec![Selector::Host("a.example".into())],
+        ),
+        (
+            json!({"prefixes": ["a.example/x/"]}),
+            vec![Selector::Prefix("a.example/x".into())],
+        ),
+        (
+            json!({"purge_everything": true}),
+            vec![Selector::Everything],
+        ),
     ] {
-        let answer = stand.cloudflare("default/purge_cache", &body).await.expect(200);
+        let answer = stand
+            .cloudflare("default/purge_cache", &body)
+            .await
+            .expect(200);
         let purge = stand.purge(&answer).await;
         let result = json!({"id": purge.id});
         assert_eq!(
@@ -168,7 +247,10 @@ async fn cloudflare_purges() {
             json!({"success": true, "errors": [], "messages": [], "result": result})
         );
         assert_eq!((purge.selectors, purge.soft), (selectors.clone(), false));
-        let answer = stand.cloudflare("default/invalidate_cache", &body).await.expect(200);
+        let answer = stand
+            .cloudflare("default/invalidate_cache", &body)
+            .await
+            .expect(200);
         let purge = stand.purge(&answer).await;
         assert_eq!((purge.selectors, purge.soft), (selectors, true));
     }
@@ -178,13 +260,38 @@ async fn cloudflare_purges() {
 async fn cloudflare_refuses() {
     let stand = Stand::start().await;
     for (path, body, status, code) in [
-        ("other/purge_cache", json!({"purge_everything": true}), 404, 7003),
+        (
+            "other/purge_cache",
+            json!({"purge_everything": true}),
+            404,
+            7003,
+        ),
         ("default/purge_cache", json!({}), 400, 1012),
         ("default/purge_cache", json!({"tags": "a"}), 400, 1014),
-        ("default/purge_cache", json!({"tags": vec!["t"; 101]}), 400, 1014),
-        ("default/purge_cache", json!({"tags": ["x".repeat(1025)]}), 400, 1016),
-        ("default/purge_cache", json!({"files": ["/relative"]}), 400, 1016),
-        ("default/purge_cache", json!({"prefixes": ["a.example/x?y"]}), 400, 1016),
+        (
+            "default/purge_cache",
+            json!({"tags": vec!["t"; 101]}),
+            400,
+            1014,
+        ),
+        (
+            "default/purge_cache",
+            json!({"tags": ["x".repeat(1025)]}),
+            400,
+            1016,
+        ),
+        (
+            "default/purge_cache",
+            json!({"files": ["/relative"]}),
+            400,
+            1016,
+        ),
+        (
+            "default/purge_cache",
+            json!({"prefixes": ["a.example/x?y"]}),
+            400,
+            1016,
+        ),
     ] {
         let answer = stand.cloudflare(path, &body).await.expect(status);
         let answer = answer.json();
@@ -201,9 +308,21 @@ async fn cloudflare_refuses() {
     let answer = reader.json("POST", path, body.clone()).await.expect(403);
     assert_eq!(answer.json()["errors"][0]["code"], 10000);
     let global = [("x-auth-key", "k"), ("x-auth-email", "a@b")];
-    let answer = stand.nobody().send_with("POST", path, &global, body.to_string()).await;
+    let answer = stand
+        .nobody()
+        .send_with("POST", path, &global, body.to_string())
+        .await;
     let message = answer.expect(400).json()["errors"][0]["message"].to_string();
-    assert!(message.contains("Global keys") && message.contains("Bearer"), "{message}");
-    let page = stand.server.control().get("/v1/purges").await.expect(200).json();
+    assert!(
+        message.contains("Global keys") && message.contains("Bearer"),
+        "{message}"
+    );
+    let page = stand
+        .server
+        .control()
+        .get("/v1/purges")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(page["purges"], json!([]), "nothing was purged");
 }

@@ -159,13 +159,26 @@ async fn the_canary_measures_staleness() {
         pops[0].staleness_ms
     };
     let pop = "ams".parse().unwrap();
-    let mut feed = link.feed(&FeedRequest { pop, position: None }).await;
+    let mut feed = link
+        .feed(&FeedRequest {
+            pop,
+            position: None,
+        })
+        .await;
     for _ in 0..3 {
         feed.change().await;
     }
-    let seen = |version| Some(Canary { version, is_hit: true });
+    let seen = |version| {
+        Some(Canary {
+            version,
+            is_hit: true,
+        })
+    };
     report(&link, "ams", &Position::default(), seen(1)).await;
-    assert!(staleness().await.unwrap() > 0, "version 2 was written since");
+    assert!(
+        staleness().await.unwrap() > 0,
+        "version 2 was written since"
+    );
     report(&link, "ams", &Position::default(), seen(u64::MAX)).await;
     assert_eq!(staleness().await, Some(0));
     report(&link, "ams", &Position::default(), None).await;

@@ -28,11 +28,13 @@ fn report(pop: &str, counts: Vec<Counted>) -> Report {
 
 async fn follow(link: &Link, pop: &str) -> FeedReader {
     let pop = pop.parse().unwrap();
-    let mut feed = link.feed(&FeedRequest { pop, position: None }).await;
-    assert!(matches!(
-        feed.next().await,
-        Some(FeedMessage::Start { .. })
-    ));
+    let mut feed = link
+        .feed(&FeedRequest {
+            pop,
+            position: None,
+        })
+        .await;
+    assert!(matches!(feed.next().await, Some(FeedMessage::Start { .. })));
     feed
 }
 
@@ -61,7 +63,10 @@ async fn head(control: &Control) -> Value {
 }
 
 async fn keyed(control: &Control, key: &str, body: &Value) -> Answer {
-    let fields = [("content-type", "application/json"), ("idempotency-key", key)];
+    let fields = [
+        ("content-type", "application/json"),
+        ("idempotency-key", key),
+    ];
     let body = body.to_string();
     control.send_with("POST", "/v1/purges", &fields, body).await
 }
@@ -87,7 +92,13 @@ async fn a_dry_run_counts_and_a_budget_refuses() {
     let refused = control.json("POST", "/v1/purges", over).await;
     assert_eq!(refused.problem(409), "purge-budget");
     let detail = refused.json()["detail"].as_str().unwrap().to_owned();
-    for part in ["3 entries", "3 at ams", "It may end 2", "confirm", "stagger_ms"] {
+    for part in [
+        "3 entries",
+        "3 at ams",
+        "It may end 2",
+        "confirm",
+        "stagger_ms",
+    ] {
         assert!(detail.contains(part), "{part}: {detail}");
     }
     assert_eq!(head(&control).await, before, "nothing was written");
@@ -240,9 +251,15 @@ async fn the_history_is_searched() {
     sorted.dedup();
     assert_eq!((seen.len(), &seen), (6, &sorted), "each once, newest first");
     for wrong in ["?selector=keys", "?url=/x", "?host=a/b"] {
-        control.get(&format!("/v1/purges{wrong}")).await.problem(422);
+        control
+            .get(&format!("/v1/purges{wrong}"))
+            .await
+            .problem(422);
     }
     for wrong in ["?limit=x", "?kind=host"] {
-        control.get(&format!("/v1/purges{wrong}")).await.problem(400);
+        control
+            .get(&format!("/v1/purges{wrong}"))
+            .await
+            .problem(400);
     }
 }

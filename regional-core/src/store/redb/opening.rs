@@ -12,13 +12,42 @@ use brink_protocol::{
     link::canary,
     log::Log,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The version of the layout that this code reads and writes.
 const SCHEMA: u32 = 2;
 /// Newest entries of the own log that are searched for writes without an end. This engine leaves none, since it writes log
 /// and records in one transaction.
 const RECOVERED_MAX: u64 = 65_536;
+
+/// Where an embedded store lives and what it may use.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its directory: `store.redb`, `components/`, `incarnation`.
+    pub directory: PathBuf,
+    /// The core node whose log it holds.
+    pub node: NodeName,
+    /// Changes that the log keeps; the oldest go first. At least 1.
+    pub log_changes_max: u64,
+    /// Writes that may wait; a write that finds the queue full for two seconds is refused with [`Error::Busy`].
+    pub queue_max: usize,
+    /// Memory for pages of the database, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Options {
+    /// The defaults for a directory and node: 1,000,000 changes, 8,192 waiting writes, 256 MiB of pages.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>, node: NodeName) -> Self {
+        Self {
+            directory: directory.into(),
+            node,
+            log_changes_max: 1_000_000,
+            queue_max: 8_192,
+            cache_bytes: 256 << 20,
+        }
+    }
+}
 
 #[cfg(unix)]
 pub(super) fn restrict(path: &Path) -> Result<(), Error> {

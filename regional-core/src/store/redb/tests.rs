@@ -1,5 +1,10 @@
 //! The embedded store: the contract, and what is its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 use super::*;
 use crate::store::{Action, Write, contract};
 use brink_protocol::{address::PartitionAddress, link::Condition};

@@ -70,7 +70,10 @@ fn command_lines() {
         ("brink purge --everything --wait quorum", false),
         ("brink purge --key a --dry-run", true),
         ("brink purge --key a --dry-run --wait", false),
-        ("brink purge --key a --max-objects 5 --confirm --idempotency-key x", true),
+        (
+            "brink purge --key a --max-objects 5 --confirm --idempotency-key x",
+            true,
+        ),
         ("brink purge --key a --stagger 3601", false),
         ("brink purge --key a --stagger 60 --soft", false),
         ("brink purges", true),

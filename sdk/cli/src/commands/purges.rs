@@ -13,13 +13,15 @@ use brink_protocol::control::{PurgePage, PurgeStatus};
 /// Shows the history of purges, or one of them.
 pub(super) async fn run(args: Purges, client: &Client, output: Output) -> Result<(), Error> {
     if let Some(id) = &args.id {
-        let status: PurgeStatus = client
-            .get(&format!("/v1/purges/{}", encoded(id)))
-            .await?;
+        let status: PurgeStatus = client.get(&format!("/v1/purges/{}", encoded(id))).await?;
         return output.result(&status, |status| {
             let kind = if status.soft { "soft" } else { "hard" };
             let what = selectors(&status.selectors);
-            format!("{}{kind} purge of {what}, by {}\n", applied(status), status.by)
+            format!(
+                "{}{kind} purge of {what}, by {}\n",
+                applied(status),
+                status.by
+            )
         });
     }
     let page: PurgePage = client.get(&path(&args, now_ms())?).await?;
@@ -50,7 +52,11 @@ fn path(args: &Purges, now_ms: u64) -> Result<String, Error> {
 
 fn list(page: &PurgePage) -> String {
     let row = |status: &PurgeStatus| {
-        let slowest = status.applied.iter().filter_map(|at| at.propagation_ms).max();
+        let slowest = status
+            .applied
+            .iter()
+            .filter_map(|at| at.propagation_ms)
+            .max();
         let known = status.applied.len() + status.waiting.len();
         vec![
             status.id.clone(),
@@ -96,7 +102,9 @@ mod tests {
                 "/v1/purges?limit=20&selector=host&key=k&host=h&to=1000",
             ),
         ] {
-            let words = ["brink", "purges"].into_iter().chain(line.split_whitespace());
+            let words = ["brink", "purges"]
+                .into_iter()
+                .chain(line.split_whitespace());
             let Command::Purges(args) = Cli::try_parse_from(words).unwrap().command else {
                 panic!("{line}")
             };

@@ -26,7 +26,7 @@ fn status(pops: &Value) -> Value {
 fn pop(name: &str, revision: u64) -> Value {
     value!({
         "name": name, "connected": true, "position": { "core-1.1": 7 }, "lag_changes": 0, "revision": revision,
-        "seen_at_ms": 0, "figures": { "requests": 0, "hits": 0, "entries": 0, "bytes": 0 }
+        "seen_at_ms": 0, "figures": brink_protocol::link::PopFigures::default()
     })
 }
 
@@ -42,7 +42,9 @@ fn purge(waiting: &[&str]) -> Value {
     let applied: Vec<Value> = ["ams", "sfo"]
         .iter()
         .filter(|name| !waiting.contains(name))
-        .map(|name| value!({ "pop": name, "applied_at_ms": 12, "objects": 1, "propagation_ms": 14 }))
+        .map(
+            |name| value!({ "pop": name, "applied_at_ms": 12, "objects": 1, "propagation_ms": 14 }),
+        )
         .collect();
     value!({
         "id": "01P", "selectors": [], "soft": false, "at_ms": 0, "by": "root", "position": { "core-1.1": 8 },
@@ -314,7 +316,11 @@ fn purges_are_tried_keyed_and_looked_up() {
     let estimate = value!({
         "selectors": [], "objects": 5, "bytes": 10, "pops": [{ "pop": "ams", "objects": 5, "bytes": 10 }], "silent": ["sfo"]
     });
-    let budget = problem(409, "The purge is over its budget", "It would end 5 entries");
+    let budget = problem(
+        409,
+        "The purge is over its budget",
+        "It would end 5 entries",
+    );
     let page = value!({ "purges": [purge(&["sfo"])], "next": "01P" });
     let server = Server::new()
         .on("POST /v1/purges", json(200, &estimate))
@@ -331,14 +337,23 @@ fn purges_are_tried_keyed_and_looked_up() {
         .ok();
     let asked = server.asked();
     let bodies: Vec<_> = asked.iter().map(|asked| asked.json()).collect();
-    assert_eq!((&bodies[0]["dry_run"], &bodies[0]["timeout"]), (&value!(true), &value!(10_000)));
+    assert_eq!(
+        (&bodies[0]["dry_run"], &bodies[0]["timeout"]),
+        (&value!(true), &value!(10_000))
+    );
     assert_eq!(bodies[1]["objects_max"], 4);
-    assert_eq!((&bodies[2]["confirm"], &bodies[2]["stagger_ms"]), (&value!(true), &value!(60_000)));
+    assert_eq!(
+        (&bodies[2]["confirm"], &bodies[2]["stagger_ms"]),
+        (&value!(true), &value!(60_000))
+    );
     assert_eq!(asked[2].idempotency_key.as_deref(), Some("k-1"));
     assert!(user.run("purges --key a").ok().contains("1 of 2"));
     assert!(user.run("purges 01P").ok().contains("hard purge of"));
     assert_eq!(user.run("purges --json").json()["next"], "01P");
-    let wrong = user.run_in(&["purge", "--everything", "--idempotency-key", "a b"], user.work.path());
+    let wrong = user.run_in(
+        &["purge", "--everything", "--idempotency-key", "a b"],
+        user.work.path(),
+    );
     wrong.fails(2);
     user.run("purge --everything --wait=most").fails(2);
 }

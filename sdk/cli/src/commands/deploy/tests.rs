@@ -27,7 +27,10 @@ fn check(line: &str, defaults: &str, expected: serde_json::Value) {
 }
 
 fn route(host: Option<&str>, path: &str, plugins: &[&str]) -> serde_json::Value {
-    json!({ "host": host, "path": path, "plugins": plugins, "when_disconnected": "serve-stale" })
+    json!({
+        "host": host, "path": path, "plugins": plugins, "when_disconnected": "serve-stale", "show_coherence": false,
+        "session_cookie": false
+    })
 }
 
 #[test]
@@ -57,6 +60,14 @@ fn requests() {
         "brink deploy --plugin api-key",
         "",
         json!({ "routes": [route(None, "/shop", &["api-key"])] }),
+    );
+    let mut shown = route(None, "/shop", &[]);
+    shown["show_coherence"] = true.into();
+    shown["session_cookie"] = true.into();
+    check(
+        "brink deploy --show-coherence --session-cookie",
+        "",
+        json!({ "routes": [shown] }),
     );
     check(
         "brink deploy --grant none",

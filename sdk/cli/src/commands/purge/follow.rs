@@ -71,11 +71,7 @@ impl Until {
         }
     }
 
-    fn missing<'a>(
-        &self,
-        status: &PurgeStatus,
-        names: &'a BTreeSet<PopName>,
-    ) -> Vec<&'a PopName> {
+    fn missing<'a>(&self, status: &PurgeStatus, names: &'a BTreeSet<PopName>) -> Vec<&'a PopName> {
         let is_applied = |name: &&PopName| status.applied.iter().any(|at| at.pop == **name);
         names.iter().filter(|name| !is_applied(name)).collect()
     }

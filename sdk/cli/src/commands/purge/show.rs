@@ -85,11 +85,7 @@ pub(in crate::commands) fn applied(status: &PurgeStatus) -> String {
     };
     let mut head = format!("Purge {} at {}", status.id, status.position);
     if let Some(later) = &status.later {
-        head.push_str(&format!(
-            "; hard as {} at {}",
-            later.id,
-            time(later.at_ms)
-        ));
+        head.push_str(&format!("; hard as {} at {}", later.id, time(later.at_ms)));
     }
     if status.applied.is_empty() && status.waiting.is_empty() {
         return format!("{head}. There is no PoP that could hold anything.\n");

@@ -1,7 +1,8 @@
 //! The one tool of the repository: `cargo xtask`.
 //!
 //! `setup` installs what is missing, `up` runs a core and its PoPs, `test` and `ci` check everything, `tidy` holds the
-//! rules, `docs` writes what is made from the sources, `bench` measures, `seed` makes the sample data.
+//! rules, `docs` writes what is made from the sources, `bench` measures, `seed` makes the sample data, `sim` simulates
+//! a planet of PoPs.
 
 pub mod bench;
 pub mod binaries;
@@ -15,6 +16,7 @@ pub mod reference;
 pub mod samples;
 pub mod seed;
 pub mod setup;
+pub mod sim;
 pub mod step;
 pub mod test;
 pub mod tidy;

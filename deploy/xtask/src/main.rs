@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, process::ExitCode};
 use xtask::{
-    bench, chaos, interrupt, launch, reference, repository_root, seed, setup, test, tidy, up,
+    bench, chaos, interrupt, launch, reference, repository_root, seed, setup, sim, test, tidy, up,
 };
 
 /// The one tool of the repository.
@@ -33,6 +33,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Holds real processes on a bad network to the promises of coherence
     Chaos(chaos::Arguments),
+    /// Simulates a planet of PoPs from seeds, and holds what its clients saw against the promises
+    Sim(sim::Arguments),
     /// The sample data, as lines for the control API's import
     Seed(seed::Arguments),
     /// Runs a program that ends with the process that started it
@@ -85,6 +87,10 @@ fn run(task: Task) -> Result<()> {
         Task::Chaos(arguments) => {
             interrupt::watch()?;
             chaos::run(&root, &arguments)
+        }
+        Task::Sim(arguments) => {
+            interrupt::watch()?;
+            sim::run(&arguments)
         }
         Task::Bound { .. } => Ok(()),
     }

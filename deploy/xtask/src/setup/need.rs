@@ -20,7 +20,7 @@ pub enum Need {
     Wasm,
     /// For modules in JavaScript.
     Node,
-    /// An HTTP/3 client that is not ours.
+    /// HTTP clients that are not ours.
     Python,
     /// A browser for one test.
     Chromium,
@@ -38,7 +38,7 @@ impl fmt::Display for Need {
             Self::Curl => "curl with HTTP/2",
             Self::Wasm => "Rust's standard library for wasm32-unknown-unknown",
             Self::Node => "Node.js and npm",
-            Self::Python => "Python 3 with aioquic",
+            Self::Python => "Python 3 with aioquic, and the clients of Fastly and Cloudflare",
             Self::Chromium => "Chromium",
             Self::H2load => "h2load",
             Self::Wrk => "wrk",

@@ -1,5 +1,5 @@
-//! The Python environment of the end-to-end tests: an HTTP/3 client that is not ours. It lies outside `target/`, so that
-//! a clean build does not fetch it again.
+//! The Python environment of the end-to-end tests: clients that are not ours, for HTTP/3 and for purges. It lies outside
+//! `target/`, so that a clean build does not fetch it again.
 
 use super::{find, state_folder};
 use anyhow::{Context, Result, bail};

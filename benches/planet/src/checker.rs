@@ -77,12 +77,12 @@ pub fn check(events: &[Event], rules: Rules) -> Vec<Violation> {
         if violations.len() >= VIOLATIONS_MAX {
             break;
         }
-        if let Event::Read(read) = event {
-            if read.source != Source::Error {
-                let answer = Answer { at, read };
-                records::check_read(&index, answer, rules, &mut violations);
-                objects::check_read(&index, answer, rules, &mut violations);
-            }
+        if let Event::Read(read) = event
+            && read.source != Source::Error
+        {
+            let answer = Answer { at, read };
+            records::check_read(&index, answer, rules, &mut violations);
+            objects::check_read(&index, answer, rules, &mut violations);
         }
     }
     records::check_end(&index, &mut violations);

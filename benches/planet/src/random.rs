@@ -17,14 +17,14 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A number from `low` to `high`, both included; `low` if it is the greater one.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         let span = u128::from(high.saturating_sub(low)) + 1;
-        let scaled = (u128::from(self.next()) * span) >> 64;
+        let scaled = (u128::from(self.number()) * span) >> 64;
         low + u64::try_from(scaled).unwrap_or(0)
     }
 
@@ -37,7 +37,7 @@ impl Random {
     /// Whether something of this probability happens.
     pub fn chance(&mut self, probability: f64) -> bool {
         // 53 bits: as many as the fraction of a double has.
-        let unit = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
+        let unit = (self.number() >> 11) as f64 / (1u64 << 53) as f64;
         unit < probability
     }
 
@@ -49,6 +49,7 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     #[test]

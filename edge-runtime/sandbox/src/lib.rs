@@ -32,6 +32,7 @@ mod plugin;
 mod pool;
 mod run;
 mod sandbox;
+mod watch;
 
 pub use brink_protocol::deployment::{Grants, Limits, World};
 pub use component::Component;

@@ -1,6 +1,6 @@
 //! What each world may import: the one truth, from which inspections are answered too.
 
-use crate::{World, bindings::platform, host::Host, looks};
+use crate::{World, bindings::platform, host::Host, watch};
 use wasmtime::{
     Engine, Result,
     component::{HasSelf, Linker},
@@ -45,7 +45,7 @@ fn module(engine: &Engine) -> Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    looks::watch(&mut linker)?;
+    watch::watch(&mut linker)?;
     own(&mut linker)?;
     platform::commands::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     platform::cache::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;

@@ -2,7 +2,7 @@
 //!
 //! One file, `journal`: a snapshot, then one record for each change, each in a frame of length, checksum and postcard.
 //! A record is written before the change takes effect, and synced before anybody is told that it was applied
-//! ([`Journal::to_sync`]). The system's cache outlives the program's death (`kill -9`), and what a power failure takes away
+//! ([`Journal::needs_sync`]). The system's cache outlives the program's death (`kill -9`), and what a power failure takes away
 //! of what nobody was told is not missed, for this reason:
 //!
 //! - The *position* is what the records that can still be read amount to. The feed is resumed from there, and sends
@@ -304,7 +304,7 @@ impl Journal {
 
     /// What has to be synced (`sync_data`) so that all that was noted until now outlives a power failure; none if nothing
     /// has to be. If a record could not be written, the file is removed instead.
-    pub(super) fn to_sync(&mut self) -> io::Result<Option<File>> {
+    pub(super) fn take_unsynced(&mut self) -> io::Result<Option<File>> {
         if !std::mem::take(&mut self.is_dirty) {
             return Ok(None);
         }

@@ -330,7 +330,7 @@ impl Ledger {
     /// Makes what was applied so far outlive a power failure. Blocks; changes go on meanwhile.
     pub(super) fn sync(&self) {
         let pending = match &mut *self.journal() {
-            Some(journal) => journal.to_sync(),
+            Some(journal) => journal.take_unsynced(),
             None => return,
         };
         let synced = match pending {

@@ -5,6 +5,7 @@
 //! file can forge its content.
 
 mod batch;
+mod ends;
 mod files;
 mod foreign;
 mod keys;

@@ -155,16 +155,24 @@ fn what_is_told_is_synced_or_not_vouched_for() {
     let (changes, position) = (LastChanges::new(TAGS_MAX), Position::default());
     let origin: OriginId = "core-1.1".parse().unwrap();
     let mut journal = Journal::begin(dir.path(), 9, &position, &changes).unwrap();
-    assert!(journal.to_sync().unwrap().is_none(), "nothing was noted");
+    assert!(
+        journal.take_unsynced().unwrap().is_none(),
+        "nothing was noted"
+    );
     journal.change(&origin, 1, &touch(1)).unwrap();
-    journal.to_sync().unwrap().unwrap().sync_data().unwrap();
-    assert!(journal.to_sync().unwrap().is_none(), "nothing since");
+    journal
+        .take_unsynced()
+        .unwrap()
+        .unwrap()
+        .sync_data()
+        .unwrap();
+    assert!(journal.take_unsynced().unwrap().is_none(), "nothing since");
     let path = dir.path().join("journal");
     let writable = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
     assert!(journal.change(&origin, 2, &touch(2)).is_err());
     journal.file = writable;
     assert!(recover(dir.path(), TAGS_MAX).is_some());
-    assert!(journal.to_sync().unwrap().is_none());
+    assert!(journal.take_unsynced().unwrap().is_none());
     assert!(
         recover(dir.path(), TAGS_MAX).is_none(),
         "it lacks what was told"

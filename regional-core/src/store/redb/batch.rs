@@ -1,25 +1,13 @@
 //! One batch of writes: a transaction of the engine, the end of the log, and the audit log.
 
-use super::foreign;
+use super::ends::{ForeignEnds, cut, cut_all};
 use super::tables::{AUDIT, OrStore, Tables, encode};
 use crate::{
     Error,
     store::{AUDIT_ENTRIES_MAX, NewAudit},
 };
-use ::redb::{ReadableTable, Table, WriteTransaction};
-use brink_protocol::{
-    OriginId, Position,
-    change::ChangeKind,
-    control::AuditEntry,
-    log::{Kept, Log},
-};
-use std::collections::BTreeMap;
-
-/// Changes that one batch may drop from the old end of the log.
-const DROPPED_PER_BATCH_MAX: u64 = 4096;
-
-/// What is held of the logs of other origins.
-pub(super) type ForeignEnds = BTreeMap<OriginId, Kept>;
+use ::redb::{ReadableTable, WriteTransaction};
+use brink_protocol::{Position, change::ChangeKind, control::AuditEntry, log::Log};
 
 /// A transaction of the engine in the making. Every write of the batch sees what those before it wrote.
 pub(super) struct Batch<'t> {
@@ -117,20 +105,7 @@ impl<'t> Batch<'t> {
         let oldest = self.log.kept().oldest;
         let until = cut(&mut self.tables.log, oldest, wanted)?;
         self.log.dropped_before(until);
-        foreign::cut_all(self.txn, &mut self.foreign, changes_max)?;
+        cut_all(self.txn, &mut self.foreign, changes_max)?;
         Ok((self.log, self.foreign))
     }
-}
-
-/// Drops entries from `oldest` up to `wanted`, [`DROPPED_PER_BATCH_MAX`] at most; gives the first that is left.
-pub(super) fn cut(
-    log: &mut Table<'_, u64, &'static [u8]>,
-    oldest: u64,
-    wanted: u64,
-) -> Result<u64, Error> {
-    let until = wanted.min(oldest.saturating_add(DROPPED_PER_BATCH_MAX));
-    for sequence in oldest..until {
-        log.remove(sequence).or_store("dropping from the log")?;
-    }
-    Ok(until.max(oldest))
 }

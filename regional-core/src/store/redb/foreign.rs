@@ -2,37 +2,17 @@
 //!
 //! Each origin has a table of its own, so that one that is over is dropped at once.
 
-use super::batch::{Batch, ForeignEnds, cut};
+use super::batch::Batch;
+use super::ends::{ForeignEnds, keep_ends};
 use super::tables::{FOREIGN, LOG, NumberTable, OrStore, decode, encode, foreign_log};
 use crate::{
     Error,
     store::{Appended, CHANGES_BYTES_MAX},
 };
-use ::redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use ::redb::{ReadTransaction, TableDefinition, TableError};
 use brink_protocol::{OriginId, change::Change, log::Kept, position::ORIGINS_MAX};
 
 const WHAT: &str = "keeping another core's log";
-
-/// What is held of the logs of other origins.
-pub(super) fn ends(txn: &WriteTransaction) -> Result<ForeignEnds, Error> {
-    let table = txn.open_table(FOREIGN).or_store(WHAT)?;
-    let mut ends = ForeignEnds::new();
-    for row in table.iter().or_store(WHAT)? {
-        let (_, row) = row.or_store(WHAT)?;
-        let (origin, oldest, head): (OriginId, u64, u64) = decode("foreign log", row.value())?;
-        ends.insert(origin, Kept { oldest, head });
-    }
-    Ok(ends)
-}
-
-fn keep_ends(txn: &WriteTransaction, origin: &OriginId, kept: Kept) -> Result<(), Error> {
-    let mut table = txn.open_table(FOREIGN).or_store(WHAT)?;
-    let row = encode(&(origin, kept.oldest, kept.head))?;
-    table
-        .insert(origin.to_string().as_bytes(), row.as_slice())
-        .or_store(WHAT)?;
-    Ok(())
-}
 
 /// Changes of an origin's log, `own` or another's.
 pub(super) fn read(
@@ -193,24 +173,4 @@ pub(super) fn restart(batch: &mut Batch<'_>, origin: &OriginId, head: u64) -> Re
     };
     batch.foreign.insert(origin.clone(), kept);
     keep_ends(batch.txn, origin, kept)
-}
-
-/// Drops what is over `changes_max` from the old ends.
-pub(super) fn cut_all(
-    txn: &WriteTransaction,
-    ends: &mut ForeignEnds,
-    changes_max: u64,
-) -> Result<(), Error> {
-    for (origin, kept) in ends {
-        let wanted = kept.head.saturating_add(1).saturating_sub(changes_max);
-        if wanted <= kept.oldest {
-            continue;
-        }
-        let name = foreign_log(origin);
-        let log: NumberTable<'_> = TableDefinition::new(&name);
-        let mut table = txn.open_table(log).or_store(WHAT)?;
-        kept.oldest = cut(&mut table, kept.oldest, wanted)?;
-        keep_ends(txn, origin, *kept)?;
-    }
-    Ok(())
 }

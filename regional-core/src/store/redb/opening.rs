@@ -1,8 +1,8 @@
 //! Opening a database: whose it is, which life of the origin it holds, where its log ends.
 
-use super::batch::ForeignEnds;
+use super::ends::ForeignEnds;
 use super::tables::{self, LOG, META, OrStore, decode, encode};
-use super::{files, foreign};
+use super::{ends, files};
 use crate::{Error, clock::now_ms};
 use ::redb::{Database, ReadableTable, Table, WriteTransaction};
 use brink_protocol::{
@@ -105,7 +105,7 @@ pub(super) fn begin(
         }
     };
     let log = recover(&txn, &origin)?;
-    let foreign = foreign::ends(&txn)?;
+    let foreign = ends::ends(&txn)?;
     txn.commit().or_store(WHAT)?;
     Ok((log, foreign))
 }

@@ -1,8 +1,8 @@
 //! The one writer: takes whatever writes are waiting, puts them into one transaction of the engine, syncs it once, and
 //! answers them all (group commit).
 
-use super::batch::{Batch, ForeignEnds};
 use super::tables::OrStore;
+use super::{batch::Batch, ends::ForeignEnds};
 use crate::{Error, store::Held};
 use ::redb::{Database, Durability};
 use brink_protocol::log::Log;

@@ -2,6 +2,7 @@
 
 mod follow;
 mod show;
+mod until;
 
 pub(super) use show::{applied, selectors};
 
@@ -15,9 +16,10 @@ use crate::{
 use brink_protocol::control::{
     COUNT_MS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, NewPurge, PurgeEstimate, PurgeStatus,
 };
-use follow::{Until, follow};
+use follow::follow;
 use http::Method;
 use std::time::Duration;
+use until::Until;
 
 /// How long PoPs are waited for, in seconds, if nothing else is asked for.
 const TIMEOUT_S: u32 = 30;

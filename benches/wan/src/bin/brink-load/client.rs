@@ -48,7 +48,7 @@ type ByPool = Pool<HttpsConnector<HttpConnector<Fixed>>, Full<Bytes>>;
 #[derive(Clone)]
 enum Carrier {
     /// Over TCP.
-    Pool(ByPool),
+    Pool(Box<ByPool>),
     /// Over QUIC.
     Http3(Http3),
 }
@@ -149,7 +149,9 @@ impl Client {
     ) -> Result<Self, Error> {
         let carrier = match protocol {
             Protocol::Http3 => Carrier::Http3(Http3::new(address, tls)?),
-            Protocol::Http1 | Protocol::Http2 => Carrier::Pool(pool(address, protocol, tls)),
+            Protocol::Http1 | Protocol::Http2 => {
+                Carrier::Pool(Box::new(pool(address, protocol, tls)))
+            }
         };
         Ok(Self {
             carrier,

@@ -1,6 +1,6 @@
 //! Purges as people read them.
 
-use super::follow::Until;
+use super::until::Until;
 use crate::{
     moment::time,
     output::{pairs, size, table},

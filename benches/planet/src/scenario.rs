@@ -111,8 +111,8 @@ impl Scenario {
             } else {
                 random.between(300, 2_500) * 1_000
             },
-            crash_at_write: if random.chance(0.6) { 0.04 } else { 0.0 },
-            slow_write: if random.chance(0.6) { 0.2 } else { 0.0 },
+            crash_at_write: if random.chance(0.7) { 0.06 } else { 0.0 },
+            slow_write: if random.chance(0.8) { 0.2 } else { 0.0 },
             drop_frame: if random.chance(0.3) { 0.01 } else { 0.0 },
             think_us: random.between(10, 150) * 1_000,
             reads: random.between(60, 97),

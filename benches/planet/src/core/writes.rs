@@ -86,16 +86,23 @@ impl Core {
             key: write.key,
             value: write.value,
         };
-        self.put_store(ctx, request);
-        if ctx.random.chance(ctx.scenario.crash_at_write) {
+        // What ends a core is often what makes the store slow, too: then the write is done when nobody waits for it.
+        let is_last = ctx.random.chance(ctx.scenario.crash_at_write);
+        let slow = if is_last {
+            ctx.scenario.slow_write.sqrt()
+        } else {
+            ctx.scenario.slow_write
+        };
+        self.put_store(ctx, slow, request);
+        if is_last {
             let node = Node::Core(self.id);
             ctx.after(0, Next::Crash { node });
         }
     }
 
-    /// Sends a write to the store. Others may overtake it: nothing else waits for it.
-    fn put_store(&self, ctx: &mut Context, request: StoreRequest) {
-        let is_slow = ctx.random.chance(ctx.scenario.slow_write);
+    /// Sends a write to the store, which is slow with some probability. Others may overtake it: nothing else waits for it.
+    fn put_store(&self, ctx: &mut Context, slow: f64, request: StoreRequest) {
+        let is_slow = ctx.random.chance(slow);
         let more_us = if is_slow {
             ctx.random.between(20_000, SLOW_US_MAX)
         } else {

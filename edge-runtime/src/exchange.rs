@@ -3,7 +3,11 @@
 use crate::routes::Entry;
 use brink_listener::{Body, Connection};
 use brink_policy::cache_status::CacheStatus;
-use brink_protocol::{Position, TenantName, problem::Problem, purge::normal_path};
+use brink_protocol::{
+    Position, TenantName,
+    problem::Problem,
+    purge::{normal_path, normal_query},
+};
 use brink_telemetry::{RequestId, TraceContext};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
@@ -181,14 +185,19 @@ pub fn normal_host(authority: &str) -> Option<Cow<'_, str>> {
         .map(Cow::Owned)
 }
 
-/// Makes the path normal (see [`normal_path`]); none if it cannot be.
+/// Makes path and query normal (see [`normal_path`] and [`normal_query`]); none if they cannot be.
 pub fn normalise(uri: &mut Uri) -> Option<()> {
-    let Cow::Owned(path) = normal_path(uri.path())? else {
+    let path = normal_path(uri.path())?;
+    let query = uri.query().map(normal_query);
+    if matches!(
+        (&path, &query),
+        (Cow::Borrowed(_), None | Some(Cow::Borrowed(_)))
+    ) {
         return Some(());
-    };
-    let target = match uri.query() {
+    }
+    let target = match query {
         Some(query) => format!("{path}?{query}"),
-        None => path,
+        None => path.into_owned(),
     };
     let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(target.parse().ok()?);
@@ -231,6 +240,26 @@ mod tests {
             assert_eq!(matches!(found, Some(Cow::Owned(_))), is_copy, "{authority}");
             let theirs = brink_protocol::purge::normal_host(authority).ok();
             assert_eq!(theirs.as_deref(), normal, "{authority}");
+        }
+    }
+
+    #[test]
+    fn targets_have_the_spelling_that_purges_have() {
+        for (target, expected) in [
+            ("http://h/%7ea?b=%7e", Some("h/~a?b=%7e")),
+            ("http://h/\u{e9}", Some("h/%C3%A9")),
+            ("http://h/a?b=\u{e9}", Some("h/a?b=%C3%A9")),
+            ("http://h/?", Some("h/?")),
+            ("http://h/a/../b", None),
+        ] {
+            let mut uri: Uri = target.parse().unwrap();
+            let normal = normalise(&mut uri).map(|()| uri.to_string());
+            let normal = normal.as_deref().map(|uri| &uri["http://".len()..]);
+            assert_eq!(normal, expected, "{target}");
+            if let Some(expected) = expected {
+                let purged = brink_protocol::purge::normal_url(target).unwrap();
+                assert_eq!(purged, expected, "{target}");
+            }
         }
     }
 

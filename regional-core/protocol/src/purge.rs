@@ -15,6 +15,9 @@ pub const TAG_NAME_BYTES_MAX: usize = 1024;
 pub const TAG_NAMES_MAX: usize = 128;
 /// Longest URL or prefix, in bytes.
 pub const URL_BYTES_MAX: usize = 8192;
+/// Deepest segment of a path that a prefix can tell apart. A purge of a deeper prefix ends everything below its first 16
+/// segments.
+pub const PREFIX_SEGMENTS_MAX: usize = 16;
 
 /// Longest host name, in bytes. RFC 1035 §2.3.4.
 pub const HOST_BYTES_MAX: usize = 255;
@@ -104,14 +107,16 @@ pub struct Purge {
 }
 
 /// Brings a URL of a purge (with or without scheme) to the form of [`Selector::Url`]: scheme dropped, host in lower
-/// case, default port dropped, an empty path made `/`, a fragment dropped.
+/// case, default port dropped, an empty path made `/`, a fragment dropped, path and query as [`normal_path`] and
+/// [`normal_query`] have them.
 ///
 /// # Errors
-/// It is empty, over [`URL_BYTES_MAX`], or has no host.
+/// It is empty, over [`URL_BYTES_MAX`], has no host, or has spaces.
 pub fn normal_url(url: &str) -> Result<String, Error> {
-    const RULE: &str = "http[s]://HOST[:PORT]/PATH[?QUERY], at most 8192 bytes of visible ASCII";
+    const RULE: &str = "http[s]://HOST[:PORT]/PATH[?QUERY], at most 8192 bytes, without spaces";
     let wrong = || Error::name("URL", url, RULE);
-    if url.len() > URL_BYTES_MAX || !url.bytes().all(|b| b.is_ascii_graphic()) {
+    let is_visible = |b: u8| b.is_ascii_graphic() || !b.is_ascii();
+    if url.len() > URL_BYTES_MAX || !url.bytes().all(is_visible) {
         return Err(wrong());
     }
     let rest = match url.split_once("://") {
@@ -130,7 +135,11 @@ pub fn normal_url(url: &str) -> Result<String, Error> {
     let (path, query) = path.split_at(path.find('?').unwrap_or(path.len()));
     let path = normal_path(path).ok_or_else(wrong)?;
     let slash = if path.starts_with('/') { "" } else { "/" };
-    Ok(format!("{host}{slash}{path}{query}"))
+    let normal = format!("{host}{slash}{path}{}", normal_query(query));
+    if normal.len() > URL_BYTES_MAX {
+        return Err(wrong());
+    }
+    Ok(normal)
 }
 
 /// The one spelling of a path (without a query) that routes, cache keys and purges share: unreserved characters are not
@@ -169,6 +178,25 @@ pub fn normal_path(path: &str) -> Option<Cow<'_, str>> {
         return None;
     }
     Some(Cow::Owned(normal))
+}
+
+/// The one spelling of a query that cache keys and purges share: what is no ASCII is encoded. All else stays as it was
+/// sent, for only its server knows which spellings are the same.
+#[must_use]
+pub fn normal_query(query: &str) -> Cow<'_, str> {
+    if query.is_ascii() {
+        return Cow::Borrowed(query);
+    }
+    let mut normal = String::with_capacity(query.len() + 32);
+    for byte in query.bytes() {
+        if byte.is_ascii() {
+            normal.push(char::from(byte));
+        } else {
+            // Writing to a String does not fail.
+            let _ = write!(normal, "%{byte:02X}");
+        }
+    }
+    Cow::Owned(normal)
 }
 
 /// The byte that `text` begins with in its encoded form `%XX`.
@@ -225,6 +253,8 @@ mod tests {
 
     #[test]
     fn urls() {
+        let long = format!("h/{}", "x".repeat(URL_BYTES_MAX));
+        let longer_when_encoded = format!("h/?{}", "\u{e9}".repeat(URL_BYTES_MAX / 4));
         for (url, normal) in [
             ("https://Example.com:443/a?b#c", Some("example.com/a?b")),
             ("http://example.com:80", Some("example.com/")),
@@ -249,6 +279,11 @@ mod tests {
             ("[]:80", None),
             ("h/%7euser/%c3%a9?q=%7e", Some("h/~user/%C3%A9?q=%7e")),
             ("h/a/../b", None),
+            ("h/\u{e9}?\u{e9}=%c3%a9", Some("h/%C3%A9?%C3%A9=%c3%a9")),
+            ("m\u{fc}nchen.example/", None),
+            ("h/a?b c", None),
+            (&long, None),
+            (&longer_when_encoded, None),
         ] {
             assert_eq!(normal_url(url).ok().as_deref(), normal, "{url}");
         }

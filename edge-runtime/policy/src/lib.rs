@@ -14,5 +14,4 @@ pub mod coherence;
 pub mod http;
 pub mod key;
 pub mod names;
-mod path;
 pub mod routes;

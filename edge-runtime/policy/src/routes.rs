@@ -1,7 +1,9 @@
 //! Who answers a request: the longest path of the most exact host.
 
-use crate::path::{merged, without_port};
-use brink_protocol::deployment::Route;
+use brink_protocol::{
+    deployment::Route,
+    place::{merged, without_port},
+};
 use rustc_hash::FxHashMap;
 
 /// Most segments of a path that are looked at; a route cannot have more within its 2,048 bytes and be found by them.

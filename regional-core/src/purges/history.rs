@@ -3,7 +3,8 @@
 use crate::store::PurgeRow;
 use brink_protocol::{
     Error,
-    purge::{Selector, normal_host, normal_url},
+    place::{merged, without_port},
+    purge::{PREFIX_SEGMENTS_MAX, Selector, normal_host, normal_url},
 };
 
 /// Purges that one search looks at.
@@ -62,17 +63,36 @@ pub(super) fn bytes(row: &PurgeRow) -> usize {
     row.purge.selectors.iter().map(bytes).sum()
 }
 
+/// Latest moment of a ULID, in milliseconds since 1970.
+const ULID_MS_MAX: u64 = (1 << 48) - 1;
+
 /// `host` of `host/path`.
 fn host_of(url: &str) -> &str {
     url.split(['/', '?']).next().unwrap_or(url)
 }
 
-/// Whether a prefix in its normal form matches a URL in its normal form.
-fn is_below(url: &str, prefix: &str) -> bool {
-    let path = url.split('?').next().unwrap_or(url);
-    let prefix = prefix.trim_end_matches('/');
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether a purge of `host` ends what is on the host `of`: one that names no port means every port.
+fn ends_host(host: &str, of: &str) -> bool {
+    host == of || without_port(of) == Some(host)
+}
+
+/// Whether a purge of one URL ends another, both in their normal form.
+fn ends_url(own: &str, url: &str) -> bool {
+    let (host, of) = (host_of(own), host_of(url));
+    ends_host(host, of) && own.get(host.len()..) == url.get(of.len()..)
+}
+
+/// Whether a purge of a prefix ends a URL, both in their normal form: as far as tags tell paths apart.
+fn ends_below(prefix: &str, url: &str) -> bool {
+    let (host, of) = (host_of(prefix), host_of(url));
+    let path = |place: &str| {
+        let path = place.split('?').next().unwrap_or(place);
+        let path = merged(path.get(host_of(place).len()..).unwrap_or_default()).into_owned();
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        let segments = segments.take(PREFIX_SEGMENTS_MAX);
+        segments.map(str::to_owned).collect::<Vec<_>>()
+    };
+    ends_host(host, of) && path(url).starts_with(&path(prefix))
 }
 
 impl Search {
@@ -99,7 +119,7 @@ impl Search {
     pub(super) fn begin(&self) -> Option<String> {
         let by_time = self
             .to_ms
-            .map(|to| ulid::Ulid::from_parts(to, 0).to_string());
+            .map(|to| ulid::Ulid::from_parts(to.min(ULID_MS_MAX), 0).to_string());
         match (self.before.clone(), by_time) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -127,15 +147,17 @@ impl Search {
             other => *other == Selector::Everything,
         });
         let is_url = self.url.as_ref().is_none_or(|url| match selector {
-            Selector::Url(own) => own == url,
-            Selector::Prefix(prefix) => is_below(url, prefix),
-            Selector::Host(host) => host == host_of(url),
+            Selector::Url(own) => ends_url(own, url),
+            Selector::Prefix(prefix) => ends_below(prefix, url),
+            Selector::Host(host) => ends_host(host, host_of(url)),
             Selector::Everything => true,
             Selector::Key(_) | Selector::Module(_) => false,
         });
+        // Who asks without a port means every port, too.
+        let share = |own: &str, host: &str| ends_host(own, host) || ends_host(host, own);
         let is_host = self.host.as_ref().is_none_or(|host| match selector {
-            Selector::Url(own) | Selector::Prefix(own) => host_of(own) == host,
-            Selector::Host(own) => own == host,
+            Selector::Url(own) | Selector::Prefix(own) => share(host_of(own), host),
+            Selector::Host(own) => share(own, host),
             Selector::Everything => true,
             Selector::Key(_) | Selector::Module(_) => false,
         });
@@ -195,6 +217,49 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_a_url_is_what_its_tags_say() {
+        let deep = |segments: usize| format!("h{}", "/s".repeat(segments));
+        let (prefix, below, beside) = (deep(18), deep(17), deep(15));
+        let selector_url = |url: &str| Selector::Url(url.into());
+        let selector_prefix = |prefix: &str| Selector::Prefix(prefix.into());
+        for (selector, url, expected) in [
+            (selector_url("h/a?b"), "h:8443/a?b", true),
+            (selector_url("h:8443/a"), "h/a", false),
+            (selector_url("h/a"), "h/a?b", false),
+            (selector_url("h/a"), "h//a", false),
+            (Selector::Host("h".into()), "h:8443/a", true),
+            (Selector::Host("h:8443".into()), "h/a", false),
+            (selector_prefix("h/a"), "h:8443/a/b", true),
+            (selector_prefix("h:8443/a"), "h/a/b", false),
+            (selector_prefix("h/a"), "h//a/b?c", true),
+            (selector_prefix("h/a//b"), "h/a%2Fb", true),
+            (selector_prefix("h/a"), "h/ab", false),
+            (selector_prefix("h/a/b"), "h/a", false),
+            (selector_prefix("h/"), "h:8443/", true),
+            (selector_prefix(&prefix), &below, true),
+            (selector_prefix(&prefix), &beside, false),
+        ] {
+            let mut search = search(|_| {});
+            search.url = Some(url.into());
+            assert_eq!(search.fits(&selector), expected, "{selector:?} {url}");
+        }
+        for (own, host, expected) in [
+            ("h", "h:8443", true),
+            ("h:8443", "h", true),
+            ("h:8443", "h:8444", false),
+            ("g", "h", false),
+        ] {
+            let mut search = search(|_| {});
+            search.host = Some(host.into());
+            assert_eq!(
+                search.fits(&Selector::Host(own.into())),
+                expected,
+                "{own} {host}"
+            );
+        }
+    }
+
+    #[test]
     fn ids_are_ordered_by_time() {
         let made = ulid::Ulid::from_parts(5_000, u128::MAX).to_string();
         let begin = search(|s| s.to_ms = Some(5_001)).begin().unwrap();
@@ -204,5 +269,7 @@ mod tests {
             s.before = Some("00".into());
         });
         assert_eq!(both.begin().as_deref(), Some("00"));
+        let late = search(|s| s.to_ms = Some(1 << 48)).begin().unwrap();
+        assert!(made < late);
     }
 }

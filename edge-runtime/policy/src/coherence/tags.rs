@@ -1,15 +1,15 @@
 //! Tags as hashes.
 
-use crate::path::{merged, without_port};
-use brink_protocol::{TenantName, address::PartitionAddress};
+use brink_protocol::{
+    TenantName,
+    address::PartitionAddress,
+    place::{merged, without_port},
+    purge::PREFIX_SEGMENTS_MAX,
+};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A tag, hashed: of tenant, kind and content.
 pub type TagHash = u64;
-
-/// Deepest segment of a path that has a prefix tag of its own. A purge of a deeper prefix ends everything below its
-/// first 16 segments.
-pub const PREFIX_SEGMENTS_MAX: usize = 16;
 
 /// Kinds of tags, so that equal contents of two kinds differ.
 #[derive(Hash, Clone, Copy)]

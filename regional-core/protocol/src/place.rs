@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 /// `path` with one slash where it has several, or encoded ones. An origin that takes these for one must not be reached
 /// around a route.
-pub(crate) fn merged(path: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn merged(path: &str) -> Cow<'_, str> {
     if !path.contains("//") && !path.contains('%') {
         return Cow::Borrowed(path);
     }
@@ -19,7 +20,8 @@ pub(crate) fn merged(path: &str) -> Cow<'_, str> {
 }
 
 /// `host` without its port, if it has one.
-pub(crate) fn without_port(host: &str) -> Option<&str> {
+#[must_use]
+pub fn without_port(host: &str) -> Option<&str> {
     let (name, port) = host.rsplit_once(':')?;
     let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     is_port.then_some(name)

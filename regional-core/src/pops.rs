@@ -2,7 +2,7 @@
 
 mod canaries;
 
-use self::canaries::Canaries;
+use self::canaries::{Canaries, Reading};
 use crate::{
     Error,
     clock::now_ms,
@@ -28,8 +28,8 @@ struct Known {
     is_new: bool,
     /// When its last report arrived; of one that was not heard since the start, the start: it may have reported until then.
     reported: Instant,
-    /// What its last reading of the canary record said.
-    staleness: Option<Duration>,
+    /// Its last reading of the canary record.
+    reading: Option<Reading>,
 }
 
 impl Known {
@@ -98,7 +98,7 @@ impl Pops {
                         feeds: 0,
                         is_new: false,
                         reported: Instant::now(),
-                        staleness: None,
+                        reading: None,
                     },
                 )
             })
@@ -148,7 +148,7 @@ impl Pops {
             feeds: 0,
             is_new: true,
             reported: Instant::now(),
-            staleness: None,
+            reading: None,
         });
         known.row.seen_at_ms = now_ms;
         known.is_new = true;
@@ -168,31 +168,31 @@ impl Pops {
         }
     }
 
+    fn canaries(&self) -> MutexGuard<'_, Canaries> {
+        self.canaries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The prober's record was committed with this version.
     pub fn canary_written(&self, version: Version) {
-        let mut canaries = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
-        canaries.written(version, Instant::now());
+        self.canaries().written(version, Instant::now());
     }
 
     /// A PoP reported. Reports may overtake each other: what was applied stays so.
     pub fn report(&self, report: &Report, now_ms: u64) {
         let now = Instant::now();
-        let staleness = report.canary.and_then(|canary| {
-            let canaries = self.canaries.lock();
-            let canaries = canaries.unwrap_or_else(PoisonError::into_inner);
-            canaries.staleness(canary.version, now)
-        });
-        if let Some(staleness) = staleness {
+        let canary = report.canary;
+        let reading = canary.and_then(|canary| self.canaries().read(canary.version, now));
+        if let Some(reading) = reading {
             let pop = report.pop.to_string();
             metrics::histogram!("brink_core_pop_staleness_seconds", "pop" => pop)
-                .record(staleness.as_secs_f64());
+                .record(reading.staleness.as_secs_f64());
         }
         self.update(&report.pop, now_ms, |known| {
             known.row.position.merge(&report.position);
             known.row.revision = report.revision;
             known.row.figures = report.figures;
             known.reported = now;
-            known.staleness = staleness.or(known.staleness);
+            known.reading = reading.or(known.reading);
         });
     }
 
@@ -224,7 +224,9 @@ impl Pops {
     /// Every PoP, by name, measured against the head of the log.
     #[must_use]
     pub fn list(&self, head: &Position) -> Vec<control::Pop> {
-        let now_ms = now_ms();
+        let (now_ms, now) = (now_ms(), Instant::now());
+        let canaries = self.canaries();
+        let staleness = |reading: Reading| ms(canaries.since(&reading, self.lease, now));
         self.lock()
             .values()
             .map(|known| control::Pop {
@@ -235,7 +237,7 @@ impl Pops {
                 revision: known.row.revision,
                 seen_at_ms: known.row.seen_at_ms,
                 figures: known.row.figures,
-                staleness_ms: known.staleness.map(ms),
+                staleness_ms: known.reading.map(staleness),
                 quarantined_since_ms: known
                     .reported
                     .elapsed()

@@ -332,7 +332,7 @@ pub struct Pop {
     /// Its figures.
     pub figures: crate::link::PopFigures,
     /// How old what it serves is at most, as measured with the canary record, in milliseconds: 0 if it has the newest; none
-    /// if it was not measured yet.
+    /// if it was not measured yet. Of a PoP that has been silent for longer than its lease, it goes on growing.
     #[serde(default)]
     pub staleness_ms: Option<u64>,
     /// Since when its lease keeps it from calling anything fresh, in milliseconds since 1970: it has not reported for longer

@@ -183,6 +183,18 @@ async fn the_canary_measures_staleness() {
     assert_eq!(staleness().await, Some(0));
     report(&link, "ams", &Position::default(), None).await;
     assert_eq!(staleness().await, Some(0), "the last reading stays");
+    // Who falls silent is not taken to have what is written from then on.
+    report(&link, "ams", &Position::default(), seen(1)).await;
+    let before = staleness().await;
+    let accepted = purge(&control).await;
+    let path = format!("/v1/purges/{}?wait=all&timeout=200", accepted.id);
+    for _ in 0..100 {
+        if staleness().await > before {
+            break;
+        }
+        control.get(&path).await.expect(200);
+    }
+    assert!(staleness().await > before);
     // The tenant is nobody's.
     let new = json!({"label": "t", "role": "admin", "tenant": "brink-prober"});
     control.json("POST", "/v1/tokens", new).await.problem(422);

@@ -1,8 +1,8 @@
 //! `PURGE`: never done here alone, always handed to the core, which decides who may and tells every PoP.
 //!
 //! A `PURGE` of any public URL is taken before routes and plugins see it: no module or origin ever gets one. The token
-//! comes in `Authorization: Bearer` or `Fastly-Key`; `Fastly-Soft-Purge: 1` makes it soft; `Idempotency-Key` makes it
-//! safe to send again. The answer is Fastly's, `{"status":"ok","id":"..."}`, with a session token: who sends that back is
+//! comes in `Fastly-Key` or `Authorization: Bearer`; `Fastly-Soft-Purge`, whatever its value but `0` and `false`, makes it
+//! soft; `Idempotency-Key` makes it safe to send again. The answer is Fastly's, `{"status":"ok","id":"..."}`, with a session token: who sends that back is
 //! beyond the purge at every PoP. It is given when this PoP has applied the purge, or after a second.
 
 use crate::{
@@ -134,19 +134,20 @@ fn forwarded(head: &mut http::request::Parts) -> Result<ForwardedPurge, Box<Prob
         soft: head
             .headers
             .get(&FASTLY_SOFT_PURGE)
-            .is_some_and(|soft| soft.as_bytes().trim_ascii() == b"1"),
+            .is_some_and(|soft| soft != "0" && soft != "false"),
         idempotency_key,
     })
 }
 
-/// The caller's token: RFC 6750 §2.1, or as Fastly's clients send it.
+/// The caller's token: as Fastly's clients send it, for whom `Authorization` may be the site's own; or RFC 6750 §2.1.
 fn token(headers: &HeaderMap) -> Option<String> {
-    let token = match headers.get(AUTHORIZATION) {
-        Some(authorization) => {
-            let (scheme, token) = authorization.to_str().ok()?.trim().split_once(' ')?;
+    let token = match headers.get(&FASTLY_KEY) {
+        Some(key) => key.to_str().ok()?,
+        None => {
+            let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
+            let (scheme, token) = authorization.trim().split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then_some(token)?
         }
-        None => headers.get(&FASTLY_KEY)?.to_str().ok()?,
     };
     let token = token.trim();
     (1..=TOKEN_BYTES_MAX)
@@ -245,7 +246,16 @@ mod tests {
             (
                 "http://h/",
                 vec![bearer, ("fastly-key", "k"), ("fastly-soft-purge", "0")],
-                Ok("s3cret h / hard "),
+                Ok("k h / hard "),
+            ),
+            (
+                "http://h/",
+                vec![
+                    ("authorization", "Basic eDp5"),
+                    ("fastly-key", "k"),
+                    ("fastly-soft-purge", "true"),
+                ],
+                Ok("k h / soft "),
             ),
             (
                 "http://h/",

@@ -287,7 +287,7 @@ impl Purges {
             Ok(taken) => Ok(taken.status()),
             Err(Refusal::Core(error)) => Err(failed(error)),
             Err(Refusal::TooMany(detail)) => Err(PurgeRefusal::Limited(detail)),
-            Err(other) => Err(PurgeRefusal::Invalid(other.to_string())),
+            Err(other) => Err(PurgeRefusal::Invalid(other.problem().summary())),
         }
     }
 

@@ -50,6 +50,9 @@ impl From<Error> for Refusal {
     }
 }
 
+/// How a budget is overruled through the control API.
+const CONFIRM: &str = "Send `confirm: true` to purge all the same, or `stagger_ms` to make the entries stale now and end \
+    them so much later.";
 /// PoPs that are named in one problem.
 const POPS_NAMED_MAX: usize = 10;
 
@@ -70,8 +73,7 @@ fn over_budget(limit: u64, estimate: &PurgeEstimate) -> String {
         count => format!(" {count} PoPs did not say how many they have."),
     };
     format!(
-        "It would end {} entries ({} bytes): {}. It may end {limit}.{silent} Nothing was purged. Send `confirm: true` to purge \
-         all the same, or `stagger_ms` to make the entries stale now and end them so much later.",
+        "It would end {} entries ({} bytes): {}. It may end {limit}.{silent} Nothing was purged.",
         estimate.objects,
         estimate.bytes,
         named.join(", ")
@@ -95,6 +97,11 @@ impl Refusal {
     /// For the client. What failed inside the core is logged here, and not told.
     #[must_use]
     pub fn problem(&self) -> Problem {
+        self.problem_with(CONFIRM)
+    }
+
+    /// The same, where a budget is overruled in other words.
+    pub(crate) fn problem_with(&self, confirm: &str) -> Problem {
         match self {
             Self::NotFound(detail) => {
                 Problem::new(404, "not-found", "There is no such thing", detail)
@@ -117,7 +124,7 @@ impl Refusal {
                 409,
                 "purge-budget",
                 "The purge is over its budget",
-                over_budget(*limit, estimate),
+                format!("{} {confirm}", over_budget(*limit, estimate)),
             ),
             Self::Invalid(error) => {
                 Problem::new(422, "invalid", "A value is not valid", error.to_string())

@@ -48,6 +48,15 @@ impl Problem {
         self
     }
 
+    /// In one line: title and detail.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.title),
+            None => self.title.clone(),
+        }
+    }
+
     /// As JSON.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -73,7 +73,7 @@ fn refused(status: u16, code: u32, message: impl Into<String>) -> Refused {
 }
 
 fn problem(problem: Problem) -> Refused {
-    let message = problem.detail.unwrap_or(problem.title);
+    let message = problem.summary();
     match problem.status {
         422 => refused(400, code::ITEM, message),
         429 => refused(429, code::LIMIT, message),

@@ -28,6 +28,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 const PURGE_HEADER: HeaderName = HeaderName::from_static("brink-purge");
 /// `Brink-Purge-Confirm: ?1`: whatever the installation's budget says. The dialects have no word for it.
 const CONFIRM_HEADER: &str = "brink-purge-confirm";
+const CONFIRM: &str = "Send `Brink-Purge-Confirm: ?1` to purge all the same.";
 
 /// Why a caller is turned away.
 #[derive(Debug)]
@@ -80,7 +81,9 @@ pub(super) async fn order(
         },
     };
     let taken = app.purges.order(order, now_ms()).await;
-    Ok(taken.map_err(|refusal| refusal.problem())?.status())
+    Ok(taken
+        .map_err(|refusal| refusal.problem_with(CONFIRM))?
+        .status())
 }
 
 /// A dialect's own answer, with what leads to the proof.

@@ -325,4 +325,18 @@ async fn cloudflare_refuses() {
         .expect(200)
         .json();
     assert_eq!(page["purges"], json!([]), "nothing was purged");
+    let authorization = format!("Bearer {}", stand.operator);
+    let once = [
+        ("authorization", authorization.as_str()),
+        ("idempotency-key", "k"),
+    ];
+    for (tag, status, said) in [
+        ("a", 200, "null"),
+        ("b", 400, "key was used for another purge"),
+    ] {
+        let body = json!({"tags": [tag]}).to_string();
+        let answer = stand.nobody().send_with("POST", path, &once, body).await;
+        let message = answer.expect(status).json()["errors"][0]["message"].to_string();
+        assert!(message.contains(said), "{message}");
+    }
 }

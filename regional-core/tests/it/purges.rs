@@ -130,7 +130,12 @@ async fn the_budget_of_the_installation() {
     let nobody = control.without_token();
     let key = [("fastly-key", token.as_str())];
     let path = "/service/default/purge_all";
-    nobody.send_with("POST", path, &key, "").await.expect(409);
+    let refused = nobody.send_with("POST", path, &key, "").await.expect(409);
+    let detail = refused.json()["detail"].to_string();
+    assert!(
+        detail.contains("Send `Brink-Purge-Confirm: ?1`") && !detail.contains("confirm: true"),
+        "{detail}"
+    );
     let sure = [key[0], ("brink-purge-confirm", "?1")];
     nobody.send_with("POST", path, &sure, "").await.expect(200);
 }

@@ -113,9 +113,10 @@ impl Fill {
     /// Makes the client's fields fit for the request that goes forward: where the whole answer is wanted, the client's
     /// conditions leave and the validators of what is stored come (RFC 9111 §4.3.1).
     pub fn prepare(&self, headers: &mut HeaderMap) {
-        if self.keeps.is_err() || headers.contains_key(RANGE) {
+        if !self.wants_whole() {
             return;
         }
+        headers.remove(RANGE);
         remove_conditions(headers);
         for (name, value) in &self.request_headers() {
             headers.insert(name, value.clone());
@@ -125,12 +126,16 @@ impl Fill {
     /// The validators alone. May be empty.
     #[must_use]
     pub fn request_headers(&self) -> HeaderMap {
-        match (&self.stored, self.keeps) {
-            (Some((stored, _)), Ok(())) if !self.subject.headers.contains_key(RANGE) => {
-                conditions_from(&stored.headers)
-            }
+        match &self.stored {
+            Some((stored, _)) if self.wants_whole() => conditions_from(&stored.headers),
             _ => HeaderMap::new(),
         }
+    }
+
+    /// Whether the whole answer is asked for. If not, the client's own conditions go forward, and a 304 speaks of what
+    /// the client has.
+    fn wants_whole(&self) -> bool {
+        self.keeps.is_ok() && !self.subject.headers.contains_key(RANGE)
     }
 
     /// Whether an answer with this head is worth having at hand as a whole, for [`Fill::complete`]; at most how many
@@ -185,7 +190,7 @@ impl Fill {
     ) -> Reply {
         invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
         if let Some((stored, soft)) = self.stored.clone() {
-            if head.status == StatusCode::NOT_MODIFIED && self.keeps.is_ok() {
+            if head.status == StatusCode::NOT_MODIFIED && self.wants_whole() {
                 return self.validated(&stored, head, dependencies, now);
             }
             if is_failure(head.status)

@@ -498,6 +498,43 @@ async fn conditions_ranges_head() {
 }
 
 #[tokio::test]
+async fn a_304_for_what_the_client_has_says_nothing_of_what_is_stored() {
+    let fields = [
+        ("cache-control", "max-age=60, stale-while-revalidate=60"),
+        ("etag", "\"old\""),
+    ];
+    let ask = get("/")
+        .with("range", "bytes=0-1")
+        .with("if-none-match", "\"new\"");
+    for (at, beside) in [(later(60), true), (later(200), false)] {
+        let cache = memory().await;
+        get("/").fill(&cache, &fields, "old", none()).await;
+        let fill = match ask.lookup(&cache, at).await {
+            Lookup::Hit(mut answer) => answer.revalidate.take().unwrap(),
+            Lookup::Forward(fill) => fill,
+            other => panic!("{other:?}"),
+        };
+        let mut sent = ask.headers.clone();
+        fill.prepare(&mut sent);
+        assert_eq!(sent.contains_key("range"), !beside);
+        let asked = if beside { "\"old\"" } else { "\"new\"" };
+        assert_eq!(sent.get("if-none-match").unwrap(), asked);
+        if beside {
+            continue;
+        }
+        let answer = fill.complete(head(304, &[("etag", asked)]), Bytes::new(), none(), at);
+        assert_eq!(
+            (answer.head.status, answer.body.as_ref()),
+            (StatusCode::NOT_MODIFIED, &b""[..])
+        );
+        assert!(
+            matches!(get("/").lookup(&cache, at).await, Lookup::Forward(_)),
+            "what was stored is as stale as before"
+        );
+    }
+}
+
+#[tokio::test]
 async fn request_directives() {
     let cache = memory().await;
     assert!(matches!(

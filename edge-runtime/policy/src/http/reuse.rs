@@ -112,8 +112,12 @@ pub fn reuse(request: &RequestDirectives, stored: &Stored<'_>, connection: Conne
             Connection::Silent(WhenDisconnected::Fail) => Reuse::Disconnected,
         };
     }
-    let silent_fails = connection == Connection::Silent(WhenDisconnected::Fail);
-    if !lifetime.must_revalidate && !lifetime.always_validate && !silent_fails {
+    // What may not be served fresh without being asked for, may not be served stale.
+    let serves_stale = match connection {
+        Connection::Connected | Connection::Silent(WhenDisconnected::ServeStale) => true,
+        Connection::Silent(WhenDisconnected::Revalidate | WhenDisconnected::Fail) => false,
+    };
+    if !lifetime.must_revalidate && !lifetime.always_validate && serves_stale {
         if staleness <= lifetime.while_revalidate_seconds && lifetime.while_revalidate_seconds > 0 {
             return Reuse::ServeStale(StaleReason::WhileRevalidate);
         }
@@ -125,7 +129,8 @@ pub fn reuse(request: &RequestDirectives, stored: &Stored<'_>, connection: Conne
 }
 
 /// Whether a stored response may be served because validating it failed: the origin is away or answered 500, 502, 503
-/// or 504 (RFC 5861 §4), or the feed is silent and the route allows it, then for at most `stale_seconds_max`.
+/// or 504 (RFC 5861 §4), or the feed is silent and the route allows it, then for at most `stale_seconds_max`. Not if it is
+/// silent and the route wants to fail.
 #[must_use]
 pub fn reuse_after_failure(
     stored: &Stored<'_>,
@@ -137,7 +142,7 @@ pub fn reuse_after_failure(
         age_seconds,
         ..
     } = *stored;
-    if lifetime.always_validate {
+    if lifetime.always_validate || connection == Connection::Silent(WhenDisconnected::Fail) {
         return None;
     }
     let staleness = (-ttl(lifetime, age_seconds)).max(0).unsigned_abs();
@@ -293,6 +298,20 @@ mod tests {
             (swr, 90, false, Connected, while_revalidate),
             (swr, 91, false, Connected, Reuse::Validate),
             (swr, 5, true, Connected, while_revalidate),
+            (
+                swr,
+                60,
+                false,
+                Silent(WhenDisconnected::ServeStale),
+                while_revalidate,
+            ),
+            (
+                swr,
+                60,
+                false,
+                Silent(WhenDisconnected::Revalidate),
+                Reuse::Validate,
+            ),
             (lifetime(), 5, true, Connected, Reuse::Validate),
             (must, 60, false, Connected, Reuse::Validate),
             (must, 5, true, Connected, Reuse::Validate),
@@ -372,6 +391,7 @@ mod tests {
             ),
             (lifetime(), 161, Silent(WhenDisconnected::Revalidate), None),
             (lifetime(), 5, Silent(WhenDisconnected::Fail), None),
+            (sie, 61, Silent(WhenDisconnected::Fail), None),
             (must, 61, Silent(WhenDisconnected::ServeStale), None),
             (always, 5, Silent(WhenDisconnected::ServeStale), None),
         ] {

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// Most intents of one log that are open at a time. Beyond it writes are refused until some are settled.
 pub const INTENTS_MAX: usize = 4096;
 
+/// A node's incarnations count from here.
+pub const FIRST_INCARNATION: u32 = 1;
+
 /// What is kept of one origin's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
@@ -236,7 +239,7 @@ pub fn heads(held: &BTreeMap<OriginId, Kept>) -> Position {
 /// - An origin that the reader knows and this core does not is left as it is: the core will hear of it later, and the
 ///   reader then skips what it has.
 /// - A reader that is ahead of this core's own log has seen what the core has lost: it starts anew.
-/// - So does one that knows an earlier incarnation of a node alone: see [`reaches`].
+/// - So does one that knows nothing of a node's present incarnation, which is not its first: see [`reaches`].
 #[must_use]
 pub fn resume(held: &BTreeMap<OriginId, Kept>, own: &OriginId, asked: Option<&Position>) -> Resume {
     let anew = || Resume::Anew(heads(held));
@@ -257,18 +260,14 @@ pub fn resume(held: &BTreeMap<OriginId, Kept>, own: &OriginId, asked: Option<&Po
 /// Whether the logs that are held bring a reader that has applied `position` everything that it has missed. It may become
 /// false while a reader follows: then its feed ends, and it starts anew.
 ///
-/// A reader that knows an earlier incarnation of a node, and nothing yet of the one that followed, may have missed what
-/// the earlier one said last: it is lost. So a new incarnation's log begins with an entry, which puts it into the heads.
+/// A reader that knows nothing yet of a node's later incarnation may have missed what an earlier one said last, or all of
+/// it: it is lost. So a new incarnation's log begins with an entry, which puts it into the heads.
 #[must_use]
 pub fn reaches(held: &BTreeMap<OriginId, Kept>, position: &Position) -> bool {
     held.iter().all(|(origin, kept)| {
         let applied = position.get(origin);
-        let knows_a_former_life = || {
-            position.iter().any(|(known, _)| {
-                known.node == origin.node && known.incarnation < origin.incarnation
-            })
-        };
-        applied.saturating_add(1) >= kept.oldest && (applied > 0 || !knows_a_former_life())
+        let is_first = origin.incarnation <= FIRST_INCARNATION;
+        applied.saturating_add(1) >= kept.oldest && (applied > 0 || is_first)
     })
 }
 

@@ -107,9 +107,12 @@ async fn nor_from_disk_nor_with_a_short_memory_of_changes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[should_panic(expected = "JoinError")]
 async fn without_coherence_something_older_is_served() {
-    raced(Config {
-        coherence: false,
-        ..small()
-    })
-    .await;
+    // On a busy machine one round may meet none.
+    for _ in 0..20 {
+        raced(Config {
+            coherence: false,
+            ..small()
+        })
+        .await;
+    }
 }

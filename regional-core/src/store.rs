@@ -9,8 +9,10 @@
 //!
 //! Time is an argument: a record whose lifetime has ended at `now_ms` is absent, whether or not it was swept.
 
+mod checks;
 #[cfg(test)]
 mod contract;
+mod cql;
 mod redb;
 mod rows;
 

@@ -26,9 +26,9 @@ use self::tables::{
 };
 use self::writer::{HeldSender, Writer};
 use super::{
-    Answer, AnswerKey, Appended, BATCH_BYTES_MAX, Commit, Held, NewAudit, NewPurge, NewVersion,
+    Answer, AnswerKey, Appended, Commit, Held, NewAudit, NewPurge, NewVersion,
     PopRow, Published, PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow,
-    Transaction,
+    Transaction, checks,
 };
 use crate::Error;
 use ::redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -39,7 +39,7 @@ use brink_protocol::{
     control,
     deployment::{Deployment, DeploymentTable},
     link::AppliedPurge,
-    record::{Entry, GET_MANY_MAX, Key, Page, Range, Version},
+    record::{Entry, Key, Page, Range, Version},
     session::SessionKey,
 };
 use bytes::Bytes;
@@ -218,17 +218,7 @@ impl Store for RedbStore {
         keys: &[Key],
         now_ms: u64,
     ) -> Result<Vec<Option<Entry>>, Error> {
-        let over = |what, actual: usize, limit: usize| brink_protocol::Error::Limit {
-            what,
-            actual: actual as u64,
-            limit: limit as u64,
-        };
-        if keys.len() > GET_MANY_MAX {
-            return Err(over("records of one get", keys.len(), GET_MANY_MAX).into());
-        }
-        for key in keys {
-            key.check()?;
-        }
+        checks::keys(keys)?;
         let table = self
             .read()?
             .open_table(RECORDS)
@@ -238,10 +228,7 @@ impl Store for RedbStore {
         for key in keys {
             let stored = keys::record(tenant, &key.collection, &key.partition, &key.sort);
             let entry = records::get(&table, &stored, &key.sort, now_ms)?;
-            bytes += entry.as_ref().map_or(0, |entry| entry.value.len());
-            if bytes > BATCH_BYTES_MAX {
-                return Err(over("bytes of the records of one get", bytes, BATCH_BYTES_MAX).into());
-            }
+            checks::count(&mut bytes, entry.as_ref())?;
             found.push(entry);
         }
         Ok(found)
@@ -270,7 +257,7 @@ impl Store for RedbStore {
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
-        records::check(&transaction)?;
+        checks::transaction(&transaction)?;
         self.writer
             .write(move |batch: &mut Batch<'_>| records::commit(batch, &transaction))
             .await

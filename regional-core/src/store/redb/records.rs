@@ -6,17 +6,15 @@ use super::tables::{OrStore, decode, encode};
 use crate::{
     Error,
     store::{
-        ANSWER_LIFETIME_MS, Action, Answer, BATCH_BYTES_MAX, Commit, PAGE_BYTES_MAX, Seen,
-        Transaction, Write,
+        ANSWER_LIFETIME_MS, Action, Answer, Commit, PAGE_BYTES_MAX, Seen, Transaction, Write, checks,
     },
 };
 use ::redb::ReadableTable;
 use brink_protocol::{
     ModuleName, TenantName,
     address::PartitionAddress,
-    change::{ChangeKind, Phase, RECORDS_PER_CHANGE_MAX, RecordChange},
-    link::Condition,
-    record::{Entry, Page, Range, Version, check_sort, check_value},
+    change::{ChangeKind, Phase, RecordChange},
+    record::{Entry, Page, Range, Version},
 };
 use bytes::Bytes;
 
@@ -143,45 +141,6 @@ pub(super) fn last_version(
     Ok(ended.map_or(0, |version| version.value()))
 }
 
-/// Checks a transaction's sizes and keys.
-pub(super) fn check(transaction: &Transaction) -> Result<(), Error> {
-    let at_most = |what, actual: usize, limit: usize| {
-        if actual > limit {
-            Err(brink_protocol::Error::Limit {
-                what,
-                actual: actual as u64,
-                limit: limit as u64,
-            })
-        } else {
-            Ok(())
-        }
-    };
-    let PartitionAddress {
-        collection,
-        partition,
-        ..
-    } = &transaction.partition;
-    brink_protocol::record::check_partition(collection, partition)?;
-    at_most(
-        "records of one transaction",
-        transaction.writes.len(),
-        RECORDS_PER_CHANGE_MAX,
-    )?;
-    let mut bytes = transaction
-        .answer
-        .as_ref()
-        .map_or(0, |answer| answer.output.len());
-    for write in &transaction.writes {
-        check_sort(&write.sort)?;
-        if let Action::Put { value, .. } = &write.action {
-            check_value(value, None)?;
-            bytes += value.len();
-        }
-    }
-    at_most("bytes written by one transaction", bytes, BATCH_BYTES_MAX)?;
-    Ok(())
-}
-
 /// Does a transaction.
 pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result<Commit, Error> {
     let answer_key = transaction
@@ -209,7 +168,7 @@ pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result
     for write in &transaction.writes {
         let key = record_key(&transaction.partition, &write.sort);
         let present = present(batch, &key, transaction.now_ms)?;
-        if !holds(write.condition, present.version) {
+        if !checks::holds(write.condition, present.version) {
             return Ok(Commit::Conflict {
                 present: present.version,
             });
@@ -258,14 +217,6 @@ fn answer_key(partition: &PartitionAddress, command: &ModuleName, key: &str) -> 
 /// The stored form of an answer's key, for readers.
 pub(super) fn stored_answer_key(key: &crate::store::AnswerKey) -> Vec<u8> {
     answer_key(&key.partition, &key.command, &key.key)
-}
-
-fn holds(condition: Condition, present: Option<Version>) -> bool {
-    match condition {
-        Condition::Always => true,
-        Condition::Absent => present.is_none(),
-        Condition::Version(version) => present == Some(version),
-    }
 }
 
 /// The conflict, if something that was seen is no longer so.

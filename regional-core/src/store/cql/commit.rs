@@ -1,0 +1,316 @@
+//! Commits: what is about to be written goes into the log, then the partition is written under a condition, then the log
+//! says that it is over. The caller is answered after that.
+//!
+//! A commit is conditional on a revision that was read *before* its intent was in the log, or while the log was still this
+//! process's. So whoever takes the log over, finds the intent and fences the partition knows that it cannot happen later.
+
+use super::{
+    answers,
+    decide::{Decision, Mode, Plan, View, answer_row, decide, needs_serial},
+    engine::Engine,
+    expiry,
+    origins,
+    partition::{self, Outcome, Reading, RowWrite},
+    records, scan,
+};
+use crate::{
+    Error,
+    store::{Commit, Seen, Transaction, checks},
+};
+use brink_protocol::{
+    change::{ChangeKind, Phase, RecordChange},
+    record::Range,
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How often a commit begins anew that others were quicker than.
+const ATTEMPTS_MAX: u32 = 12;
+/// How long it waits before, times the attempts so far, at most.
+const PAUSE_MS_MAX: u64 = 8;
+
+/// Commits a transaction. It goes on when the caller goes away.
+pub(super) async fn commit(engine: &Arc<Engine>, transaction: Transaction) -> Result<Commit, Error> {
+    checks::transaction(&transaction)?;
+    let sorts: BTreeSet<&str> = transaction.writes.iter().map(|w| w.sort.as_str()).collect();
+    if sorts.len() < transaction.writes.len() {
+        return Err(brink_protocol::Error::Malformed {
+            what: "transaction",
+            reason: "it writes a record twice".into(),
+        }
+        .into());
+    }
+    let permit = engine.room().await?;
+    let task = {
+        let engine = Arc::clone(engine);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let done = run(&engine, &transaction, Mode::Write).await?;
+            Ok::<_, Error>(done.commit)
+        })
+    };
+    const WHAT: &str = "commit";
+    match tokio::time::timeout(engine.write_timeout, task).await {
+        Ok(joined) => joined.map_err(|error| Error::store(WHAT, error))?,
+        Err(_) => Err(Error::store(WHAT, "the engine did not answer in time")),
+    }
+}
+
+/// What came of a transaction.
+pub(super) struct Done {
+    /// For its caller.
+    pub(super) commit: Commit,
+    /// Records that were changed.
+    pub(super) changed: usize,
+}
+
+/// Does a transaction.
+pub(super) async fn run(
+    engine: &Arc<Engine>,
+    transaction: &Transaction,
+    mode: Mode,
+) -> Result<Done, Error> {
+    let deadline = Instant::now() + engine.write_timeout;
+    let mut attempt = Attempt {
+        engine,
+        transaction,
+        mode,
+        deadline,
+        intent: None,
+    };
+    let outcome = {
+        let _alone = engine.alone(&transaction.partition).await;
+        attempt.until_done().await
+    };
+    attempt.finish(outcome).await
+}
+
+enum End {
+    /// Nothing was written.
+    Nothing(Commit),
+    /// It was.
+    Written(Plan),
+    /// It may have been, or may still be.
+    Unknown(Error),
+}
+
+struct Attempt<'a> {
+    engine: &'a Arc<Engine>,
+    transaction: &'a Transaction,
+    mode: Mode,
+    deadline: Instant,
+    /// The entry that says what is intended.
+    intent: Option<u64>,
+}
+
+impl Attempt<'_> {
+    /// Reads, decides and writes until nobody was quicker.
+    async fn until_done(&mut self) -> Result<End, Error> {
+        let mut reading = if needs_serial(self.transaction) {
+            Reading::Serial
+        } else {
+            Reading::Quorum
+        };
+        for attempt in 1..=ATTEMPTS_MAX {
+            let view = self.read(reading).await?;
+            if self.intent.is_some() {
+                origins::check(&self.engine.session, &self.engine.claim).await?;
+            }
+            let plan = match decide(self.transaction, self.mode, &view) {
+                Decision::End(Commit::Answered(answer)) => {
+                    let answer = answers::settled(self.engine, answer).await?;
+                    return Ok(End::Nothing(Commit::Answered(answer)));
+                }
+                Decision::End(commit) => return Ok(End::Nothing(commit)),
+                Decision::Nothing(versions) => {
+                    if !self.is_still_so(&view).await? {
+                        continue;
+                    }
+                    let sequence = self.engine.head();
+                    return Ok(End::Nothing(Commit::Done { sequence, versions }));
+                }
+                Decision::Write(plan) => plan,
+            };
+            match self.write(&view, &plan).await? {
+                Outcome::Applied => return Ok(End::Written(plan)),
+                Outcome::Unknown(error) => return Ok(End::Unknown(error)),
+                Outcome::Refused => {
+                    metrics::counter!("brink_core_store_contended_total").increment(1);
+                    reading = Reading::Serial;
+                    pause(attempt).await?;
+                }
+            }
+            if Instant::now() >= self.deadline {
+                break;
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// What the transaction needs to know. The partition's revision comes first.
+    async fn read(&self, reading: Reading) -> Result<View, Error> {
+        let (session, transaction) = (&self.engine.session, self.transaction);
+        let partition = &transaction.partition;
+        let anchor = partition::anchor(session, partition, reading).await?;
+        let sorts: BTreeSet<String> = transaction
+            .writes
+            .iter()
+            .map(|write| write.sort.clone())
+            .chain(transaction.seen.iter().filter_map(|seen| match seen {
+                Seen::Record { sort, .. } => Some(sort.clone()),
+                Seen::Range { .. } => None,
+            }))
+            .collect();
+        let rows = records::states(session, partition, sorts.into_iter().collect());
+        let answer = async {
+            match &transaction.answer {
+                Some(new) => answers::row(session, partition, &new.command, &new.key).await,
+                None => Ok(None),
+            }
+        };
+        let (rows, answer) = tokio::try_join!(rows, answer)?;
+        let mut ranges = Vec::new();
+        for seen in &transaction.seen {
+            if let Seen::Range { range, .. } = seen {
+                let range = Range {
+                    collection: partition.collection.clone(),
+                    partition: partition.partition.clone(),
+                    ..range.clone()
+                };
+                let page = scan::page(session, &partition.tenant, &range, transaction.now_ms).await?;
+                ranges.push(page);
+            }
+        }
+        Ok(View {
+            anchor,
+            rows,
+            answer,
+            ranges,
+        })
+    }
+
+    /// Whether what several reads gave is from one moment; a commit would find out by itself.
+    async fn is_still_so(&self, view: &View) -> Result<bool, Error> {
+        if self.transaction.seen.is_empty() {
+            return Ok(true);
+        }
+        let partition = &self.transaction.partition;
+        let now = partition::anchor(&self.engine.session, partition, Reading::Serial).await?;
+        Ok(now == view.anchor)
+    }
+
+    async fn write(&mut self, view: &View, plan: &Plan) -> Result<Outcome, Error> {
+        let (engine, transaction) = (self.engine, self.transaction);
+        if self.intent.is_none() && !plan.changes.is_empty() {
+            let (intent, noted) = tokio::join!(self.intend(), self.note_ends(&plan.rows));
+            // Before anything fails: an intent that is in the log is settled in any case.
+            self.intent = Some(intent?);
+            noted?;
+        }
+        let mut rows = plan.rows.clone();
+        if let Some(new) = &transaction.answer {
+            // Whoever is given the answer later waits until this entry has its end.
+            let position = engine.position(self.intent.unwrap_or_else(|| engine.head()));
+            let row = answer_row(new, plan.answer_before, position, transaction.now_ms)?;
+            expiry::note(&engine.session, &transaction.partition, &[&row]).await?;
+            rows.push(row);
+        }
+        partition::commit(
+            &engine.session,
+            &transaction.partition,
+            &view.anchor,
+            &rows,
+            self.deadline,
+        )
+        .await
+    }
+
+    async fn note_ends(&self, rows: &[RowWrite]) -> Result<(), Error> {
+        let rows: Vec<&RowWrite> = rows.iter().collect();
+        expiry::note(&self.engine.session, &self.transaction.partition, &rows).await
+    }
+
+    /// All records that the transaction names: a later attempt may change others than the first.
+    fn named(&self) -> Vec<RecordChange> {
+        let named = self.transaction.writes.iter().map(|write| RecordChange {
+            sort: write.sort.clone(),
+            version: None,
+        });
+        named.collect()
+    }
+
+    async fn intend(&self) -> Result<u64, Error> {
+        let kind = ChangeKind::Records {
+            partition: self.transaction.partition.clone(),
+            records: self.named(),
+            phase: Phase::Intended,
+        };
+        self.engine.log.append(self.transaction.now_ms, kind).await
+    }
+
+    /// Says in the log that it is over, then tells what came of it.
+    async fn finish(self, outcome: Result<End, Error>) -> Result<Done, Error> {
+        let engine = self.engine;
+        let at_ms = self.transaction.now_ms;
+        let plan = match outcome {
+            Ok(End::Written(plan)) => plan,
+            Ok(End::Nothing(commit)) => {
+                self.give_up().await?;
+                return Ok(Done { commit, changed: 0 });
+            }
+            Ok(End::Unknown(error)) => {
+                self.fence_later();
+                return Err(error);
+            }
+            // An error before or between the writes: nothing was written, and nothing is under way.
+            Err(error) => {
+                self.give_up().await?;
+                return Err(error);
+            }
+        };
+        let changed = plan.changes.len();
+        let sequence = match self.intent {
+            Some(intent) => engine.log.settle(intent, plan.changes, at_ms).await?,
+            None => engine.head(),
+        };
+        let commit = Commit::Done {
+            sequence,
+            versions: plan.versions,
+        };
+        Ok(Done { commit, changed })
+    }
+
+    async fn give_up(&self) -> Result<(), Error> {
+        if let Some(intent) = self.intent {
+            let at_ms = self.transaction.now_ms;
+            self.engine.log.settle(intent, self.named(), at_ms).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on in the background until nothing of the write can happen any more.
+    fn fence_later(&self) {
+        let Some(intent) = self.intent else {
+            return;
+        };
+        let (records, at_ms) = (self.named(), self.transaction.now_ms);
+        let engine = Arc::clone(self.engine);
+        let partition = self.transaction.partition.clone();
+        tokio::spawn(async move {
+            partition::fence(&engine.session, &partition).await;
+            if let Err(error) = engine.log.settle(intent, records, at_ms).await {
+                tracing::warn!(%error, intent, "a write of unknown outcome stays open");
+            }
+        });
+    }
+}
+
+/// A moment that differs between those who were in each other's way.
+async fn pause(attempt: u32) -> Result<(), Error> {
+    let mut random = [0; 1];
+    getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
+    let [random] = random;
+    let ms = u64::from(random) * PAUSE_MS_MAX * u64::from(attempt) / 255;
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Ok(())
+}

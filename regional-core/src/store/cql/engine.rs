@@ -1,0 +1,170 @@
+//! What every operation of the store has: the connection, the log, what is held of all logs, and its bounds.
+
+use super::{
+    held::Logs,
+    log::{Appender, Writer, fence},
+    options::Options,
+    origins::{self, Claim},
+    partition, read_log, schema,
+    session::Cql,
+};
+use crate::{Error, clock::now_ms};
+use brink_protocol::{
+    Position,
+    address::PartitionAddress,
+    change::{ChangeKind, Phase, RecordChange},
+    link::canary,
+    log::Intent,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// How long a write waits for room before it is refused.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
+/// Locks that partitions share: commits of one partition follow each other within this process.
+const LOCKS: usize = 1024;
+/// Writes of a former process that are fenced at a time.
+const FENCED_AT_ONCE: usize = 16;
+
+/// The store's inside.
+pub(super) struct Engine {
+    /// The connection.
+    pub(super) session: Arc<Cql>,
+    /// The right to write this core's log.
+    pub(super) claim: Claim,
+    /// Appends to it.
+    pub(super) log: Appender,
+    /// What is held of all logs.
+    pub(super) logs: Arc<Logs>,
+    /// How long a write may take.
+    pub(super) write_timeout: Duration,
+    /// The log takes no more entries.
+    pub(super) failed: CancellationToken,
+    closing: CancellationToken,
+    room: Arc<Semaphore>,
+    locks: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+impl Engine {
+    /// Connects, brings the schema up to date, takes over this core's log and settles what is open in it.
+    pub(super) async fn open(options: &Options) -> Result<Arc<Self>, Error> {
+        let session = Arc::new(schema::open(options).await?);
+        let claim = origins::claim(&session, options).await?;
+        let head = fence(&session, &claim).await?;
+        let log = read_log::recover(&session, &claim.origin, claim.oldest, head).await?;
+        let logs = Arc::new(Logs::new(claim.origin.clone(), log.kept()));
+        logs.look(&session).await?;
+        let open: Vec<(u64, Intent)> = log
+            .open()
+            .map(|(sequence, intent)| (sequence, intent.clone()))
+            .collect();
+        let failed = CancellationToken::new();
+        let log = Writer::start(
+            Arc::clone(&session),
+            claim.clone(),
+            log,
+            Arc::clone(&logs),
+            options.log_changes_max,
+            failed.clone(),
+        );
+        let engine = Arc::new(Self {
+            session,
+            claim,
+            log,
+            logs,
+            write_timeout: options.write_timeout,
+            failed,
+            closing: CancellationToken::new(),
+            room: Arc::new(Semaphore::new(options.writes_max.max(1))),
+            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+            hasher: RandomState::new(),
+        });
+        engine.settle_all(open).await?;
+        // A later life begins with an entry, so that it is in every head: who knows the earlier one alone starts anew.
+        if engine.claim.origin.incarnation > 1 && engine.head() == 0 {
+            engine.log.append(now_ms(), beginning()?).await?;
+        }
+        let follow = Arc::clone(&engine.logs).follow(
+            Arc::clone(&engine.session),
+            options.poll_interval,
+            engine.closing.clone(),
+        );
+        tokio::spawn(follow);
+        Ok(engine)
+    }
+
+    /// Settles what a former process left open: first it is made certain that none of it happens any more.
+    async fn settle_all(&self, open: Vec<(u64, Intent)>) -> Result<(), Error> {
+        if !open.is_empty() {
+            tracing::info!(writes = open.len(), "settling writes that were cut off");
+        }
+        let settled = open.into_iter().map(|(sequence, intent)| async move {
+            partition::fence(&self.session, &intent.partition).await;
+            self.log.settle(sequence, intent.records, now_ms()).await
+        });
+        stream::iter(settled)
+            .buffer_unordered(FENCED_AT_ONCE)
+            .try_for_each(|_| async { Ok(()) })
+            .await
+    }
+
+    /// The last entry of this core's log.
+    pub(super) fn head(&self) -> u64 {
+        self.logs.own().head
+    }
+
+    /// The position of an entry of this core's log.
+    pub(super) fn position(&self, sequence: u64) -> Position {
+        let mut position = Position::default();
+        position.advance(&self.claim.origin, sequence);
+        position
+    }
+
+    /// Room for one more write.
+    pub(super) async fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let room = tokio::time::timeout(ROOM_WAIT, Arc::clone(&self.room).acquire_owned()).await;
+        match room {
+            Ok(Ok(permit)) if !self.closing.is_cancelled() => Ok(permit),
+            _ => {
+                metrics::counter!("brink_core_store_refused_total").increment(1);
+                Err(Error::Busy)
+            }
+        }
+    }
+
+    /// Keeps other commits of this process away from a partition, so that they do not fail by each other.
+    pub(super) async fn alone(&self, partition: &PartitionAddress) -> Option<MutexGuard<'_, ()>> {
+        let hash = self.hasher.hash_one(partition);
+        let index = usize::try_from(hash % LOCKS as u64).unwrap_or_default();
+        let lock = self.locks.get(index)?;
+        Some(lock.lock().await)
+    }
+
+    /// Takes no more writes and ends what follows other logs.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+}
+
+/// A change that touches nothing but the canary.
+fn beginning() -> Result<ChangeKind, Error> {
+    Ok(ChangeKind::Records {
+        partition: PartitionAddress {
+            tenant: canary::TENANT.parse()?,
+            collection: canary::COLLECTION.into(),
+            partition: canary::PARTITION.into(),
+        },
+        records: vec![RecordChange {
+            sort: canary::SORT.into(),
+            version: None,
+        }],
+        phase: Phase::Written,
+    })
+}

@@ -1,0 +1,157 @@
+//! When records and answers end: an index by hour, written before what it is about. A row may be about something that
+//! did not happen, or that was written anew since; what ends is decided by the record alone.
+
+use super::{
+    partition::{RowWrite, key},
+    session::{Bind, Cql},
+};
+use crate::Error;
+use brink_protocol::{Digest, address::PartitionAddress};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+/// Partitions of an hour's index, so that an hour in which much ends is not one partition.
+const SLICES: u8 = 8;
+const HOUR_MS: u64 = 3600 * 1000;
+/// Rows that are written at a time.
+const AT_ONCE: usize = 32;
+/// Hours that are looked at in one sweep.
+const HOURS_MAX: i32 = 1000;
+
+const NOTE: &str = "INSERT INTO ends (hour, slice, expires_at, tenant, collection, partition, kind, sort, note) \
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)";
+const NOTE_HOUR: &str = "INSERT INTO end_hours (every, hour, note) VALUES (0, ?, 1)";
+const HOURS: &str =
+    "SELECT hour, WRITETIME(note) FROM end_hours WHERE every = 0 AND hour <= ? LIMIT ?";
+const ENDED: &str = "SELECT expires_at, tenant, collection, partition, kind, sort, WRITETIME(note) FROM ends \
+                     WHERE hour = ? AND slice = ? AND expires_at <= ? LIMIT ?";
+const ANY: &str = "SELECT expires_at FROM ends WHERE hour = ? AND slice = ? LIMIT 1";
+const FORGET: &str = "DELETE FROM ends USING TIMESTAMP ? WHERE hour = ? AND slice = ? AND expires_at = ? \
+                      AND tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ?";
+const FORGET_HOUR: &str =
+    "DELETE FROM end_hours USING TIMESTAMP ? WHERE every = 0 AND hour = ?";
+
+fn hour_of(ms: u64) -> i64 {
+    (ms / HOUR_MS).cast_signed()
+}
+
+fn slice_of(partition: &PartitionAddress, sort: &str) -> i32 {
+    let parts = [&partition.collection, &partition.partition, sort];
+    let digest = Digest::of(parts.join("\n").as_bytes());
+    let first = digest.as_bytes().first().copied().unwrap_or_default();
+    i32::from(first % SLICES)
+}
+
+/// Notes when rows end that are about to be written.
+pub(super) async fn note(
+    session: &Cql,
+    partition: &PartitionAddress,
+    rows: &[&RowWrite],
+) -> Result<(), Error> {
+    let ending = rows.iter().filter_map(|row| {
+        let end = row.after.ends_at_ms()?;
+        Some((*row, end))
+    });
+    let written = ending.map(|(row, end)| async move {
+        let hour = hour_of(end);
+        let mut values = vec![
+            Bind::Big(hour),
+            Bind::Int(slice_of(partition, &row.sort)),
+            Bind::Big(end.cast_signed()),
+        ];
+        values.extend(key(partition));
+        values.extend([Bind::Tiny(row.kind), row.sort.as_str().into()]);
+        // First the row: a sweep that finds the hour empty does not forget what was noted after it looked.
+        session.write(NOTE, values).await?;
+        session.write(NOTE_HOUR, vec![Bind::Big(hour)]).await
+    });
+    let written: Vec<_> = written.collect();
+    stream::iter(written)
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|()| async { Ok(()) })
+        .await
+}
+
+/// Something whose end was noted.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    /// The partition that it is in.
+    pub(super) partition: PartitionAddress,
+    /// The kind of its row.
+    pub(super) kind: i8,
+    /// Its sort key.
+    pub(super) sort: String,
+    /// The end that was noted.
+    pub(super) expires_at: i64,
+    hour: i64,
+    slice: i32,
+    noted_us: i64,
+}
+
+type EndedRow = (i64, String, String, String, i8, String, i64);
+
+/// What has ended at `now_ms`, at most `limit` of it. Hours of which nothing is left are forgotten.
+pub(super) async fn ended(session: &Cql, now_ms: u64, limit: usize) -> Result<Vec<Ended>, Error> {
+    let values = vec![Bind::Big(hour_of(now_ms)), Bind::Int(HOURS_MAX)];
+    let hours: Vec<(i64, i64)> = session.rows(HOURS, values).await?;
+    let mut found = Vec::new();
+    for (hour, noted_us) in hours {
+        let mut is_empty = true;
+        for slice in 0..i32::from(SLICES) {
+            let left = limit.saturating_sub(found.len());
+            if left == 0 {
+                return Ok(found);
+            }
+            let values = vec![
+                Bind::Big(hour),
+                Bind::Int(slice),
+                Bind::Big(i64::try_from(now_ms).unwrap_or(i64::MAX)),
+                Bind::Int(i32::try_from(left).unwrap_or(i32::MAX)),
+            ];
+            let rows: Vec<EndedRow> = session.rows(ENDED, values).await?;
+            if rows.is_empty() {
+                let values = vec![Bind::Big(hour), Bind::Int(slice)];
+                is_empty &= session.rows::<(i64,)>(ANY, values).await?.is_empty();
+                continue;
+            }
+            is_empty = false;
+            for row in rows {
+                found.push(ended_of(row, hour, slice)?);
+            }
+        }
+        if is_empty {
+            let values = vec![Bind::Big(noted_us), Bind::Big(hour)];
+            session.write(FORGET_HOUR, values).await?;
+        }
+    }
+    Ok(found)
+}
+
+fn ended_of(row: EndedRow, hour: i64, slice: i32) -> Result<Ended, Error> {
+    let (expires_at, tenant, collection, partition, kind, sort, noted_us) = row;
+    Ok(Ended {
+        partition: PartitionAddress {
+            tenant: tenant.parse()?,
+            collection,
+            partition,
+        },
+        kind,
+        sort,
+        expires_at,
+        hour,
+        slice,
+        noted_us,
+    })
+}
+
+/// Forgets a note; one that was written anew since it was read stays.
+pub(super) async fn forget(session: &Cql, ended: &Ended) -> Result<(), Error> {
+    let mut values = vec![
+        Bind::Big(ended.noted_us),
+        Bind::Big(ended.hour),
+        Bind::Int(ended.slice),
+        Bind::Big(ended.expires_at),
+    ];
+    values.extend(key(&ended.partition));
+    values.extend([Bind::Tiny(ended.kind), ended.sort.as_str().into()]);
+    session.write(FORGET, values).await
+}

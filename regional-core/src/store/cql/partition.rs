@@ -1,0 +1,351 @@
+//! Conditional writes of one partition, and finding out what became of one whose answer was lost.
+//!
+//! Each commit raises the partition's revision by one and leaves its id among the last ones. Its condition names the
+//! revision, so a commit that read an older one can never happen once another has: that is how a write is given up
+//! safely ([`fence`]), however late its request may still arrive.
+
+use super::session::{Applied, Bind, Cql, Failure};
+use crate::Error;
+use brink_protocol::{address::PartitionAddress, record::Version};
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The row of the partition itself.
+const ANCHOR: i8 = -1;
+/// A record's row.
+pub(super) const RECORD: i8 = 0;
+/// An answer's row.
+pub(super) const ANSWER: i8 = 1;
+/// `expires_at` of a record that was deleted.
+const DELETED: i64 = -1;
+/// How many ids of the last commits a partition keeps.
+const IDS_MAX: usize = 16;
+const ID_BYTES: usize = 8;
+/// How long to wait before asking the engine again, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+const WRITE: &str = "UPDATE records SET version = ?, value = ?, expires_at = ? \
+                     WHERE tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ? \
+                     IF version = ? AND expires_at = ?";
+const READ_ANCHOR: &str = "SELECT version, value FROM records \
+                           WHERE tenant = ? AND collection = ? AND partition = ? AND kind = -1 AND sort = ''";
+
+/// What a row is, apart from its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowState {
+    /// Counts its writes.
+    pub(super) version: Version,
+    /// As it stands in the row.
+    pub(super) expires_at: i64,
+}
+
+impl RowState {
+    /// Of a row as it was read; none: there is no row.
+    pub(super) fn read(version: Option<i64>, expires_at: Option<i64>) -> Option<Self> {
+        let version = version?.cast_unsigned();
+        Some(Self {
+            version,
+            expires_at: expires_at.unwrap_or(0),
+        })
+    }
+
+    /// Of a row to be written.
+    pub(super) fn new(version: Version, expires_at_ms: Option<u64>) -> Self {
+        let end = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX).max(1);
+        Self {
+            version,
+            expires_at: expires_at_ms.map_or(0, end),
+        }
+    }
+
+    /// Of a record that is deleted; its versions go on.
+    pub(super) fn deleted(version: Version) -> Self {
+        Self {
+            version,
+            expires_at: DELETED,
+        }
+    }
+
+    /// Whether there is something, if only until it is swept.
+    pub(super) fn is_there(&self) -> bool {
+        self.expires_at != DELETED
+    }
+
+    /// The moment at which it ends.
+    pub(super) fn ends_at_ms(&self) -> Option<u64> {
+        u64::try_from(self.expires_at).ok().filter(|ms| *ms > 0)
+    }
+
+    /// Whether its lifetime has not ended.
+    pub(super) fn is_alive(&self, now_ms: u64) -> bool {
+        self.is_there() && self.ends_at_ms().is_none_or(|end| now_ms < end)
+    }
+}
+
+/// One row of a commit.
+#[derive(Debug, Clone)]
+pub(super) struct RowWrite {
+    /// [`RECORD`] or [`ANSWER`].
+    pub(super) kind: i8,
+    /// Its sort key.
+    pub(super) sort: String,
+    /// What is there, and must still be.
+    pub(super) before: Option<RowState>,
+    /// What will be there.
+    pub(super) after: RowState,
+    /// None: deleted.
+    pub(super) value: Option<Bytes>,
+}
+
+/// The state of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Anchor {
+    /// None: nothing was ever committed.
+    revision: Option<i64>,
+    ids: Bytes,
+}
+
+/// The name of a commit. Chance makes it unlike others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CommitId([u8; ID_BYTES]);
+
+impl CommitId {
+    /// A new one.
+    pub(super) fn new() -> Result<Self, Error> {
+        let mut id = [0; ID_BYTES];
+        getrandom::fill(&mut id).map_err(|error| Error::Random(error.to_string()))?;
+        Ok(Self(id))
+    }
+}
+
+impl Anchor {
+    fn next(&self, id: CommitId) -> (i64, Bytes) {
+        let kept = self.ids.len().min((IDS_MAX - 1) * ID_BYTES);
+        let ids = [&id.0[..], &self.ids.slice(..kept)].concat();
+        (self.revision.unwrap_or(0).saturating_add(1), ids.into())
+    }
+
+    fn names(&self, id: CommitId) -> bool {
+        self.ids.chunks_exact(ID_BYTES).any(|kept| kept == id.0)
+    }
+
+    /// How many commits there were since `earlier`.
+    fn since(&self, earlier: &Self) -> i64 {
+        self.revision.unwrap_or(0) - earlier.revision.unwrap_or(0)
+    }
+}
+
+/// The key of a partition.
+pub(super) fn key(partition: &PartitionAddress) -> Vec<Bind> {
+    vec![
+        partition.tenant.as_str().into(),
+        partition.collection.as_str().into(),
+        partition.partition.as_str().into(),
+    ]
+}
+
+/// How a partition is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// From a quorum. What is half-way may be seen in one row and not in the next.
+    Quorum,
+    /// After all that is half-way was finished or given up: reads from a quorum that follow see all of it.
+    Serial,
+}
+
+/// The state of a partition.
+pub(super) async fn anchor(
+    session: &Cql,
+    partition: &PartitionAddress,
+    reading: Reading,
+) -> Result<Anchor, Error> {
+    let values = key(partition);
+    let rows: Vec<(Option<i64>, Option<Bytes>)> = match reading {
+        Reading::Quorum => session.rows(READ_ANCHOR, values).await?,
+        Reading::Serial => session.serial_rows(READ_ANCHOR, values).await?,
+    };
+    let found = rows.into_iter().next().map(|(revision, ids)| Anchor {
+        revision,
+        // One's own copy: the row's bytes are part of a larger buffer.
+        ids: Bytes::copy_from_slice(&ids.unwrap_or_default()),
+    });
+    Ok(found.unwrap_or_default())
+}
+
+fn statement(
+    partition: &PartitionAddress,
+    (kind, sort): (i8, &str),
+    (version, value, expires_at): (i64, Option<Bytes>, i64),
+    before: (Option<i64>, Option<i64>),
+) -> Vec<Bind> {
+    let mut values = vec![Bind::Big(version), value.into(), Bind::Big(expires_at)];
+    values.extend(key(partition));
+    values.extend([
+        Bind::Tiny(kind),
+        sort.into(),
+        before.0.into(),
+        before.1.into(),
+    ]);
+    values
+}
+
+fn anchor_statement(partition: &PartitionAddress, before: &Anchor, id: CommitId) -> Vec<Bind> {
+    let (revision, ids) = before.next(id);
+    let condition = (before.revision, before.revision.map(|_| 0));
+    statement(partition, (ANCHOR, ""), (revision, Some(ids), 0), condition)
+}
+
+fn row_statement(partition: &PartitionAddress, row: &RowWrite) -> Vec<Bind> {
+    let before = (
+        row.before.map(|before| before.version.cast_signed()),
+        row.before.map(|before| before.expires_at),
+    );
+    let after = (
+        row.after.version.cast_signed(),
+        row.value.clone(),
+        row.after.expires_at,
+    );
+    statement(partition, (row.kind, &row.sort), after, before)
+}
+
+/// What came of a commit.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It happened.
+    Applied,
+    /// It did not, and will not.
+    Refused,
+    /// It is not known. It may still happen until the partition is fenced.
+    Unknown(Error),
+}
+
+/// Commits rows on the condition that they, and the partition's revision, are what they were. Asks until `deadline` what
+/// came of it.
+///
+/// # Errors
+/// The request itself is at fault; nothing was written.
+pub(super) async fn commit(
+    session: &Cql,
+    partition: &PartitionAddress,
+    before: &Anchor,
+    rows: &[RowWrite],
+    deadline: Instant,
+) -> Result<Outcome, Error> {
+    let id = CommitId::new()?;
+    let mut statements = vec![anchor_statement(partition, before, id)];
+    statements.extend(rows.iter().map(|row| row_statement(partition, row)));
+    match session.conditional_batch(WRITE, statements).await {
+        Ok(Applied::Yes) => Ok(Outcome::Applied),
+        Ok(Applied::No) => Ok(Outcome::Refused),
+        Err(Failure {
+            is_ours: true,
+            error,
+        }) => Err(error),
+        Err(failure) => {
+            metrics::counter!("brink_core_store_unknown_total").increment(1);
+            tracing::debug!(error = %failure.error, "finding out what came of a commit");
+            Ok(find_out(session, partition, before, id, deadline, failure.error).await)
+        }
+    }
+}
+
+/// What came of a commit whose answer was lost.
+async fn find_out(
+    session: &Cql,
+    partition: &PartitionAddress,
+    before: &Anchor,
+    id: CommitId,
+    deadline: Instant,
+    mut why: Error,
+) -> Outcome {
+    let mut backoff = BACKOFF.0;
+    while Instant::now() < deadline {
+        match anchor(session, partition, Reading::Serial).await {
+            Ok(found) if found.names(id) => return Outcome::Applied,
+            Ok(found) if found.since(before) > IDS_MAX as i64 => return Outcome::Unknown(why),
+            Ok(found) if found != *before => return Outcome::Refused,
+            // It has not happened, and may still: another commit takes its place.
+            Ok(found) => match take_place(session, partition, &found).await {
+                Ok(Applied::Yes) => return Outcome::Refused,
+                Ok(Applied::No) => continue,
+                Err(failure) => why = failure.error,
+            },
+            Err(error) => why = error,
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+    Outcome::Unknown(why)
+}
+
+/// A commit that writes nothing.
+async fn take_place(
+    session: &Cql,
+    partition: &PartitionAddress,
+    before: &Anchor,
+) -> Result<Applied, Failure> {
+    let id = CommitId::new().map_err(|error| Failure {
+        is_ours: true,
+        error,
+    })?;
+    let values = anchor_statement(partition, before, id);
+    session.conditional(WRITE, values).await
+}
+
+/// Makes sure that no commit happens any more that has read the partition before now. Never gives up; whoever waits may.
+pub(super) async fn fence(session: &Cql, partition: &PartitionAddress) {
+    let mut backoff = BACKOFF.0;
+    loop {
+        let fenced = async {
+            let found = anchor(session, partition, Reading::Serial).await?;
+            Ok::<_, Error>(take_place(session, partition, &found).await?)
+        };
+        match fenced.await {
+            Ok(Applied::Yes) => return,
+            Ok(Applied::No) => continue,
+            Err(error) => tracing::warn!(%error, "fencing a partition again"),
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn rows_live_and_end() {
+        for (state, at, is_alive, is_there) in [
+            (RowState::new(1, None), u64::MAX, true, true),
+            (RowState::new(1, Some(10)), 9, true, true),
+            (RowState::new(1, Some(10)), 10, false, true),
+            (RowState::new(1, Some(0)), 1, false, true),
+            (RowState::new(1, Some(u64::MAX)), 10, true, true),
+            (RowState::deleted(1), 0, false, false),
+        ] {
+            assert_eq!((state.is_alive(at), state.is_there()), (is_alive, is_there), "{state:?}");
+        }
+        assert_eq!(RowState::read(None, Some(1)), None);
+        assert_eq!(RowState::read(Some(3), None), Some(RowState::new(3, None)));
+    }
+
+    #[test]
+    fn the_last_commits_are_named() {
+        let mut anchor = Anchor::default();
+        let id = |n: u8| CommitId([n; ID_BYTES]);
+        for n in 1..=20 {
+            let (revision, ids) = anchor.next(id(n));
+            anchor = Anchor {
+                revision: Some(revision),
+                ids,
+            };
+            assert!(anchor.names(id(n)));
+        }
+        assert_eq!((anchor.revision, anchor.ids.len()), (Some(20), IDS_MAX * ID_BYTES));
+        assert!(anchor.names(id(5)) && !anchor.names(id(4)));
+        assert_eq!(anchor.since(&Anchor::default()), 20);
+    }
+}

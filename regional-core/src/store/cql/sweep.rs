@@ -1,0 +1,88 @@
+//! Removal of what has ended. Any core may do it, several at a time, too: records go by a commit under its conditions,
+//! answers by a conditional write of their own.
+
+use super::{
+    commit,
+    decide::Mode,
+    engine::Engine,
+    expiry::{self, Ended},
+    partition::{RECORD, key},
+    session::Bind,
+};
+use crate::{
+    Error,
+    store::{Action, Swept, Transaction, Write},
+};
+use brink_protocol::{address::PartitionAddress, link::Condition};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+
+/// Records of one commit.
+const RECORDS_MAX: usize = 100;
+/// Answers or notes that are removed at a time.
+const AT_ONCE: usize = 16;
+
+const REMOVE_ANSWER: &str = "DELETE FROM records \
+                             WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 1 AND sort = ? \
+                             IF expires_at = ?";
+
+/// Removes records and answers whose lifetime has ended, at most `limit` of both together.
+pub(super) async fn sweep(
+    engine: &Arc<Engine>,
+    now_ms: u64,
+    limit: usize,
+) -> Result<Swept, Error> {
+    let ended = expiry::ended(&engine.session, now_ms, limit).await?;
+    let mut swept = Swept::default();
+    let mut records: BTreeMap<&PartitionAddress, BTreeSet<&str>> = BTreeMap::new();
+    let mut answers = Vec::new();
+    for end in &ended {
+        if end.kind == RECORD {
+            records.entry(&end.partition).or_default().insert(&end.sort);
+        } else {
+            answers.push(end);
+        }
+    }
+    swept.answers = answers.len();
+    stream::iter(answers.into_iter().map(|end| remove_answer(engine, end)).collect::<Vec<_>>())
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|()| async { Ok(()) })
+        .await?;
+    for (partition, sorts) in records {
+        let sorts: Vec<&str> = sorts.into_iter().collect();
+        for sorts in sorts.chunks(RECORDS_MAX) {
+            let transaction = transaction(partition, sorts, now_ms);
+            let _permit = engine.room().await?;
+            swept.records += commit::run(engine, &transaction, Mode::Sweep).await?.changed;
+        }
+    }
+    // Only now: what was cut off before is found again.
+    stream::iter(ended.iter().map(|end| expiry::forget(&engine.session, end)).collect::<Vec<_>>())
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(|()| async { Ok(()) })
+        .await?;
+    Ok(swept)
+}
+
+fn transaction(partition: &PartitionAddress, sorts: &[&str], now_ms: u64) -> Transaction {
+    let write = |sort: &&str| Write {
+        sort: (*sort).to_owned(),
+        action: Action::Delete,
+        condition: Condition::Always,
+    };
+    Transaction {
+        partition: partition.clone(),
+        seen: Vec::new(),
+        writes: sorts.iter().map(write).collect(),
+        answer: None,
+        now_ms,
+    }
+}
+
+/// Removes an answer, unless it was given anew since.
+async fn remove_answer(engine: &Engine, end: &Ended) -> Result<(), Error> {
+    let mut values = key(&end.partition);
+    values.extend([end.sort.as_str().into(), Bind::Big(end.expires_at)]);
+    engine.session.conditional(REMOVE_ANSWER, values).await?;
+    Ok(())
+}

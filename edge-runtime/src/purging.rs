@@ -1,9 +1,10 @@
 //! `PURGE`: never done here alone, always handed to the core, which decides who may and tells every PoP.
 //!
 //! A `PURGE` of any public URL is taken before routes and plugins see it: no module or origin ever gets one. The token
-//! comes in `Fastly-Key` or `Authorization: Bearer`; `Fastly-Soft-Purge`, whatever its value but `0` and `false`, makes it
-//! soft; `Idempotency-Key` makes it safe to send again. The answer is Fastly's, `{"status":"ok","id":"..."}`, with a session token: who sends that back is
-//! beyond the purge at every PoP. It is given when this PoP has applied the purge, or after a second.
+//! comes in `Fastly-Key` or `Authorization: Bearer`; `Fastly-Soft-Purge`, whatever its value but `0` and `false`, makes
+//! it soft; `Idempotency-Key` makes it safe to send again. The answer is Fastly's, `{"status":"ok","id":"..."}`, with a
+//! session token: who sends that back is beyond the purge at every PoP. It is given when this PoP has applied the
+//! purge, or after a second.
 
 use crate::{
     cache::Cache,

@@ -221,6 +221,14 @@ impl Pops {
         })
     }
 
+    /// Whether one of these is known, and has applied everything up to a position.
+    #[must_use]
+    pub fn any_joined(&self, names: &[PopName], position: &Position) -> bool {
+        let pops = self.lock();
+        let mut known = names.iter().filter_map(|name| pops.get(name));
+        known.any(|known| known.row.position.covers(position))
+    }
+
     /// Every PoP, by name, measured against the head of the log.
     #[must_use]
     pub fn list(&self, head: &Position) -> Vec<control::Pop> {

@@ -318,6 +318,7 @@ impl Purges {
         let deadline = tokio::time::Instant::now() + wait;
         let mut changed = self.pops.changed();
         let mut turn = None;
+        let named = until.names();
         loop {
             changed.mark_unchanged();
             let status = match self.status(tenant, id).await? {
@@ -329,9 +330,15 @@ impl Purges {
                     Refusal::TooMany("callers are waiting for purges already".into())
                 })?);
             }
-            // The store is read again only when one of those who had not answered has come so far.
+            // The store is read again only when one of those who had not answered has come so far, or has begun to follow.
+            let applied = |pop: &&PopName| status.applied.iter().any(|at| at.pop == **pop);
+            let missing: Vec<_> = named.iter().filter(|pop| !applied(pop)).cloned().collect();
+            let has_come = || {
+                self.pops.any_covers(&status.waiting, &status.position)
+                    || self.pops.any_joined(&missing, &status.position)
+            };
             let comes = async {
-                while !self.pops.any_covers(&status.waiting, &status.position) {
+                while !has_come() {
                     if changed.changed().await.is_err() {
                         return;
                     }

@@ -65,6 +65,14 @@ impl Until {
                 .all(|pop| status.applied.iter().any(|at| at.pop == *pop)),
         }
     }
+
+    /// Who is waited for by name: also those that the core has not heard of yet.
+    pub(super) fn names(&self) -> Vec<PopName> {
+        match self {
+            Self::All | Self::Quorum => Vec::new(),
+            Self::Pops(pops) => pops.iter().cloned().collect(),
+        }
+    }
 }
 
 /// Says how far purges are.

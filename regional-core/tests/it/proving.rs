@@ -76,6 +76,21 @@ async fn a_quorum_and_named_pops_are_waited_for() {
         let path = format!("/v1/purges/{}?wait={wrong}", accepted.id);
         assert_eq!(control.get(&path).await.problem(400), "query");
     }
+    // One that is not known yet is waited for, too, and woken for: long before another wait is over.
+    let late = server.link("lax").await;
+    let (is_woken, ()) = tokio::join!(
+        async {
+            tokio::select! {
+                status = waits("pop:lax", 60_000) => status.applied.len() == 3,
+                _ = waits("pop:nobody", 10_000) => false,
+            }
+        },
+        async {
+            waits("pop:nobody", 200).await;
+            report(&late, "lax", &accepted.position, None).await;
+        }
+    );
+    assert!(is_woken);
     // Reports may overtake each other: what was applied stays so.
     report(&links[0], "ams", &Position::default(), None).await;
     assert_eq!(waits("all", 20).await.waiting.len(), 1);

@@ -29,7 +29,10 @@ use brink_sandbox::{BoxError, Component, Context, RunError, Sandbox};
 use bytes::Bytes;
 use std::{
     hash::{BuildHasher as _, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -64,6 +67,7 @@ struct Run<'a> {
     partition: PartitionAddress,
     input_digest: Digest,
     trace_id: Option<String>,
+    asked_for_caller: &'a Arc<AtomicBool>,
 }
 
 enum Attempt {
@@ -143,7 +147,9 @@ impl Commands {
         request: CommandRequest,
         trace_id: Option<String>,
     ) -> CommandAnswer {
-        let outcome = self.run(&request, trace_id).await;
+        let asked_for_caller = Arc::default();
+        let outcome = self.run(&request, trace_id, &asked_for_caller).await;
+        let asked_for_caller = asked_for_caller.load(Ordering::Relaxed);
         let result = match &outcome {
             Ok(_) => "done",
             Err(CommandError::Refused(_)) => "refused",
@@ -162,10 +168,12 @@ impl Commands {
         match outcome {
             Ok((output, position)) => CommandAnswer {
                 position,
+                asked_for_caller,
                 outcome: Ok(output),
             },
             Err(error) => CommandAnswer {
                 position: position(&*self.store),
+                asked_for_caller,
                 outcome: Err(error),
             },
         }
@@ -175,6 +183,7 @@ impl Commands {
         &self,
         request: &CommandRequest,
         trace_id: Option<String>,
+        asked_for_caller: &Arc<AtomicBool>,
     ) -> Result<(Bytes, Position), CommandError> {
         check(request)?;
         let table = self.tables.current();
@@ -191,11 +200,14 @@ impl Commands {
             },
             input_digest: Digest::of(&request.input),
             trace_id,
+            asked_for_caller,
         };
         let _turn = tokio::time::timeout(PARTITION_WAIT, self.turns.turn(&run.partition))
             .await
             .map_err(|_| unavailable("too many commands wait for this partition"))?;
         if let Some(answer) = self.kept(&run).await? {
+            // What the run that made it asked for is not kept.
+            asked_for_caller.store(true, Ordering::Relaxed);
             // Whatever the input is now: who calls may choose an id anew each time, and compares what it must itself.
             return Ok((answer.output, answer.position));
         }
@@ -280,7 +292,10 @@ impl Commands {
                     .map_err(CommandError::Refused)
             }
             Commit::Conflict { .. } => Ok(Attempt::Again),
-            Commit::Answered(kept) => Ok(Attempt::Done(kept.output, kept.position)),
+            Commit::Answered(kept) => {
+                run.asked_for_caller.store(true, Ordering::Relaxed);
+                Ok(Attempt::Done(kept.output, kept.position))
+            }
         }
     }
 
@@ -316,6 +331,7 @@ impl Commands {
             identity: Arc::new(CommandIdentity {
                 tenant: request.tenant.clone(),
                 subject: request.subject.clone(),
+                asked: Arc::clone(run.asked_for_caller),
                 region: self.region.clone(),
                 node: self.node.clone(),
             }),

@@ -50,8 +50,13 @@ impl Commands for Run {
                 error => CommandError::Unavailable(error.to_string()),
             }
         })?;
-        if answer.outcome.is_ok() {
-            self.note().written.merge(&answer.position);
+        {
+            let mut collected = self.note();
+            // As if the module had asked: its answer is made of the command's.
+            collected.private |= answer.asked_for_caller;
+            if answer.outcome.is_ok() {
+                collected.written.merge(&answer.position);
+            }
         }
         answer.outcome.map(|output| output.to_vec())
     }

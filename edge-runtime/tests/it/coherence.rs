@@ -13,7 +13,7 @@ use brink_protocol::{
     change::ChangeKind,
     codec,
     deployment::{DeploymentTable, World, default_tenant},
-    link::{RecordOutcome, RecordsAnswer, RecordsRequest, path},
+    link::{CommandAnswer, RecordOutcome, RecordsAnswer, RecordsRequest, path},
     purge::{Purge, Selector},
     record::{Entry, RecordError},
 };
@@ -332,6 +332,33 @@ async fn what_a_called_module_says_of_its_answer_holds_for_its_callers_too() {
     shop.at("core.1=2").await;
     assert!(!shop.edge.get("/to-tagged").await.is_hit());
     assert!(shop.edge.get("/to-plain").await.is_hit());
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_command_makes_of_its_caller_is_the_callers_own() {
+    let calls = guest::module(&format!(
+        r#"{MINUTE} (call $commands_execute @"greet" @"people" @"p" @"" (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 256))
+        (call $answer (local.get $out) (i32.const 200) @"hello")"#
+    ));
+    let shop = Shop::new(&[("calls", calls)]).await;
+    for asked_for_caller in [true, false] {
+        let answer = CommandAnswer {
+            position: "core.1=1".parse().unwrap(),
+            asked_for_caller,
+            outcome: Ok(Bytes::from_static(b"hello ann")),
+        };
+        shop.core.set(path::COMMANDS, Reply::message(&answer));
+        let first = shop.edge.get("/calls").await;
+        let status = first.field("cache-status").to_owned();
+        assert_eq!(
+            status.contains("detail=private"),
+            asked_for_caller,
+            "{status}"
+        );
+        assert_eq!(shop.edge.get("/calls").await.is_hit(), !asked_for_caller);
+    }
     shop.stop().await;
 }
 

@@ -172,6 +172,12 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
         "(param i32)",
     ),
     (
+        "commands_execute",
+        "brink:platform/commands@0.1.0",
+        "execute",
+        "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)",
+    ),
+    (
         "subject",
         "brink:platform/identity@0.1.0",
         "subject",

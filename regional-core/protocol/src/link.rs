@@ -152,6 +152,8 @@ pub struct CommandRequest {
 pub struct CommandAnswer {
     /// The position at which its writes are in the log.
     pub position: Position,
+    /// It asked who calls, or it may have: its answer was kept.
+    pub asked_for_caller: bool,
     /// Its answer.
     pub outcome: Result<Bytes, CommandError>,
 }

@@ -11,7 +11,10 @@ use brink_protocol::{
 };
 use brink_sandbox::{Identity, Level, LogSink, Records};
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Records of one partition, as one run sees them.
 pub(super) struct TransactionRecords {
@@ -180,6 +183,8 @@ impl Records for TransactionRecords {
 pub(super) struct CommandIdentity {
     pub(super) tenant: TenantName,
     pub(super) subject: Option<String>,
+    /// Set when it is asked for the caller.
+    pub(super) asked: Arc<AtomicBool>,
     pub(super) region: String,
     pub(super) node: String,
 }
@@ -190,10 +195,12 @@ impl Identity for CommandIdentity {
     }
 
     fn subject(&self) -> Option<String> {
+        self.asked.store(true, Ordering::Relaxed);
         self.subject.clone()
     }
 
     fn claims(&self) -> Vec<(String, String)> {
+        // They are not sent along: there are none, whoever calls.
         Vec::new()
     }
 

@@ -88,10 +88,14 @@ async fn writes_are_committed_once_for_a_key() {
     );
     assert_eq!(first.position.get(&change.origin), change.sequence);
     let again = execute(&link, &call("", Some("k1"))).await;
-    assert_eq!(again, first, "the kept answer, with its position");
+    let kept = CommandAnswer {
+        asked_for_caller: true,
+        ..first
+    };
+    assert_eq!(again, kept, "the kept answer, with its position");
     assert_eq!(stored(&link).await, 1);
     let other = execute(&link, &call("x", Some("k1"))).await;
-    assert_eq!(other, first, "the key decides, not the input");
+    assert_eq!(other, kept, "the key decides, not the input");
     assert_eq!(stored(&link).await, 1);
     assert_eq!(count(&execute(&link, &call("", Some("k2"))).await), 2);
     assert_eq!(count(&execute(&link, &call("", None)).await), 3);
@@ -115,6 +119,21 @@ async fn nothing_is_written_by_refusals_and_traps() {
     assert_eq!(stored(&link).await, 0);
     // A refusal is not kept: the key is free.
     assert_eq!(count(&execute(&link, &call("", Some("k"))).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_calls_is_told_if_a_command_may_have_asked() {
+    let (_server, link) = deployed().await;
+    for (input, key, asked) in [
+        ("", None, false),
+        ("w", None, true),
+        ("", Some("k"), false),
+        // The kept answer: nobody knows any more.
+        ("", Some("k"), true),
+    ] {
+        let answer = execute(&link, &call(input, key)).await;
+        assert_eq!(answer.asked_for_caller, asked, "{input} {key:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

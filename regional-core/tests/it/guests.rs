@@ -5,10 +5,12 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// A command over the record `counters / p / n`: adds 1 and answers with the count as eight bytes. What it does besides
-/// is the first byte of its input: `r` refuses after it has written, `t` traps, `o` writes to another partition.
+/// is the first byte of its input: `r` refuses after it has written, `t` traps, `o` writes to another partition, `w` asks
+/// who calls.
 const COUNTER: &str = r#"(module
     (import "brink:platform/records@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32 i32 i32)))
     (import "brink:platform/records@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+    (import "brink:platform/identity@0.1.0" "subject" (func $subject (param i32)))
     (memory (export "memory") 2)
     (global $heap (mut i32) (i32.const 65536))
     (data (i32.const 16) "counters")
@@ -38,6 +40,7 @@ const COUNTER: &str = r#"(module
         ;; Its own write is seen by its own read.
         (if (i64.ne (call $read) (i64.load (i32.const 512))) (then (unreachable)))
         (if (i32.eq (local.get $what) (i32.const 116)) (then (unreachable)))
+        (if (i32.eq (local.get $what) (i32.const 119)) (then (call $subject (i32.const 1024))))
         (if (i32.eq (local.get $what) (i32.const 111)) (then (call $write (i32.const 48) (i32.const 5))))
         (i32.store (i32.const 600) (i32.const 0))
         (i32.store (i32.const 604) (i32.const 512))

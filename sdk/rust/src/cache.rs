@@ -9,6 +9,7 @@
 //! | reads a record that was written with a lifetime | is kept no longer than that |
 //! | calls another module ([`crate::http`]) | depends on what that one read, and on its version |
 //! | looks at `authorization` or `cookie`, or asks for [`crate::identity::subject`] | is its caller's own; a header that was not there becomes part of the key |
+//! | calls a command that asks for the subject, or is given a command's kept answer | is its caller's own |
 //! | sends something out, calls a command, asks for the time or random bytes | is stored only with a lifetime |
 //! | asks for a record and the core is away | is not stored |
 //!

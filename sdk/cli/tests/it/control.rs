@@ -255,6 +255,9 @@ fn purge_waits_for_every_pop() {
     let server = Server::new()
         .on("POST /v1/purges", json(202, &purge(&["ams", "sfo"])))
         .on("GET /v1/purges/01P", json(200, &purge(&["sfo"])))
+        // The core begins anew: the purge is in its log.
+        .on("GET /v1/purges/01P", problem(503, "Unavailable", "busy"))
+        .on("GET /v1/purges/01P", text(502, "<h1>Bad gateway</h1>"))
         .on("GET /v1/purges/01P", json(200, &purge(&[])));
     let user = user(&server);
     let out = user

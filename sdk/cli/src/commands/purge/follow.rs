@@ -10,12 +10,14 @@ use brink_protocol::{
     PopName,
     control::{PurgeAtPop, PurgeStatus},
 };
-use http::{Method, StatusCode};
+use http::Method;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How long the control API is asked to wait at once: what came meanwhile is shown so often.
 const LOOK: Duration = Duration::from_millis(500);
+/// "Too many requests".
+const TOO_MANY: u16 = 429;
 /// Pause between questions that are answered at once.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,7 +57,7 @@ pub(super) async fn follow(
     Ok(status)
 }
 
-/// How far it is; none: too many wait already, ask again.
+/// How far it is; none: too many wait already, or the core begins anew. The purge is in its log: ask again.
 async fn ask(
     client: &Client,
     id: &str,
@@ -74,7 +76,10 @@ async fn ask(
         .await
     {
         Ok(answer) => Ok(Some(answer.body)),
-        Err(Error::Answer(problem)) if problem.status == StatusCode::TOO_MANY_REQUESTS => Ok(None),
+        Err(Error::Unreachable { .. }) => Ok(None),
+        Err(Error::Answer(problem)) if problem.status == TOO_MANY || problem.status >= 500 => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -121,13 +121,8 @@ fn forwarded(head: &mut http::request::Parts) -> Result<ForwardedPurge, Box<Prob
     if !target.starts_with('/') || host.len() + target.len() > URL_BYTES_MAX {
         return Err(invalid("the target is no path, or is too long"));
     }
-    let idempotency_key = match head.headers.get(&IDEMPOTENCY_KEY).map(HeaderValue::to_str) {
-        None => None,
-        Some(Ok(key)) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => {
-            Some(key.to_owned())
-        }
-        Some(_) => return Err(invalid("Idempotency-Key has 1 to 128 visible characters")),
-    };
+    let idempotency_key = idempotency_key(&head.headers)
+        .map_err(|()| invalid("Idempotency-Key comes once, with 1 to 128 visible characters"))?;
     Ok(ForwardedPurge {
         token,
         host,
@@ -154,6 +149,24 @@ fn token(headers: &HeaderMap) -> Option<String> {
     (1..=TOKEN_BYTES_MAX)
         .contains(&token.len())
         .then(|| token.to_owned())
+}
+
+/// The key, as the control API reads it: a string of RFC 9651, or the same without its quotes.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ()> {
+    let mut fields = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(field) = fields.next() else {
+        return Ok(None);
+    };
+    let text = field.to_str().map_err(drop)?;
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let key = quoted.unwrap_or(text);
+    let is_valid = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len());
+    if !is_valid || fields.next().is_some() {
+        return Err(());
+    }
+    Ok(Some(key.to_owned()))
 }
 
 fn accepted(done: &PurgeAnswer, token: Option<HeaderValue>) -> Response<Body> {
@@ -262,6 +275,20 @@ mod tests {
                 "http://h/",
                 vec![bearer, ("idempotency-key", "once")],
                 Ok("s3cret h / hard once"),
+            ),
+            (
+                "http://h/",
+                vec![bearer, ("idempotency-key", "\"once\"")],
+                Ok("s3cret h / hard once"),
+            ),
+            (
+                "http://h/",
+                vec![
+                    bearer,
+                    ("idempotency-key", "one"),
+                    ("idempotency-key", "two"),
+                ],
+                Err(400),
             ),
             ("http://h/", vec![], Err(401)),
             ("http://h/", vec![("authorization", "Basic eDp5")], Err(401)),

@@ -7,6 +7,9 @@
 )]
 
 mod logs;
+mod shared;
+
+pub(crate) use shared::two as shared;
 
 use super::{
     ANSWER_LIFETIME_MS, Action, AnswerKey, Commit, LATER_PURGES_MAX, NewAnswer, NewAudit, NewPurge,
@@ -117,26 +120,33 @@ async fn log(store: &dyn Store) -> Vec<Change> {
 }
 
 /// Runs every case, each on its own store.
-pub(crate) async fn all<S: Store>(make: impl Fn() -> S) {
-    writes_and_versions(&make()).await;
-    conditions(&make()).await;
-    scans(&make()).await;
-    what_was_seen_must_still_be_so(&make()).await;
-    lifetimes(&make()).await;
-    answers(&make()).await;
-    limits(&make()).await;
-    the_log_is_gapless_under_concurrency(Arc::new(make())).await;
-    logs::nothing_stays_open(&make()).await;
-    logs::foreign_logs_are_gapless(&make()).await;
-    logs::foreign_logs_begin_anew(&make()).await;
-    logs::origins_are_bounded(&make()).await;
-    logs::readings_are_bounded(&make()).await;
-    logs::session_keys(&make()).await;
-    concurrent_increments_are_not_lost(Arc::new(make())).await;
-    versions_are_published_once(&make()).await;
-    tables_have_revisions(&make()).await;
-    purges(&make()).await;
-    tokens_audit_and_pops(&make()).await;
+pub(crate) async fn all<S: Store>(make: impl AsyncFn() -> S) {
+    writes_and_versions(&make().await).await;
+    conditions(&make().await).await;
+    scans(&make().await).await;
+    what_was_seen_must_still_be_so(&make().await).await;
+    lifetimes(&make().await).await;
+    answers(&make().await).await;
+    limits(&make().await).await;
+    the_log_is_gapless_under_concurrency(Arc::new(make().await)).await;
+    logs::nothing_stays_open(&make().await).await;
+    logs::readings_of_the_own_log_are_bounded(&make().await).await;
+    let store = make().await;
+    if store.is_shared() {
+        // The cases of logs that others write to the engine take two stores: see `shared`.
+        logs::strangers_are_refused(&store).await;
+    } else {
+        logs::foreign_logs_are_gapless(&store).await;
+        logs::foreign_logs_begin_anew(&make().await).await;
+        logs::origins_are_bounded(&make().await).await;
+        logs::readings_are_bounded(&make().await).await;
+    }
+    logs::session_keys(&make().await).await;
+    concurrent_increments_are_not_lost(Arc::new(make().await)).await;
+    versions_are_published_once(&make().await).await;
+    tables_have_revisions(&make().await).await;
+    purges(&make().await).await;
+    tokens_audit_and_pops(&make().await).await;
 }
 
 async fn writes_and_versions(store: &dyn Store) {
@@ -506,12 +516,20 @@ async fn the_log_is_gapless_under_concurrency(store: Arc<dyn Store>) {
         sequences.push(task.await.unwrap());
     }
     sequences.sort_unstable();
-    assert_eq!(sequences, (1..=50).collect::<Vec<u64>>());
+    sequences.dedup();
+    assert_eq!(sequences.len(), 50, "each its own");
     let own = store.origin();
-    held.wait_for(|held| held.heads.get(own) == 50)
+    // An engine without transactions over log and records takes two entries for a write.
+    let head = store.span().head;
+    assert!(
+        (50..=100).contains(&head) && sequences[49] <= head,
+        "{head}"
+    );
+    held.wait_for(|held| held.heads.get(own) == head)
         .await
         .unwrap();
     let changes = log(&*store).await;
+    assert_eq!(changes.len() as u64, head);
     assert!(
         changes
             .iter()
@@ -525,7 +543,7 @@ async fn the_log_is_gapless_under_concurrency(store: Arc<dyn Store>) {
             .collect::<Vec<_>>(),
         [48, 49]
     );
-    assert_eq!(store.changes(store.origin(), 50, 2).await.unwrap(), []);
+    assert_eq!(store.changes(store.origin(), head, 2).await.unwrap(), []);
     let stranger = "elsewhere.1".parse().unwrap();
     assert_eq!(store.changes(&stranger, 0, 2).await.unwrap(), []);
 }

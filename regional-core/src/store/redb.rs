@@ -26,9 +26,8 @@ use self::tables::{
 };
 use self::writer::{HeldSender, Writer};
 use super::{
-    Answer, AnswerKey, Appended, Commit, Held, NewAudit, NewPurge, NewVersion,
-    PopRow, Published, PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow,
-    Transaction, checks,
+    Answer, AnswerKey, Appended, Commit, Held, NewAudit, NewPurge, NewVersion, PopRow, Published,
+    PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction, checks,
 };
 use crate::Error;
 use ::redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -145,6 +144,10 @@ impl RedbStore {
 impl Store for RedbStore {
     fn origin(&self) -> &OriginId {
         &self.origin
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     fn span(&self) -> Span {

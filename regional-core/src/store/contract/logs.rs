@@ -67,6 +67,37 @@ pub(super) async fn nothing_stays_open(store: &dyn Store) {
     assert_eq!(store.held().borrow().kept.len(), 1, "its own");
 }
 
+/// Transactions as large as they may be, read back in pieces.
+pub(super) async fn readings_of_the_own_log_are_bounded(store: &dyn Store) {
+    for _ in 0..3 {
+        let sort = |n: usize| format!("{n:03}{}", "x".repeat(500));
+        let writes = (0..1000).map(|n| put(&sort(n), "", Condition::Always));
+        versions_of(store, transaction("p", writes.collect())).await;
+    }
+    let (own, head) = (store.origin().to_string(), store.span().head);
+    let first = log(store).await;
+    let bytes = brink_protocol::codec::encode(&first[0]).unwrap().len();
+    assert!(bytes > 500_000 && (first.len() - 1) * bytes <= CHANGES_BYTES_MAX);
+    let mut seen = 0;
+    while seen < head {
+        let read = sequences(store, &own, seen, 100).await;
+        assert_eq!(read.first(), Some(&(seen + 1)));
+        seen = *read.last().unwrap();
+    }
+}
+
+/// An engine with the logs of all who write to it knows nothing of others.
+pub(super) async fn strangers_are_refused(store: &dyn Store) {
+    assert_eq!(append(store, "b.1", 1..=1).await, gap("b.1", 0));
+    assert!(store.restart_foreign(origin("b.1"), 1).await.is_err());
+    assert_eq!(kept(store, "b.1"), None);
+    let own = store.origin().clone();
+    let mut forged = change("b.1", 1);
+    forged.origin = own.clone();
+    assert!(store.append_foreign(vec![forged]).await.is_err());
+    assert!(store.restart_foreign(own, 1).await.is_err());
+}
+
 pub(super) async fn foreign_logs_are_gapless(store: &dyn Store) {
     let mut held = store.held();
     assert_eq!(append(store, "b.1", 2..=3).await, gap("b.1", 0));

@@ -32,8 +32,7 @@ pub(super) async fn row(
     let Some(state) = RowState::read(version, expires_at) else {
         return Ok(None);
     };
-    let answer =
-        postcard::from_bytes(&bytes).map_err(|error| Error::corrupt("answer", error))?;
+    let answer = postcard::from_bytes(&bytes).map_err(|error| Error::corrupt("answer", error))?;
     Ok(Some((state, answer)))
 }
 
@@ -45,9 +44,7 @@ pub(super) async fn answer(
 ) -> Result<Option<Answer>, Error> {
     let found = row(&engine.session, &key.partition, &key.command, &key.key).await?;
     match found {
-        Some((state, answer)) if state.is_alive(now_ms) => {
-            Ok(Some(settled(engine, answer).await?))
-        }
+        Some((state, answer)) if state.is_alive(now_ms) => Ok(Some(settled(engine, answer).await?)),
         _ => Ok(None),
     }
 }

@@ -8,8 +8,7 @@ use super::{
     answers,
     decide::{Decision, Mode, Plan, View, answer_row, decide, needs_serial},
     engine::Engine,
-    expiry,
-    origins,
+    expiry, origins,
     partition::{self, Outcome, Reading, RowWrite},
     records, scan,
 };
@@ -30,7 +29,10 @@ const ATTEMPTS_MAX: u32 = 12;
 const PAUSE_MS_MAX: u64 = 8;
 
 /// Commits a transaction. It goes on when the caller goes away.
-pub(super) async fn commit(engine: &Arc<Engine>, transaction: Transaction) -> Result<Commit, Error> {
+pub(super) async fn commit(
+    engine: &Arc<Engine>,
+    transaction: Transaction,
+) -> Result<Commit, Error> {
     checks::transaction(&transaction)?;
     let sorts: BTreeSet<&str> = transaction.writes.iter().map(|w| w.sort.as_str()).collect();
     if sorts.len() < transaction.writes.len() {
@@ -177,7 +179,8 @@ impl Attempt<'_> {
                     partition: partition.partition.clone(),
                     ..range.clone()
                 };
-                let page = scan::page(session, &partition.tenant, &range, transaction.now_ms).await?;
+                let page =
+                    scan::page(session, &partition.tenant, &range, transaction.now_ms).await?;
                 ranges.push(page);
             }
         }

@@ -96,7 +96,10 @@ pub(super) fn decide(transaction: &Transaction, mode: Mode, view: &View) -> Deci
             }
             Seen::Range { entries, more, .. } => {
                 let is_same = ranges.next().is_some_and(|page| {
-                    let found = page.entries.iter().map(|entry| (&entry.sort, entry.version));
+                    let found = page
+                        .entries
+                        .iter()
+                        .map(|entry| (&entry.sort, entry.version));
                     page.more == *more && found.eq(entries.iter().map(|(sort, v)| (sort, *v)))
                 });
                 (!is_same).then_some(None)

@@ -27,8 +27,7 @@ const ENDED: &str = "SELECT expires_at, tenant, collection, partition, kind, sor
 const ANY: &str = "SELECT expires_at FROM ends WHERE hour = ? AND slice = ? LIMIT 1";
 const FORGET: &str = "DELETE FROM ends USING TIMESTAMP ? WHERE hour = ? AND slice = ? AND expires_at = ? \
                       AND tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ?";
-const FORGET_HOUR: &str =
-    "DELETE FROM end_hours USING TIMESTAMP ? WHERE every = 0 AND hour = ?";
+const FORGET_HOUR: &str = "DELETE FROM end_hours USING TIMESTAMP ? WHERE every = 0 AND hour = ?";
 
 fn hour_of(ms: u64) -> i64 {
     (ms / HOUR_MS).cast_signed()

@@ -102,9 +102,8 @@ impl Logs {
             open.get(origin).copied()
         };
         let held = self.held.borrow();
-        let is_over = |known: &OriginId| {
-            known.node == origin.node && known.incarnation > origin.incarnation
-        };
+        let is_over =
+            |known: &OriginId| known.node == origin.node && known.incarnation > origin.incarnation;
         let mut position = Position::default();
         if held.kept.keys().any(is_over) {
             position.advance(origin, intent);
@@ -181,11 +180,7 @@ impl Logs {
     ) {
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while closing
-            .run_until_cancelled(ticks.tick())
-            .await
-            .is_some()
-        {
+        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
             if let Err(error) = self.look(&session).await {
                 metrics::counter!("brink_core_store_looks_failed_total").increment(1);
                 tracing::debug!(%error, "the other cores' logs were not read");
@@ -195,17 +190,14 @@ impl Logs {
 }
 
 /// Where a log ends, looked for from the bucket of the entry `from` on; none: nothing is kept there.
-pub(super) async fn end(
-    session: &Cql,
-    origin: &OriginId,
-    from: u64,
-) -> Result<Option<End>, Error> {
+pub(super) async fn end(session: &Cql, origin: &OriginId, from: u64) -> Result<Option<End>, Error> {
     let mut bucket = bucket_of(from.max(1));
     let mut found = None;
     loop {
         let values = bucket_key(origin, bucket);
-        let rows: Vec<(i64, Option<i64>)> = session.rows(LAST, values).await?;
-        let Some(&(head, open_from)) = rows.first() else {
+        let rows: Vec<(Option<i64>, Option<i64>)> = session.rows(LAST, values).await?;
+        // A bucket that was fenced and has no entry yet is a row without a sequence.
+        let Some(&(Some(head), open_from)) = rows.first() else {
             return Ok(found);
         };
         let unreadable = |error: std::num::TryFromIntError| Error::corrupt("end of a log", error);

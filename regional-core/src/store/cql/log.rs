@@ -213,7 +213,10 @@ impl Writer {
                         }
                     );
                     // Too many are open: nothing was written.
-                    (self.log.append(at_ms, kind).map_err(|_| Error::Busy), is_intent)
+                    (
+                        self.log.append(at_ms, kind).map_err(|_| Error::Busy),
+                        is_intent,
+                    )
                 }
                 Entry::Settle {
                     intent,

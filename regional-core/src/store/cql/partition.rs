@@ -326,7 +326,11 @@ mod tests {
             (RowState::new(1, Some(u64::MAX)), 10, true, true),
             (RowState::deleted(1), 0, false, false),
         ] {
-            assert_eq!((state.is_alive(at), state.is_there()), (is_alive, is_there), "{state:?}");
+            assert_eq!(
+                (state.is_alive(at), state.is_there()),
+                (is_alive, is_there),
+                "{state:?}"
+            );
         }
         assert_eq!(RowState::read(None, Some(1)), None);
         assert_eq!(RowState::read(Some(3), None), Some(RowState::new(3, None)));
@@ -344,7 +348,10 @@ mod tests {
             };
             assert!(anchor.names(id(n)));
         }
-        assert_eq!((anchor.revision, anchor.ids.len()), (Some(20), IDS_MAX * ID_BYTES));
+        assert_eq!(
+            (anchor.revision, anchor.ids.len()),
+            (Some(20), IDS_MAX * ID_BYTES)
+        );
         assert!(anchor.names(id(5)) && !anchor.names(id(4)));
         assert_eq!(anchor.since(&Anchor::default()), 20);
     }

@@ -129,7 +129,8 @@ pub(super) async fn page(
         let mut end = None;
         for (sort, version, expires_at, value) in found {
             end = Some(sort.clone());
-            let Some(entry) = entry(sort, RowState::read(version, expires_at), value, now_ms) else {
+            let Some(entry) = entry(sort, RowState::read(version, expires_at), value, now_ms)
+            else {
                 continue;
             };
             let size = entry.value.len();
@@ -176,7 +177,11 @@ mod tests {
             (900, 16 << 15, 16, 128),
             (900, 0, 16, 900),
         ] {
-            assert_eq!(next_rows(wanted, bytes, seen), expected, "{wanted} {bytes} {seen}");
+            assert_eq!(
+                next_rows(wanted, bytes, seen),
+                expected,
+                "{wanted} {bytes} {seen}"
+            );
         }
     }
 }

@@ -45,9 +45,7 @@ pub(super) async fn open(options: &Options) -> Result<Cql, Error> {
     let holder = format!("{:032x}", u128::from_le_bytes(holder));
     lock(&session, &holder).await?;
     let done = migrate(&session).await;
-    let unlocked = session
-        .conditional(UNLOCK, vec![Bind::Text(holder)])
-        .await;
+    let unlocked = session.conditional(UNLOCK, vec![Bind::Text(holder)]).await;
     done?;
     // Else it ends by itself.
     if let Err(failure) = unlocked {
@@ -117,7 +115,10 @@ async fn lock(session: &Cql, holder: &str) -> Result<(), Error> {
         }
         tokio::time::sleep(LOCK_INTERVAL).await;
     }
-    Err(Error::store(WHAT, "somebody else holds the lock of the migrations"))
+    Err(Error::store(
+        WHAT,
+        "somebody else holds the lock of the migrations",
+    ))
 }
 
 async fn migrate(session: &Cql) -> Result<(), Error> {
@@ -127,7 +128,11 @@ async fn migrate(session: &Cql) -> Result<(), Error> {
         }
         let values = vec![Bind::Int(step.version), step.name.into()];
         session.write(NOTE, values).await?;
-        tracing::info!(version = step.version, name = step.name, "the schema has a new step");
+        tracing::info!(
+            version = step.version,
+            name = step.name,
+            "the schema has a new step"
+        );
     }
     Ok(())
 }

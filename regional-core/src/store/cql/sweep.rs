@@ -15,7 +15,10 @@ use crate::{
 };
 use brink_protocol::{address::PartitionAddress, link::Condition};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Records of one commit.
 const RECORDS_MAX: usize = 100;
@@ -27,11 +30,7 @@ const REMOVE_ANSWER: &str = "DELETE FROM records \
                              IF expires_at = ?";
 
 /// Removes records and answers whose lifetime has ended, at most `limit` of both together.
-pub(super) async fn sweep(
-    engine: &Arc<Engine>,
-    now_ms: u64,
-    limit: usize,
-) -> Result<Swept, Error> {
+pub(super) async fn sweep(engine: &Arc<Engine>, now_ms: u64, limit: usize) -> Result<Swept, Error> {
     let ended = expiry::ended(&engine.session, now_ms, limit).await?;
     let mut swept = Swept::default();
     let mut records: BTreeMap<&PartitionAddress, BTreeSet<&str>> = BTreeMap::new();
@@ -44,23 +43,35 @@ pub(super) async fn sweep(
         }
     }
     swept.answers = answers.len();
-    stream::iter(answers.into_iter().map(|end| remove_answer(engine, end)).collect::<Vec<_>>())
-        .buffer_unordered(AT_ONCE)
-        .try_for_each(|()| async { Ok(()) })
-        .await?;
+    stream::iter(
+        answers
+            .into_iter()
+            .map(|end| remove_answer(engine, end))
+            .collect::<Vec<_>>(),
+    )
+    .buffer_unordered(AT_ONCE)
+    .try_for_each(|()| async { Ok(()) })
+    .await?;
     for (partition, sorts) in records {
         let sorts: Vec<&str> = sorts.into_iter().collect();
         for sorts in sorts.chunks(RECORDS_MAX) {
             let transaction = transaction(partition, sorts, now_ms);
             let _permit = engine.room().await?;
-            swept.records += commit::run(engine, &transaction, Mode::Sweep).await?.changed;
+            swept.records += commit::run(engine, &transaction, Mode::Sweep)
+                .await?
+                .changed;
         }
     }
     // Only now: what was cut off before is found again.
-    stream::iter(ended.iter().map(|end| expiry::forget(&engine.session, end)).collect::<Vec<_>>())
-        .buffer_unordered(AT_ONCE)
-        .try_for_each(|()| async { Ok(()) })
-        .await?;
+    stream::iter(
+        ended
+            .iter()
+            .map(|end| expiry::forget(&engine.session, end))
+            .collect::<Vec<_>>(),
+    )
+    .buffer_unordered(AT_ONCE)
+    .try_for_each(|()| async { Ok(()) })
+    .await?;
     Ok(swept)
 }
 

@@ -6,7 +6,8 @@ use super::tables::{OrStore, decode, encode};
 use crate::{
     Error,
     store::{
-        ANSWER_LIFETIME_MS, Action, Answer, Commit, PAGE_BYTES_MAX, Seen, Transaction, Write, checks,
+        ANSWER_LIFETIME_MS, Action, Answer, Commit, PAGE_BYTES_MAX, Seen, Transaction, Write,
+        checks,
     },
 };
 use ::redb::ReadableTable;

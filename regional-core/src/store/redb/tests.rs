@@ -38,7 +38,7 @@ fn transaction(partition: &str, value: &str) -> Transaction {
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_the_contract() {
     let directories = Mutex::new(Vec::new());
-    contract::all(|| {
+    contract::all(async || {
         let directory = tempfile::tempdir().unwrap();
         let store = RedbStore::open(&Options::new(directory.path(), node())).unwrap();
         directories.lock().unwrap().push(directory);

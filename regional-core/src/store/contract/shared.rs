@@ -1,0 +1,111 @@
+//! What two cores must see of each other whose stores are on one engine.
+
+use super::{NOW, get, log, put, tenant, transaction, versions_of};
+use crate::store::{Action, Appended, Commit, Seen, Store};
+use brink_protocol::{change::Change, link::Condition, log::Kept, record::Key};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Runs every case, each on two fresh stores of different nodes on one engine.
+pub(crate) async fn two<S: Store>(make: impl AsyncFn() -> (S, S)) {
+    let (a, b) = make().await;
+    assert!(a.is_shared() && b.is_shared());
+    logs_of_others_are_seen(&a, &b).await;
+    records_are_one(&a, &b).await;
+    let (a, b) = make().await;
+    increments_are_not_lost(Arc::new(a), Arc::new(b)).await;
+}
+
+async fn logs_of_others_are_seen(a: &dyn Store, b: &dyn Store) {
+    let origin = b.origin();
+    let mut held = a.held();
+    for n in 0..3 {
+        let write = put(&n.to_string(), "v", Condition::Always);
+        versions_of(b, transaction("p", vec![write])).await;
+    }
+    let head = b.span().head;
+    held.wait_for(|held| held.heads.get(origin) >= head)
+        .await
+        .unwrap();
+    let kept = held.borrow().kept.get(origin).copied();
+    assert_eq!(kept, Some(Kept { oldest: 1, head }));
+    let theirs = log(b).await;
+    assert_eq!(a.changes(origin, 0, 100).await.unwrap(), theirs);
+    assert_eq!(a.changes(origin, head - 1, 100).await.unwrap().len(), 1);
+    assert_eq!(a.span().head, 0, "its own is another");
+    // What the other hands on is there already, whether it was seen yet or not.
+    let write = put("new", "v", Condition::Always);
+    versions_of(b, transaction("p", vec![write])).await;
+    let newest = log(b).await;
+    let handed_on = a.append_foreign(newest.clone()).await.unwrap();
+    assert_eq!(handed_on, Appended::Held);
+    let head = b.span().head;
+    assert_eq!(a.held().borrow().heads.get(origin), head);
+    let Some(last) = newest.last().cloned() else {
+        panic!("it has entries")
+    };
+    let beyond = Change {
+        sequence: head + 1,
+        ..last
+    };
+    let refused = a.append_foreign(vec![beyond]).await.unwrap();
+    let gap = Appended::Gap {
+        origin: origin.clone(),
+        head,
+    };
+    assert_eq!(refused, gap);
+    a.restart_foreign(origin.clone(), head).await.unwrap();
+    let read = a.changes(origin, 0, 100).await.unwrap();
+    assert_eq!(read, newest, "nothing is lost");
+}
+
+async fn records_are_one(a: &dyn Store, b: &dyn Store) {
+    let write = put("r", "1", Condition::Absent);
+    versions_of(a, transaction("shared", vec![write.clone()])).await;
+    assert_eq!(get(b, "shared", "r", NOW).await.unwrap().version, 1);
+    let refused = b.commit(transaction("shared", vec![write])).await.unwrap();
+    assert_eq!(refused, Commit::Conflict { present: Some(1) });
+    let write = put("r", "2", Condition::Version(1));
+    assert_eq!(
+        versions_of(b, transaction("shared", vec![write])).await,
+        [Some(2)]
+    );
+    let key = Key {
+        collection: "stock".into(),
+        partition: "shared".into(),
+        sort: "r".into(),
+    };
+    assert_eq!(a.last_version(&tenant(), &key).await.unwrap(), 2);
+}
+
+/// Both add to one record as fast as they can.
+async fn increments_are_not_lost(a: Arc<dyn Store>, b: Arc<dyn Store>) {
+    let tasks: Vec<_> = [a.clone(), b.clone(), a.clone(), b]
+        .into_iter()
+        .map(|store| {
+            tokio::spawn(async move {
+                let mut added = 0;
+                while added < 5 {
+                    let present = get(&*store, "p", "n", NOW).await;
+                    let count = present.as_ref().map_or(0, |entry| entry.value[0]);
+                    let mut add = transaction("p", vec![put("n", "", Condition::Always)]);
+                    add.writes[0].action = Action::Put {
+                        value: Bytes::from(vec![count + 1]),
+                        expires_at_ms: None,
+                    };
+                    add.seen = vec![Seen::Record {
+                        sort: "n".into(),
+                        version: present.map(|entry| entry.version),
+                    }];
+                    if matches!(store.commit(add).await.unwrap(), Commit::Done { .. }) {
+                        added += 1;
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(get(&*a, "p", "n", NOW).await.unwrap().value[0], 20);
+}

@@ -1,0 +1,187 @@
+//! Purges as they are kept: history, and what PoPs said of them.
+//!
+//! A purge is in the change log before its row is kept; whoever repeats one does no harm. Each tenant's history is cut
+//! now and then: for a while it may be longer than [`PURGES_MAX`] by some. There is no bound over all tenants, for each
+//! purge is a partition of its own.
+
+use super::{
+    engine::Engine,
+    json::{big, decode, encode},
+    session::Bind,
+};
+use crate::{
+    Error,
+    store::{NewPurge, PURGES_MAX, PurgeRow},
+};
+use brink_protocol::{
+    PopName, Position, TenantName, change::ChangeKind, control::PurgeAtPop, link::AppliedPurge,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::HashSet;
+
+const WHAT: &str = "purge";
+const NOTE: &str = "note of a purge";
+/// Purges that are read or noted at a time.
+const TOGETHER: usize = 16;
+/// Every so manieth purge of a log cuts the history of its tenant.
+const CUT_EVERY: u64 = 64;
+
+const PUT: &str = "INSERT INTO purges (tenant, id, pop, row) VALUES (?, ?, '', ?)";
+const READ: &str = "SELECT pop, row, note FROM purges WHERE tenant = ? AND id = ?";
+const PUT_NOTE: &str = "INSERT INTO purges (tenant, id, pop, note) VALUES (?, ?, ?, ?)";
+const READ_NOTE: &str = "SELECT note FROM purges WHERE tenant = ? AND id = ? AND pop = ?";
+const LIST: &str = "INSERT INTO purge_ids (tenant, id) VALUES (?, ?)";
+const NEWEST: &str = "SELECT id FROM purge_ids WHERE tenant = ? LIMIT ?";
+const NEWEST_BEFORE: &str = "SELECT id FROM purge_ids WHERE tenant = ? AND id < ? LIMIT ?";
+const CUT: &str = "DELETE FROM purge_ids WHERE tenant = ? AND id = ?";
+const CUT_ROW: &str = "DELETE FROM purges WHERE tenant = ? AND id = ?";
+const PUT_TENANT: &str = "INSERT INTO purge_tenants (id, tenant, at_ms) VALUES (?, ?, ?)";
+const TENANT: &str = "SELECT tenant, at_ms FROM purge_tenants WHERE id = ?";
+const CUT_TENANT: &str = "DELETE FROM purge_tenants WHERE id = ?";
+
+fn key(tenant: &TenantName, id: &str) -> Vec<Bind> {
+    vec![tenant.as_str().into(), id.into()]
+}
+
+/// Appends a purge to the log and keeps it.
+pub(super) async fn append(engine: &Engine, new: NewPurge) -> Result<Position, Error> {
+    let session = &engine.session;
+    let kind = ChangeKind::Purge(new.purge.clone());
+    let sequence = engine.log.append(new.at_ms, kind).await?;
+    let row = PurgeRow {
+        purge: new.purge,
+        by: new.by,
+        at_ms: new.at_ms,
+        position: engine.position(sequence),
+        applied: Vec::new(),
+        later: new.later,
+    };
+    let (tenant, id) = (&row.purge.tenant, &row.purge.id);
+    let mut put = key(tenant, id);
+    put.push(encode(WHAT, &row)?);
+    let to_tenant = vec![id.as_str().into(), tenant.as_str().into(), big(row.at_ms)];
+    // What is listed can be read.
+    session.write(PUT, put).await?;
+    session.write(PUT_TENANT, to_tenant).await?;
+    session.write(LIST, key(tenant, id)).await?;
+    if sequence.is_multiple_of(CUT_EVERY) {
+        cut(engine, tenant).await?;
+    }
+    Ok(row.position)
+}
+
+/// Ids are ULIDs: the lowest are the oldest.
+async fn cut(engine: &Engine, tenant: &TenantName) -> Result<(), Error> {
+    let session = &engine.session;
+    let most = PURGES_MAX + 16 * CUT_EVERY;
+    let values = vec![
+        tenant.as_str().into(),
+        Bind::Int(i32::try_from(most).unwrap_or(i32::MAX)),
+    ];
+    let ids: Vec<(String,)> = session.rows(NEWEST, values).await?;
+    let kept = usize::try_from(PURGES_MAX).unwrap_or(usize::MAX);
+    for (id,) in ids.into_iter().skip(kept) {
+        session.write(CUT, key(tenant, &id)).await?;
+        session.write(CUT_TENANT, vec![id.as_str().into()]).await?;
+        session.write(CUT_ROW, key(tenant, &id)).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn purge(
+    engine: &Engine,
+    tenant: &TenantName,
+    id: &str,
+) -> Result<Option<PurgeRow>, Error> {
+    let rows: Vec<(Option<String>, Option<String>, Option<String>)> =
+        engine.session.rows(READ, key(tenant, id)).await?;
+    let Some(text) = rows.first().and_then(|(_, row, _)| row.as_deref()) else {
+        return Ok(None);
+    };
+    let mut row: PurgeRow = decode(WHAT, text)?;
+    for note in rows.iter().filter_map(|(_, _, note)| note.as_deref()) {
+        row.applied.push(decode(NOTE, note)?);
+    }
+    Ok(Some(row))
+}
+
+pub(super) async fn purges(
+    engine: &Engine,
+    tenant: &TenantName,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<PurgeRow>, Error> {
+    let kept = usize::try_from(PURGES_MAX).unwrap_or(usize::MAX);
+    let limit = Bind::Int(i32::try_from(limit.min(kept)).unwrap_or(i32::MAX));
+    let session = &engine.session;
+    let ids: Vec<(String,)> = match before {
+        Some(id) => {
+            let values = vec![tenant.as_str().into(), id.into(), limit];
+            session.rows(NEWEST_BEFORE, values).await?
+        }
+        None => {
+            let values = vec![tenant.as_str().into(), limit];
+            session.rows(NEWEST, values).await?
+        }
+    };
+    let rows: Vec<Option<PurgeRow>> = stream::iter(ids)
+        .map(|(id,)| async move { purge(engine, tenant, &id).await })
+        .buffered(TOGETHER)
+        .try_collect()
+        .await?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// Notes that a PoP applied purges; gives how long after its acceptance each that is new was heard of, in milliseconds.
+/// A PoP reports to one core at a time: of two that note the same at once, the later one stays.
+pub(super) async fn note_applied(
+    engine: &Engine,
+    pop: &PopName,
+    applied: &[AppliedPurge],
+    now_ms: u64,
+) -> Result<Vec<u64>, Error> {
+    // One that is told twice in one report counts once, as first told.
+    let mut told = HashSet::new();
+    let notes: Vec<_> = applied
+        .iter()
+        .filter(|note| told.insert(note.id.as_str()))
+        .map(|applied| note(engine, pop, applied, now_ms))
+        .collect();
+    let noted: Vec<Option<u64>> = stream::iter(notes).buffered(TOGETHER).try_collect().await?;
+    Ok(noted.into_iter().flatten().collect())
+}
+
+async fn note(
+    engine: &Engine,
+    pop: &PopName,
+    applied: &AppliedPurge,
+    now_ms: u64,
+) -> Result<Option<u64>, Error> {
+    let session = &engine.session;
+    let rows: Vec<(String, i64)> = session
+        .rows(TENANT, vec![applied.id.as_str().into()])
+        .await?;
+    let Some((tenant, at_ms)) = rows.into_iter().next() else {
+        return Ok(None);
+    };
+    let key: Vec<Bind> = vec![
+        Bind::Text(tenant),
+        applied.id.as_str().into(),
+        pop.as_str().into(),
+    ];
+    let present: Vec<(Option<String>,)> = session.rows(READ_NOTE, key.clone()).await?;
+    if present.iter().any(|(note,)| note.is_some()) {
+        return Ok(None);
+    }
+    let propagation_ms = now_ms.saturating_sub(u64::try_from(at_ms).unwrap_or(0));
+    let row = PurgeAtPop {
+        pop: pop.clone(),
+        applied_at_ms: applied.at_ms,
+        objects: applied.objects,
+        propagation_ms: Some(propagation_ms),
+    };
+    let mut values = key;
+    values.push(encode(NOTE, &row)?);
+    session.write(PUT_NOTE, values).await?;
+    Ok(Some(propagation_ms))
+}

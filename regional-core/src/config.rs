@@ -1,5 +1,9 @@
 //! The core's configuration: a TOML file, with flags over it. Every mistake in it is reported at once.
 
+mod store;
+
+pub use store::{CqlConfig, Reach, StoreConfig, StoreKind};
+
 use crate::{Error, deployments::Ceilings, prober::ProberConfig, purges::PurgesConfig};
 use brink_protocol::NodeName;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -97,31 +101,6 @@ impl Default for AdminConfig {
     fn default() -> Self {
         Self {
             listen: loopback(7445),
-        }
-    }
-}
-
-/// `[store]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// Changes that the log keeps. An edge that was away for more of them starts with an empty cache. Default 1,000,000.
-    pub log_changes_max: u64,
-    /// Writes that may wait for the disk. Default 8,192.
-    pub queue_max: usize,
-    /// Memory for pages of the database, in bytes. Default 256 MiB.
-    pub cache_bytes: usize,
-    /// How often records whose lifetime has ended are removed, in milliseconds. Default 1,000.
-    pub sweep_ms: u64,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self {
-            log_changes_max: 1_000_000,
-            queue_max: 8_192,
-            cache_bytes: 256 << 20,
-            sweep_ms: 1_000,
         }
     }
 }
@@ -341,23 +320,7 @@ impl Config {
         reader.check(self.names.len() <= 64, "names: there are at most 64");
         let both = self.control.certificate.is_some() == self.control.key.is_some();
         reader.check(both, "control: certificate and key go together");
-        let store = &self.store;
-        reader.check(
-            store.log_changes_max >= 1,
-            "store.log_changes_max: it is at least 1",
-        );
-        reader.check(
-            (1..=1 << 20).contains(&store.queue_max),
-            "store.queue_max: it is 1 to 1048576",
-        );
-        reader.check(
-            store.cache_bytes >= 1 << 20,
-            "store.cache_bytes: it is at least 1 MiB",
-        );
-        reader.check(
-            (10..=3_600_000).contains(&store.sweep_ms),
-            "store.sweep_ms: it is 10 to 3600000",
-        );
+        reader.mistakes.extend(self.store.mistakes());
         let least = 2 * brink_protocol::link::HEARTBEAT_MS;
         let lease = self.feed.lease_ms;
         reader.check(

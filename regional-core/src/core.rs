@@ -5,7 +5,7 @@ use crate::{
     admin::Admin,
     clock::now_ms,
     commands::Commands,
-    config::Config,
+    config::{Config, StoreKind},
     control::{App, Control, LargeBodies},
     deployments::{Deployments, Tables},
     exchange::{Ages, Exchange},
@@ -18,7 +18,7 @@ use crate::{
     purges::{AskPops, Purges},
     records::Records,
     session_keys::SessionSigner,
-    store::{Options, RedbStore, Store},
+    store::{CqlStore, Options, RedbStore, Store},
     tokens,
 };
 use brink_listener::{Limits, Listener, TlsConfig};
@@ -89,15 +89,7 @@ struct Parts {
 
 impl Parts {
     async fn open(config: &Config) -> Result<Self, Error> {
-        let options = Options {
-            log_changes_max: config.store.log_changes_max,
-            queue_max: config.store.queue_max,
-            cache_bytes: config.store.cache_bytes,
-            ..Options::new(&config.data, config.node.clone())
-        };
-        let opened = tokio::task::spawn_blocking(move || RedbStore::open(&options)).await;
-        let store: Arc<dyn Store> =
-            Arc::new(opened.map_err(|error| Error::store("opening", error))??);
+        let store = open_store(config).await?;
         tokens::ensure_root(&*store, &config.file("root.token")).await?;
         let lease = Duration::from_millis(config.feed.lease_ms);
         let pops = Pops::load(Arc::clone(&store), lease).await?;
@@ -176,6 +168,28 @@ impl Parts {
             permits: Semaphore::new(REQUESTS_MAX),
             store,
             stop,
+        }
+    }
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
+    let own = &config.store;
+    match own.kind {
+        StoreKind::Embedded => {
+            let options = Options {
+                log_changes_max: own.log_changes_max,
+                queue_max: own.queue_max,
+                cache_bytes: own.cache_bytes,
+                ..Options::new(&config.data, config.node.clone())
+            };
+            let opened = tokio::task::spawn_blocking(move || RedbStore::open(&options)).await;
+            Ok(Arc::new(
+                opened.map_err(|error| Error::store("opening", error))??,
+            ))
+        }
+        StoreKind::Cql => {
+            let options = own.cql.options(config.node.clone(), own.log_changes_max)?;
+            Ok(Arc::new(CqlStore::open(&options).await?))
         }
     }
 }

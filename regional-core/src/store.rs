@@ -16,6 +16,7 @@ mod cql;
 mod redb;
 mod rows;
 
+pub use cql::{Confirm, CqlStore, Credentials, Options as CqlOptions, Serial};
 pub use redb::{Options, RedbStore};
 pub use rows::{
     Action, Answer, AnswerKey, Appended, Commit, Held, LaterPurge, NewAnswer, NewAudit, NewPurge,
@@ -72,6 +73,10 @@ const _: () = assert!(
 pub trait Store: Send + Sync + 'static {
     /// Under which origin this core appends to the log.
     fn origin(&self) -> &OriginId;
+
+    /// Whether several cores write to the engine. It then has the logs of all of them by itself: what peers hand on
+    /// ([`Store::append_foreign`]) is only compared with that, and an origin that does not write to it is refused.
+    fn is_shared(&self) -> bool;
 
     /// What the log of this origin holds now. Everything up to its head is seen by reads that begin afterwards.
     fn span(&self) -> Span;

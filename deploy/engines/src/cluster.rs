@@ -1,7 +1,7 @@
 //! Several nodes that know each other.
 
 use crate::{
-    DATA_CENTRE, Error, Options, SHARED_VARIABLE,
+    DATA_CENTRE, Durability, Error, Options, SHARED_VARIABLE,
     child::Signal,
     cql::peers,
     fetch::{cassandra, require},
@@ -208,8 +208,12 @@ pub fn shared() -> Result<SocketAddr, String> {
                 .map_err(|error| format!("{SHARED_VARIABLE}={named}: {error}"))?;
             return Ok((address, None));
         }
-        let cluster = Cluster::start(&[(DATA_CENTRE, 1)], &Options::default())
-            .map_err(|error| error.to_string())?;
+        let options = Options {
+            durability: Durability::Throwaway,
+            ..Options::default()
+        };
+        let cluster =
+            Cluster::start(&[(DATA_CENTRE, 1)], &options).map_err(|error| error.to_string())?;
         let address = cluster.contact_points().first().copied();
         address
             .map(|address| (address, Some(cluster)))

@@ -68,6 +68,9 @@ pub enum Durability {
     EachWrite,
     /// As engines are mostly run: the disk is written every 10 s, and a write is safe because other nodes have it too.
     Periodic,
+    /// As that, and the schema is not written to disk either, which makes changes of it quick: for nodes that are never
+    /// restarted.
+    Throwaway,
 }
 
 /// Certificate and key of nodes that take TLS only.
@@ -167,7 +170,7 @@ impl Node {
         if let Some(tls) = &options.tls {
             write("tls.pem", &format!("{}\n{}", tls.key, tls.certificates))?;
         }
-        let command = java(home, &data, jars, options.heap_mib);
+        let command = java(home, &data, jars, options);
         let temporary = options.data.is_none().then_some(data);
         Ok(Self {
             place,
@@ -280,7 +283,9 @@ fn yaml(place: &Place, data: &Path, options: &Options) -> String {
     let Place { address, seed, .. } = place;
     let sync = match options.durability {
         Durability::EachWrite => "commitlog_sync: batch",
-        Durability::Periodic => "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms",
+        Durability::Periodic | Durability::Throwaway => {
+            "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms"
+        }
     };
     let (authenticator, authorizer) = if options.authentication {
         ("PasswordAuthenticator", "CassandraAuthorizer")
@@ -331,7 +336,9 @@ fn yaml(place: &Place, data: &Path, options: &Options) -> String {
     text
 }
 
-fn java(home: &Path, data: &Path, jars: &Path, heap_mib: u32) -> Command {
+fn java(home: &Path, data: &Path, jars: &Path, options: &Options) -> Command {
+    let heap_mib = options.heap_mib;
+    let quick_schema = options.durability == Durability::Throwaway;
     let conf = home.join("conf");
     let mut command = Command::new("java");
     command
@@ -364,6 +371,7 @@ fn java(home: &Path, data: &Path, jars: &Path, heap_mib: u32) -> Command {
             home.join("tmp").display().to_string(),
         ))
         .args([
+            &format!("-Dcassandra.unsafesystem={quick_schema}"),
             "-Dcassandra-foreground=yes",
             "-Dcassandra.jmx.local.port=0",
             "-Dcassandra.skip_wait_for_gossip_to_settle=0",

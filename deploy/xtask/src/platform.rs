@@ -49,6 +49,12 @@ impl Site {
         self.data.join("core")
     }
 
+    /// The core's configuration file; it starts with the defaults if there is none.
+    #[must_use]
+    pub fn core_config(&self) -> PathBuf {
+        self.data.join("core.toml")
+    }
+
     /// A PoP's data.
     #[must_use]
     pub fn pop_data(&self, name: &str) -> PathBuf {
@@ -109,6 +115,9 @@ impl Site {
         let _ = fs::remove_file(&ready);
         let mut command = Command::new(&self.binaries.core);
         command.arg("run").arg("--data").arg(self.core_data());
+        if self.core_config().exists() {
+            command.arg("--config").arg(self.core_config());
+        }
         for (flag, port) in [
             ("--control", ports.control),
             ("--link", ports.link),

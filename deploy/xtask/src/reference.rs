@@ -31,6 +31,7 @@ const fn section(name: &'static str, holder: &'static str, source: &'static str)
 
 const EDGE: &str = "edge-runtime/src/config/mod.rs";
 const CORE: &str = "regional-core/src/config.rs";
+const STORE: &str = "regional-core/src/config/store.rs";
 const TELEMETRY: Section = Section {
     name: "telemetry",
     holder: "Config",
@@ -75,7 +76,13 @@ const PROGRAMS: [(&str, &[Section]); 2] = [
             section("control", "ControlConfig", CORE),
             section("link", "LinkConfig", CORE),
             section("admin", "AdminConfig", CORE),
-            section("store", "StoreConfig", CORE),
+            Section {
+                name: "store",
+                holder: "StoreConfig",
+                source: STORE,
+                hidden: &["cql"],
+            },
+            section("store.cql", "CqlConfig", STORE),
             section("feed", "FeedConfig", CORE),
             SANDBOX,
             section(

@@ -8,17 +8,19 @@ pub use need::{Need, chromium};
 pub use python::venv_python;
 
 use crate::{interrupt, launch, step::Steps};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
 
 /// What running the platform needs.
 pub const UP: [Need; 3] = [Need::Compiler, Need::Curl, Need::Wasm];
+/// What running the platform on a CQL engine needs besides.
+pub const CQL: [Need; 3] = [Need::Java, Need::Maven, Need::Cassandra];
 /// What the tests need.
-pub const TEST: [Need; 7] = [
+pub const TEST: [Need; 10] = [
     Need::Compiler,
     Need::Git,
     Need::Curl,
@@ -26,6 +28,9 @@ pub const TEST: [Need; 7] = [
     Need::Node,
     Need::Python,
     Need::Chromium,
+    Need::Java,
+    Need::Maven,
+    Need::Cassandra,
 ];
 /// What the benches need.
 pub const BENCH: [Need; 5] = [
@@ -98,6 +103,19 @@ pub fn ensure(root: &Path, steps: &Steps, needs: &[Need]) -> Result<()> {
             python::make(root)
         })?;
     }
+    if missing(root, needs)
+        .iter()
+        .any(|(need, _)| *need == Need::Cassandra)
+    {
+        let outcome = steps.run("fetch Apache Cassandra", || {
+            brink_engines::cassandra()
+                .map(drop)
+                .map_err(anyhow::Error::from)
+        });
+        if let Err(error) = outcome {
+            steps.say(&format!("{error:#}"));
+        }
+    }
     let mut fatal = Vec::new();
     for (need, lack) in missing(root, needs) {
         if need.optional() {
@@ -168,19 +186,10 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Where this tool keeps what outlives a build: `$XDG_CACHE_HOME/brink`, or `~/.cache/brink`.
+/// Where this tool keeps what outlives a build: `$BRINK_CACHE`, or `$XDG_CACHE_HOME/brink`, or `~/.cache/brink`.
 ///
 /// # Errors
 /// The folder cannot be made.
 pub fn state_folder() -> Result<PathBuf> {
-    let base = match env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
-        Some(base) => PathBuf::from(base),
-        None => {
-            PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
-                .join(".cache")
-        }
-    };
-    let folder = base.join("brink");
-    fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    Ok(folder)
+    Ok(brink_engines::cache_folder()?)
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask up`: a core and its PoPs on this machine, with modules and data, until Ctrl-C.
 
+mod engine;
 mod lines;
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     step::Steps,
 };
 use anyhow::{Context, Result, bail};
+use brink_engines::Cluster;
 use serde_json::json;
 use std::{
     fmt::Write as _,
@@ -52,6 +54,9 @@ pub struct Arguments {
     /// How many PoPs
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
     pops: u8,
+    /// Where the core keeps its data; with --keep-data, the same as the last time
+    #[arg(long, value_enum, default_value_t = engine::Store::Embedded)]
+    store: engine::Store,
     /// Build with optimisation
     #[arg(long)]
     release: bool,
@@ -74,6 +79,7 @@ struct Platform {
     core: Core,
     pops: Vec<Pop>,
     control: Control,
+    engine: Option<Cluster>,
 }
 
 /// Sets up, builds, starts and fills everything; then waits to be stopped.
@@ -90,7 +96,9 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     if let Some(file) = &ready_file {
         let _ = fs::remove_file(file);
     }
-    setup::ensure(root, &steps, &setup::UP)?;
+    let mut needs = setup::UP.to_vec();
+    needs.extend(arguments.store.needs());
+    setup::ensure(root, &steps, &needs)?;
     let (binaries, guests) = build(root, &steps, arguments)?;
     let site = Site {
         binaries,
@@ -158,6 +166,7 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
     let names = POP_NAMES
         .get(..usize::from(arguments.pops))
         .context("too many PoPs")?;
+    let engine = engine::start(site, steps, arguments.store)?;
     let core = steps.run("start the core", || {
         site.start_core(CorePorts {
             control: platform::free_or_any(CORE_PORTS.control),
@@ -185,6 +194,7 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
         core,
         pops,
         control,
+        engine,
     })
 }
 
@@ -224,6 +234,9 @@ fn watch(platform: &mut Platform) -> Result<()> {
                 bail!("{}", running.obituary(status));
             }
         }
+        if let Some(obituary) = platform.engine.as_mut().and_then(Cluster::ended) {
+            bail!("{obituary}");
+        }
         thread::sleep(WATCH);
     }
     Ok(())
@@ -232,10 +245,14 @@ fn watch(platform: &mut Platform) -> Result<()> {
 fn stop(steps: &Steps, platform: Platform) {
     let begun = Instant::now();
     steps.say("stopping: PoPs first, then the core");
+    let engine = platform.engine;
     let pops: Vec<Running> = platform.pops.into_iter().map(|pop| pop.running).collect();
     let killed = launch::stop(vec![pops, vec![platform.core.running]]);
     if !killed.is_empty() {
         steps.say(&format!("had to be killed: {}", killed.join(", ")));
+    }
+    if let Some(engine) = engine {
+        engine.stop(engine::STOP_WITHIN);
     }
     steps.say(&format!(
         "everything has ended, in {:.1} s",
@@ -256,9 +273,10 @@ fn print(site: &Site, platform: &Platform, lines: &[lines::Line]) {
     }
     let _ = writeln!(
         text,
-        "  control   {}/v1   http://{}/metrics\n  authority {}\n  token     {}\n  logs      {}\n\nTry:\n",
+        "  control   {}/v1   http://{}/metrics\n  store     {}\n  authority {}\n  token     {}\n  logs      {}\n\nTry:\n",
         platform.control.url,
         platform.core.admin,
+        engine::named(platform.engine.as_ref()),
         site.ca().display(),
         site.token_file().display(),
         site.data.join("logs").display(),
@@ -284,7 +302,7 @@ fn write_ready(file: &Path, site: &Site, platform: &Platform, lines: &[lines::Li
     let commands: Vec<&str> = lines.iter().map(|line| line.command.as_str()).collect();
     let ready = json!({
         "control": platform.control.url, "ca": site.ca(), "token_file": site.token_file(),
-        "pops": pops, "try": commands,
+        "pops": pops, "try": commands, "store": engine::named(platform.engine.as_ref()),
     });
     let text = serde_json::to_string_pretty(&ready)?;
     // Written whole or not at all: who waits for it must never read a part.

@@ -24,6 +24,12 @@ pub enum Need {
     Python,
     /// A browser for one test.
     Chromium,
+    /// For the CQL engine.
+    Java,
+    /// For fetching the CQL engine.
+    Maven,
+    /// The CQL engine of the tests.
+    Cassandra,
     /// A load generator for HTTP/2 and HTTP/3.
     H2load,
     /// A load generator for HTTP/1.1.
@@ -40,6 +46,9 @@ impl fmt::Display for Need {
             Self::Node => "Node.js and npm",
             Self::Python => "Python 3 with aioquic, and the clients of Fastly and Cloudflare",
             Self::Chromium => "Chromium",
+            Self::Java => "Java 17",
+            Self::Maven => "Maven",
+            Self::Cassandra => "Apache Cassandra from Maven Central",
             Self::H2load => "h2load",
             Self::Wrk => "wrk",
         })
@@ -77,6 +86,12 @@ impl Need {
             Self::Chromium => chromium()
                 .is_none()
                 .then(|| "no `chromium` is on the path".to_owned()),
+            Self::Java => program("java"),
+            Self::Maven if brink_engines::is_fetched() => None,
+            Self::Maven => program("mvn"),
+            Self::Cassandra => {
+                (!brink_engines::is_fetched()).then(|| "it is not fetched yet".to_owned())
+            }
             Self::H2load => program("h2load"),
             Self::Wrk => program("wrk"),
         }
@@ -93,6 +108,9 @@ impl Need {
             Self::Node => &["nodejs", "npm"],
             Self::Python => python::packages(),
             Self::Chromium => &["chromium"],
+            Self::Java => &["openjdk-17-jre-headless"],
+            Self::Maven => &["maven"],
+            Self::Cassandra => &[],
             Self::H2load => &["nghttp2-client"],
             Self::Wrk => &["wrk"],
         }
@@ -106,6 +124,7 @@ impl Need {
             Self::Wasm => format!(
                 "Run `rustup target add wasm32-unknown-unknown`, or as root on Debian `apt-get install {packages}`"
             ),
+            Self::Cassandra => "See what Maven said above".to_owned(),
             Self::Python if packages.is_empty() => "See what pip said above".to_owned(),
             _ => format!("On Debian, as root: `apt-get install {packages}`"),
         }

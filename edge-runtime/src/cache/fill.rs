@@ -264,7 +264,8 @@ impl Fill {
             received: now,
             on: on.into(),
             index: self.started.index,
-            position: if reads {
+            // What no tag names was seen at a moment of its own, which may be any since the fill began.
+            position: if reads && !dependencies.unnamed {
                 Arc::new(dependencies.position.clone())
             } else {
                 self.started.position.clone()

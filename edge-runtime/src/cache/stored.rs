@@ -82,7 +82,7 @@ pub(super) struct Stored {
     pub(super) on: Box<[Dependency]>,
     /// The apply index when its fill started.
     pub(super) index: u64,
-    /// The core's position at which its records were read, or ours when its fill started.
+    /// The core's position at which its records were read; ours when its fill started, if it was made of other things too.
     pub(super) position: Arc<Position>,
     /// Some of its tags, for people.
     pub(super) described: Box<str>,

@@ -286,6 +286,26 @@ async fn a_session_is_not_answered_with_what_is_older_even_if_nothing_else_is_th
 }
 
 #[tokio::test]
+async fn new_records_make_nothing_new_of_what_has_no_tag() {
+    for (unnamed, serves) in [(false, true), (true, false)] {
+        let cache = memory().await;
+        // The core was at 5 already, and this PoP is not.
+        let on = Dependencies {
+            lifetime: Some(std::time::Duration::from_secs(60)),
+            unnamed,
+            ..at(depends(vec![record("p", "s")]), "core-1.1=5")
+        };
+        get("/").fill(&cache, FRESH, "x", on).await;
+        let ask = Ask {
+            at_least: Some("core-1.1=5".parse().unwrap()),
+            ..get("/")
+        };
+        assert!(get("/").is_hit(&cache).await);
+        assert_eq!(ask.is_hit(&cache).await, serves, "{unnamed}");
+    }
+}
+
+#[tokio::test]
 async fn answers_tell_of_which_position_they_were_stored() {
     let cache = memory().await;
     cache.apply(&written(1, "p", "s"));

@@ -25,7 +25,8 @@ const ID_BYTES: usize = 8;
 /// How long to wait before asking the engine again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-const WRITE: &str = "UPDATE records SET version = ?, value = ?, expires_at = ? \
+/// Writes a row under the condition of what was there.
+pub(super) const WRITE: &str = "UPDATE records SET version = ?, value = ?, expires_at = ? \
                      WHERE tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ? \
                      IF version = ? AND expires_at = ?";
 const READ_ANCHOR: &str = "SELECT version, value FROM records \
@@ -209,6 +210,18 @@ fn row_statement(partition: &PartitionAddress, row: &RowWrite) -> Vec<Bind> {
     statement(partition, (row.kind, &row.sort), after, before)
 }
 
+/// The statements of a commit.
+pub(super) fn batch(
+    partition: &PartitionAddress,
+    before: &Anchor,
+    rows: &[RowWrite],
+    id: CommitId,
+) -> Vec<Vec<Bind>> {
+    let mut statements = vec![anchor_statement(partition, before, id)];
+    statements.extend(rows.iter().map(|row| row_statement(partition, row)));
+    statements
+}
+
 /// What came of a commit.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -233,8 +246,7 @@ pub(super) async fn commit(
     deadline: Instant,
 ) -> Result<Outcome, Error> {
     let id = CommitId::new()?;
-    let mut statements = vec![anchor_statement(partition, before, id)];
-    statements.extend(rows.iter().map(|row| row_statement(partition, row)));
+    let statements = batch(partition, before, rows, id);
     match session.conditional_batch(WRITE, statements).await {
         Ok(Applied::Yes) => Ok(Outcome::Applied),
         Ok(Applied::No) => Ok(Outcome::Refused),
@@ -251,7 +263,7 @@ pub(super) async fn commit(
 }
 
 /// What came of a commit whose answer was lost.
-async fn find_out(
+pub(super) async fn find_out(
     session: &Cql,
     partition: &PartitionAddress,
     before: &Anchor,

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use brink_engines::{Cluster, DATA_CENTRE, Durability, Options};
 use std::{fmt::Write as _, fs, time::Duration};
 
-/// How long the engine may take to end.
-pub(super) const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long the engine may take to end. Killed then, it loses nothing: what it has answered is on disk.
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where the core keeps its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -22,11 +22,15 @@ struct Up {
 
 impl Up {
     fn start() -> Self {
+        Self::start_on("embedded")
+    }
+
+    fn start_on(store: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ready.json");
         let log = fs::File::create(folder.path().join("up.log")).unwrap();
         let mut child = Command::new(harness::launcher())
-            .args(["up", "--no-build", "--data"])
+            .args(["up", "--no-build", "--store", store, "--data"])
             .arg(folder.path().join("data"))
             .arg("--ready-file")
             .arg(&file)
@@ -100,8 +104,19 @@ fn run(line: &str) -> String {
 
 #[test]
 fn every_line_works_and_ctrl_c_ends_everything() {
+    every_line_works("embedded", ENDS_WITHIN);
+}
+
+#[test]
+fn every_line_works_on_a_cql_engine_too() {
+    every_line_works("cql", ENDS_WITHIN + Duration::from_secs(3));
+}
+
+fn every_line_works(store: &str, ends_within: Duration) {
     let _turn = harness::turn();
-    let mut up = Up::start();
+    let mut up = Up::start_on(store);
+    let named = up.ready["store"].as_str().unwrap();
+    assert_eq!(named.starts_with("Apache Cassandra"), store == "cql");
     let lines: Vec<&str> = up.ready["try"]
         .as_array()
         .unwrap()
@@ -145,7 +160,7 @@ fn every_line_works_and_ctrl_c_ends_everything() {
     up.signal(Signal::INT);
     let status = up.child.wait().unwrap();
     assert!(
-        begun.elapsed() < ENDS_WITHIN,
+        begun.elapsed() < ends_within,
         "it took {:?}",
         begun.elapsed()
     );

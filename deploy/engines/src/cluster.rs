@@ -6,11 +6,12 @@ use crate::{
     cql::peers,
     fetch::{cassandra, require},
     network::Network,
-    node::{Node, Place},
+    node::{AUTHORITY, Node, Place},
 };
 use std::{
     env, fs,
     net::SocketAddr,
+    path::PathBuf,
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
@@ -44,7 +45,7 @@ impl Cluster {
                 "a cluster has 1 to {NODES_MAX} nodes, not {count}"
             )));
         }
-        if count > 1 && options.tls.is_some() {
+        if count > 1 && options.tls {
             return Err(Error::Shape("TLS is for clusters of one node".to_owned()));
         }
         let jars = cassandra()?;
@@ -111,6 +112,14 @@ impl Cluster {
     #[must_use]
     pub fn contact_points(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(Node::cql).collect()
+    }
+
+    /// PEM file of whom clients are to trust, if the nodes take TLS only.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        let node = self.nodes.first()?;
+        let file = node.place.home.join("conf").join(AUTHORITY);
+        file.exists().then_some(file)
     }
 
     /// Kills a node at once, as a power failure would. Nothing happens if it does not run.

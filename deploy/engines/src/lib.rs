@@ -16,7 +16,7 @@ mod node;
 
 pub use cluster::{Cluster, DEADLINE, shared};
 pub use fetch::{cache_folder, cassandra, is_fetched};
-pub use node::{CQL_PORT, Durability, Options, PASSWORD, Tls, USER};
+pub use node::{CQL_PORT, Durability, Options, PASSWORD, USER};
 
 use std::{io, path::PathBuf};
 

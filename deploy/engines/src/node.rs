@@ -23,6 +23,8 @@ pub const PASSWORD: &str = "cassandra";
 
 const STORAGE_PORT: u16 = 7000;
 const LISTENING: &str = "Starting listening for CQL clients";
+/// Where a node's certificate is, below its `conf`.
+pub(crate) const AUTHORITY: &str = "authority.pem";
 /// What the log says when the first user can log in.
 const USER_MADE: &str = "Created default superuser role";
 const POLL: Duration = Duration::from_millis(50);
@@ -73,15 +75,6 @@ pub enum Durability {
     Throwaway,
 }
 
-/// Certificate and key of nodes that take TLS only.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// The chain, PEM.
-    pub certificates: String,
-    /// The private key, PKCS #8, PEM.
-    pub key: String,
-}
-
 /// How the nodes of a cluster are started.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -91,8 +84,8 @@ pub struct Options {
     pub durability: Durability,
     /// Whether clients must log in, as [`USER`] with [`PASSWORD`] at first.
     pub authentication: bool,
-    /// Only TLS for clients. For clusters of one node.
-    pub tls: Option<Tls>,
+    /// Only TLS for clients, for clusters of one node; [`crate::Cluster::authority`] is whom to trust.
+    pub tls: bool,
     /// Where the nodes' data lies and stays; otherwise it is temporary and goes with the cluster.
     pub data: Option<PathBuf>,
     /// Lines added to each node's `cassandra.yaml`.
@@ -105,7 +98,7 @@ impl Default for Options {
             heap_mib: 384,
             durability: Durability::default(),
             authentication: false,
-            tls: None,
+            tls: false,
             data: None,
             settings: Vec::new(),
         }
@@ -167,8 +160,10 @@ impl Node {
             &format!("dc={data_centre}\nrack={rack}\n"),
         )?;
         write("logback.xml", LOGBACK)?;
-        if let Some(tls) = &options.tls {
-            write("tls.pem", &format!("{}\n{}", tls.key, tls.certificates))?;
+        if options.tls {
+            let (certificate, key) = certificate(place.address)?;
+            write(AUTHORITY, &certificate)?;
+            write("tls.pem", &format!("{key}\n{certificate}"))?;
         }
         let command = java(home, &data, jars, options);
         let temporary = options.data.is_none().then_some(data);
@@ -278,6 +273,17 @@ impl Node {
     }
 }
 
+/// A certificate that names an address, signed by itself, and its key: both PEM.
+fn certificate(address: Ipv4Addr) -> Result<(String, String), Error> {
+    let made = || {
+        let key = rcgen::KeyPair::generate()?;
+        let parameters = rcgen::CertificateParams::new(vec![address.to_string()])?;
+        let certificate = parameters.self_signed(&key)?;
+        Ok::<_, rcgen::Error>((certificate.pem(), key.serialize_pem()))
+    };
+    made().map_err(|error| Error::Shape(format!("a certificate for {address}: {error}")))
+}
+
 fn yaml(place: &Place, data: &Path, options: &Options) -> String {
     let data = data.display();
     let Place { address, seed, .. } = place;
@@ -317,7 +323,7 @@ fn yaml(place: &Place, data: &Path, options: &Options) -> String {
          memtable_allocation_type: heap_buffers\n\
          file_cache_size: 32MiB\n"
     );
-    if options.tls.is_some() {
+    if options.tls {
         let pem = place.home.join("conf/tls.pem");
         text.push_str(&format!(
             "client_encryption_options:\n\

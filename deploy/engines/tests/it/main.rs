@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use brink_engines::{Cluster, Durability, Options, Tls};
+use brink_engines::{Cluster, Durability, Options};
 use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -66,21 +66,16 @@ fn a_node_that_does_not_start_says_why() {
 
 #[test]
 fn a_node_takes_tls_only_and_keeps_its_data_where_it_is_told() {
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
-    let certificate = parameters.self_signed(&key).expect("a certificate");
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options {
-        tls: Some(Tls {
-            certificates: certificate.pem(),
-            key: key.serialize_pem(),
-        }),
+        tls: true,
         authentication: true,
         data: Some(folder.path().to_owned()),
         ..Options::default()
     };
     let cluster = Cluster::start(&[("ams", 1)], &options).expect("a cluster");
     assert!(takes_clients(cluster.contact_points()[0]));
+    assert!(cluster.authority().is_some_and(|file| file.is_file()));
     cluster.stop(std::time::Duration::from_secs(20));
     assert!(Path::new(folder.path()).join("node1/commitlog").is_dir());
 }

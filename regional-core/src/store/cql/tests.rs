@@ -5,6 +5,10 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
+mod stalls;
+mod engines;
+mod registry;
+
 use super::{
     partition::{
         CommitId, Outcome, RECORD, Reading, RowState, RowWrite, WRITE, anchor, batch, find_out,

@@ -2,8 +2,12 @@
 //!
 //! wasmtime hands a module the fields of its request as a resource and says nothing of what becomes of it. So the few
 //! functions of `wasi:http/types` through which a value can leave such a resource stand before wasmtime's own, do the
-//! same, and note it: `fields.get` and `fields.has` by name; `fields.entries`, and making a request or response of the
-//! fields, for every credential at once. Copies of the fields are watched like the fields themselves.
+//! same, and note it: `fields.get` and `fields.has` by name; `fields.entries`, and making a request, a response or the
+//! trailers of a body of the fields, for every credential at once. Copies of the fields are watched like the fields
+//! themselves.
+//!
+//! The trailers of the client's request are not watched: only a request with a body has any, and no answer to one is
+//! shared.
 
 use crate::{host::Host, looks::CREDENTIALS};
 use http::HeaderName;
@@ -15,6 +19,7 @@ use wasmtime_wasi_http::{
     FieldMap, WasiHttpView as _,
     p2::{
         bindings::http::types as wasi,
+        body::HostOutgoingBody,
         types::{HostIncomingRequest, HostOutgoingRequest, HostOutgoingResponse},
     },
 };
@@ -126,6 +131,23 @@ fn watch_takers(types: &mut LinkerInstance<'_, Host>) -> Result<()> {
             let made: Resource<HostOutgoingResponse> =
                 wasi::HostOutgoingResponse::new(&mut host.http(), fields)?;
             Ok((made,))
+        },
+    )?;
+    types.func_wrap(
+        "[static]outgoing-body.finish",
+        |mut store: Store<'_>, given: (Resource<HostOutgoingBody>, Option<Resource<FieldMap>>)| {
+            let (body, trailers) = given;
+            let host = store.data_mut();
+            if let Some(trailers) = &trailers {
+                host.looks_at_all(trailers)?;
+                host.looks.watched.remove(&trailers.rep());
+            }
+            let mut http = host.http();
+            let finished = match wasi::HostOutgoingBody::finish(&mut http, body, trailers) {
+                Ok(()) => Ok(()),
+                Err(error) => Err(wasi::Host::convert_error_code(&mut http, error)?),
+            };
+            Ok((finished,))
         },
     )?;
     types.resource(

@@ -92,6 +92,27 @@ async fn fields_that_are_taken_as_a_whole_are_looked_at() {
 }
 
 #[tokio::test]
+async fn fields_that_end_a_body_are_looked_at() {
+    let finish = |trailers: &str| {
+        format!(
+            "{FIELDS} (local.set $copy (call $respond (local.get $out) (i32.const 200)))
+            (call $body_finish (local.get $copy) (i32.const 1) {trailers} (i32.const 1152))"
+        )
+    };
+    for trailers in [
+        "(local.get $fields)",
+        "(call $fields_clone (local.get $fields))",
+    ] {
+        for fields in [COOKIE, &[]] {
+            let noticed = noticed(&finish(trailers), fields).await;
+            assert_eq!(noticed, BOTH, "{trailers} {fields:?}");
+        }
+    }
+    let own = noticed(&finish("(call $fields_new)"), COOKIE).await;
+    assert!(own.is_empty(), "{own:?}");
+}
+
+#[tokio::test]
 async fn what_was_taken_out_of_a_copy_is_not_learned_from_it() {
     let body = r#"(local.set $copy (call $fields_clone (local.get $fields)))
         (call $fields_delete (local.get $copy) @"cookie" (i32.const 256))

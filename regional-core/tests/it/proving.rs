@@ -135,7 +135,13 @@ async fn too_many_who_wait_are_refused() {
             let (control, id) = (control.clone(), accepted.id.clone());
             tokio::spawn(async move {
                 let path = format!("/v1/purges/{id}?wait=all&timeout=60000");
-                control.get(&path).await.status.as_u16()
+                // One that finds the last place taken by the question below asks again.
+                loop {
+                    let status = control.get(&path).await.status.as_u16();
+                    if status != 429 {
+                        break status;
+                    }
+                }
             })
         })
         .collect();
@@ -156,8 +162,7 @@ async fn too_many_who_wait_are_refused() {
     other.get(&path).await.expect(200);
     report(&link, "ams", &accepted.position, None).await;
     for waiter in waiters {
-        let status = waiter.await.unwrap();
-        assert!([200, 429].contains(&status), "{status}");
+        assert_eq!(waiter.await.unwrap(), 200);
     }
     let path = format!("/v1/purges/{}?wait=all", accepted.id);
     control.get(&path).await.expect(200);

@@ -320,7 +320,7 @@ fn yaml(place: &Place, data: &Path, options: &Options) -> String {
          authenticator: {authenticator}\n\
          authorizer: {authorizer}\n\
          auto_snapshot: false\n\
-         memtable_allocation_type: heap_buffers\n\
+         memtable_allocation_type: unslabbed_heap_buffers\n\
          file_cache_size: 32MiB\n"
     );
     if options.tls {

@@ -10,13 +10,14 @@ use super::{
     engine::Engine,
     expiry, origins,
     partition::{self, Outcome, Reading, RowWrite},
-    records, scan,
+    scan,
 };
 use crate::{
     Error,
     store::{Commit, Seen, Transaction, checks},
 };
 use brink_protocol::{
+    Position,
     change::{ChangeKind, Phase, RecordChange},
     record::Range,
 };
@@ -79,6 +80,7 @@ pub(super) async fn run(
         mode,
         deadline,
         intent: None,
+        is_noted: false,
     };
     let outcome = {
         let _alone = engine.alone(&transaction.partition).await;
@@ -103,6 +105,8 @@ struct Attempt<'a> {
     deadline: Instant,
     /// The entry that says what is intended.
     intent: Option<u64>,
+    /// The ends of its rows are in the index.
+    is_noted: bool,
 }
 
 impl Attempt<'_> {
@@ -153,7 +157,6 @@ impl Attempt<'_> {
     async fn read(&self, reading: Reading) -> Result<View, Error> {
         let (session, transaction) = (&self.engine.session, self.transaction);
         let partition = &transaction.partition;
-        let anchor = partition::anchor(session, partition, reading).await?;
         let sorts: BTreeSet<String> = transaction
             .writes
             .iter()
@@ -163,14 +166,18 @@ impl Attempt<'_> {
                 Seen::Range { .. } => None,
             }))
             .collect();
-        let rows = records::states(session, partition, sorts.into_iter().collect());
-        let answer = async {
-            match &transaction.answer {
-                Some(new) => answers::row(session, partition, &new.command, &new.key).await,
-                None => Ok(None),
+        let sorts: Vec<String> = sorts.into_iter().collect();
+        let (anchor, rows) = match reading {
+            Reading::Quorum => partition::read(session, partition, sorts).await?,
+            Reading::Serial => {
+                let anchor = partition::anchor(session, partition, reading).await?;
+                (anchor, partition::read(session, partition, sorts).await?.1)
             }
         };
-        let (rows, answer) = tokio::try_join!(rows, answer)?;
+        let answer = match &transaction.answer {
+            Some(new) => answers::row(session, partition, &new.command, &new.key).await?,
+            None => None,
+        };
         let mut ranges = Vec::new();
         for seen in &transaction.seen {
             if let Seen::Range { range, .. } = seen {
@@ -204,19 +211,18 @@ impl Attempt<'_> {
 
     async fn write(&mut self, view: &View, plan: &Plan) -> Result<Outcome, Error> {
         let (engine, transaction) = (self.engine, self.transaction);
-        if self.intent.is_none() && !plan.changes.is_empty() {
-            let (intent, noted) = tokio::join!(self.intend(), self.note_ends(&plan.rows));
-            // Before anything fails: an intent that is in the log is settled in any case.
-            self.intent = Some(intent?);
-            noted?;
-        }
+        let is_intent = self.intent.is_none() && !plan.changes.is_empty();
+        let (intent, noted) = tokio::join!(self.intend(is_intent), self.note_ends(plan));
+        // Before anything fails: an intent that is in the log is settled in any case.
+        self.intent = intent?;
+        noted?;
+        self.is_noted = true;
         let mut rows = plan.rows.clone();
         if let Some(new) = &transaction.answer {
             // Whoever is given the answer later waits until this entry has its end.
             let position = engine.position(self.intent.unwrap_or_else(|| engine.head()));
-            let row = answer_row(new, plan.answer_before, position, transaction.now_ms)?;
-            expiry::note(&engine.session, &transaction.partition, &[&row]).await?;
-            rows.push(row);
+            let before = plan.answer_before;
+            rows.push(answer_row(new, before, position, transaction.now_ms)?);
         }
         partition::commit(
             &engine.session,
@@ -228,9 +234,19 @@ impl Attempt<'_> {
         .await
     }
 
-    async fn note_ends(&self, rows: &[RowWrite]) -> Result<(), Error> {
-        let rows: Vec<&RowWrite> = rows.iter().collect();
-        expiry::note(&self.engine.session, &self.transaction.partition, &rows).await
+    /// Notes when the records and the answer end. Every attempt has the same ends.
+    async fn note_ends(&self, plan: &Plan) -> Result<(), Error> {
+        if self.is_noted {
+            return Ok(());
+        }
+        let (transaction, before) = (self.transaction, plan.answer_before);
+        let answer = transaction.answer.as_ref().map(|new| {
+            let position = Position::default();
+            answer_row(new, before, position, transaction.now_ms)
+        });
+        let answer = answer.transpose()?;
+        let rows: Vec<&RowWrite> = plan.rows.iter().chain(&answer).collect();
+        expiry::note(&self.engine.session, &transaction.partition, &rows).await
     }
 
     /// All records that the transaction names: a later attempt may change others than the first.
@@ -242,13 +258,18 @@ impl Attempt<'_> {
         named.collect()
     }
 
-    async fn intend(&self) -> Result<u64, Error> {
+    /// Puts the intent into the log if there is to be one.
+    async fn intend(&self, is_intent: bool) -> Result<Option<u64>, Error> {
+        if !is_intent {
+            return Ok(self.intent);
+        }
         let kind = ChangeKind::Records {
             partition: self.transaction.partition.clone(),
             records: self.named(),
             phase: Phase::Intended,
         };
-        self.engine.log.append(self.transaction.now_ms, kind).await
+        let at_ms = self.transaction.now_ms;
+        self.engine.log.append(at_ms, kind).await.map(Some)
     }
 
     /// Says in the log that it is over, then tells what came of it.

@@ -16,10 +16,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         version: 1,
         name: "records and logs",
         statements: &[
-            // `kind` -1: the partition itself, `version` its revision, `value` the ids of its last commits; 0: a record;
+            // `kind` -1: the partition itself, `version` its revision, `ids` those of its last commits; 0: a record;
             // 1: an answer to an idempotency key. `expires_at` 0: never; -1: deleted, and `version` the last it had.
             "CREATE TABLE IF NOT EXISTS records (tenant text, collection text, partition text, kind tinyint, sort text, \
-         version bigint, value blob, expires_at bigint, \
+         version bigint, value blob, expires_at bigint, ids blob, \
          PRIMARY KEY ((tenant, collection, partition), kind, sort)) \
          WITH CLUSTERING ORDER BY (kind ASC, sort ASC)",
             // Groups of changes under the sequence of the last of them. `term` and `head` belong to the bucket.

@@ -8,7 +8,7 @@ use super::session::{Applied, Bind, Cql, Failure};
 use crate::Error;
 use brink_protocol::{address::PartitionAddress, record::Version};
 use bytes::Bytes;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// The row of the partition itself.
@@ -22,15 +22,20 @@ const DELETED: i64 = -1;
 /// How many ids of the last commits a partition keeps.
 const IDS_MAX: usize = 16;
 const ID_BYTES: usize = 8;
+/// Records of one request for their states.
+const ROWS_MAX: usize = 100;
 /// How long to wait before asking the engine again, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Writes a row under the condition of what was there.
-pub(super) const WRITE: &str = "UPDATE records SET version = ?, value = ?, expires_at = ? \
+pub(super) const WRITE: &str = "UPDATE records SET version = ?, value = ?, expires_at = ?, ids = ? \
                      WHERE tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ? \
                      IF version = ? AND expires_at = ?";
-const READ_ANCHOR: &str = "SELECT version, value FROM records \
+const READ_ANCHOR: &str = "SELECT version, ids FROM records \
                            WHERE tenant = ? AND collection = ? AND partition = ? AND kind = -1 AND sort = ''";
+
+const READ: &str = "SELECT kind, sort, version, expires_at, ids FROM records \
+                    WHERE tenant = ? AND collection = ? AND partition = ? AND (kind, sort) IN ?";
 
 /// What a row is, apart from its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +126,12 @@ impl CommitId {
 }
 
 impl Anchor {
+    fn read(revision: Option<i64>, ids: Option<Bytes>) -> Self {
+        // One's own copy: the row's bytes are part of a larger buffer.
+        let ids = Bytes::copy_from_slice(&ids.unwrap_or_default());
+        Self { revision, ids }
+    }
+
     fn next(&self, id: CommitId) -> (i64, Bytes) {
         let kept = self.ids.len().min((IDS_MAX - 1) * ID_BYTES);
         let ids = [&id.0[..], &self.ids.slice(..kept)].concat();
@@ -166,21 +177,47 @@ pub(super) async fn anchor(
         Reading::Quorum => session.rows(READ_ANCHOR, values).await?,
         Reading::Serial => session.serial_rows(READ_ANCHOR, values).await?,
     };
-    let found = rows.into_iter().next().map(|(revision, ids)| Anchor {
-        revision,
-        // One's own copy: the row's bytes are part of a larger buffer.
-        ids: Bytes::copy_from_slice(&ids.unwrap_or_default()),
-    });
-    Ok(found.unwrap_or_default())
+    let found = rows.into_iter().next();
+    Ok(found.map_or_else(Anchor::default, |(revision, ids)| {
+        Anchor::read(revision, ids)
+    }))
 }
+
+/// The state of a partition, and of some of its records; those that never were are left out. All from a quorum, and from
+/// one moment unless there are more than a hundred.
+pub(super) async fn read(
+    session: &Cql,
+    partition: &PartitionAddress,
+    sorts: Vec<String>,
+) -> Result<(Anchor, BTreeMap<String, RowState>), Error> {
+    let mut found = (Anchor::default(), BTreeMap::new());
+    let mut sorts = sorts.into_iter().map(|sort| (RECORD, sort)).peekable();
+    let mut asked = vec![(ANCHOR, String::new())];
+    while !asked.is_empty() || sorts.peek().is_some() {
+        asked.extend(sorts.by_ref().take(ROWS_MAX));
+        let mut values = key(partition);
+        values.push(Bind::Rows(std::mem::take(&mut asked)));
+        let rows: Vec<StateRow> = session.rows(READ, values).await?;
+        for (kind, sort, version, expires_at, ids) in rows {
+            if kind == ANCHOR {
+                found.0 = Anchor::read(version, ids);
+            } else if let Some(state) = RowState::read(version, expires_at) {
+                found.1.insert(sort, state);
+            }
+        }
+    }
+    Ok(found)
+}
+
+type StateRow = (i8, String, Option<i64>, Option<i64>, Option<Bytes>);
 
 fn statement(
     partition: &PartitionAddress,
     (kind, sort): (i8, &str),
-    (version, value, expires_at): (i64, Option<Bytes>, i64),
+    written: [Bind; 4],
     before: (Option<i64>, Option<i64>),
 ) -> Vec<Bind> {
-    let mut values = vec![Bind::Big(version), value.into(), Bind::Big(expires_at)];
+    let mut values = Vec::from(written);
     values.extend(key(partition));
     values.extend([
         Bind::Tiny(kind),
@@ -194,7 +231,13 @@ fn statement(
 fn anchor_statement(partition: &PartitionAddress, before: &Anchor, id: CommitId) -> Vec<Bind> {
     let (revision, ids) = before.next(id);
     let condition = (before.revision, before.revision.map(|_| 0));
-    statement(partition, (ANCHOR, ""), (revision, Some(ids), 0), condition)
+    let written = [
+        Bind::Big(revision),
+        Bind::Unset,
+        Bind::Big(0),
+        Bind::Blob(ids),
+    ];
+    statement(partition, (ANCHOR, ""), written, condition)
 }
 
 fn row_statement(partition: &PartitionAddress, row: &RowWrite) -> Vec<Bind> {
@@ -202,11 +245,12 @@ fn row_statement(partition: &PartitionAddress, row: &RowWrite) -> Vec<Bind> {
         row.before.map(|before| before.version.cast_signed()),
         row.before.map(|before| before.expires_at),
     );
-    let after = (
-        row.after.version.cast_signed(),
-        row.value.clone(),
-        row.after.expires_at,
-    );
+    let after = [
+        Bind::Big(row.after.version.cast_signed()),
+        row.value.clone().into(),
+        Bind::Big(row.after.expires_at),
+        Bind::Unset,
+    ];
     statement(partition, (row.kind, &row.sort), after, before)
 }
 

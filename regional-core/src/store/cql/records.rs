@@ -16,15 +16,11 @@ use std::collections::BTreeMap;
 
 /// Partitions of one `get_many` that are read at a time.
 const PARTITIONS_AT_ONCE: usize = 8;
-/// Records of one request for their states.
-const STATES_MAX: usize = 100;
 
 const GET: &str = "SELECT version, expires_at, value FROM records \
                    WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 0 AND sort = ?";
 const GET_MANY: &str = "SELECT sort, version, expires_at, value FROM records \
                         WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 0 AND sort IN ?";
-const STATES: &str = "SELECT sort, version, expires_at FROM records \
-                      WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 0 AND sort IN ?";
 
 /// A row as an entry, unless it is absent.
 pub(super) fn entry(
@@ -141,22 +137,4 @@ async fn partition_entries(
         entry(sort, RowState::read(version, end), value, now_ms)
     });
     Ok(entries.collect())
-}
-
-/// What records are, without their values; those that never were are left out.
-pub(super) async fn states(
-    session: &Cql,
-    partition: &PartitionAddress,
-    sorts: Vec<String>,
-) -> Result<BTreeMap<String, RowState>, Error> {
-    let mut found = BTreeMap::new();
-    for sorts in sorts.chunks(STATES_MAX) {
-        let mut values = key(partition);
-        values.push(Bind::Texts(sorts.to_vec()));
-        let rows: Vec<(String, Option<i64>, Option<i64>)> = session.rows(STATES, values).await?;
-        found.extend(rows.into_iter().filter_map(|(sort, version, end)| {
-            RowState::read(version, end).map(|state| (sort, state))
-        }));
-    }
-    Ok(found)
 }

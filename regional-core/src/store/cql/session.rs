@@ -35,7 +35,7 @@ use scylla::{
         batch::{Batch, BatchType},
         prepared::PreparedStatement,
     },
-    value::{CqlValue, Row},
+    value::{CqlValue, Row, Unset},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -56,6 +56,10 @@ pub(super) enum Bind {
     Blob(Bytes),
     /// `list<text>`, as the right side of an `IN`.
     Texts(Vec<String>),
+    /// `list<tuple<tinyint, text>>`, the same.
+    Rows(Vec<(i8, String)>),
+    /// Leaves the column as it is.
+    Unset,
 }
 
 impl From<&str> for Bind {
@@ -90,6 +94,8 @@ impl SerializeValue for Bind {
             Self::Tiny(value) => value.serialize(typ, writer),
             Self::Blob(bytes) => bytes.serialize(typ, writer),
             Self::Texts(texts) => texts.serialize(typ, writer),
+            Self::Rows(rows) => rows.serialize(typ, writer),
+            Self::Unset => Unset.serialize(typ, writer),
         }
     }
 }
@@ -200,7 +206,8 @@ impl Cql {
             .prefer_datacenter(options.data_center.clone())
             .schema_agreement_interval(Duration::from_millis(20))
             .fetch_schema_metadata(true)
-            .fetch_full_schema_metadata(false);
+            .fetch_full_schema_metadata(false)
+            .refresh_metadata_on_auto_schema_agreement(false);
         if let Some(credentials) = &options.credentials {
             builder = builder.user(&credentials.user, &credentials.password);
         }

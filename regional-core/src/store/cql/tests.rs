@@ -5,9 +5,9 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
-mod stalls;
 mod engines;
 mod registry;
+mod stalls;
 
 use super::{
     partition::{

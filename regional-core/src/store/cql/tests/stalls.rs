@@ -40,7 +40,10 @@ async fn version(store: &CqlStore, partition: &str) -> u64 {
 async fn check_log(store: &CqlStore) {
     let log = own_log(store).await;
     let found = Log::recover(store.origin().clone(), &log).unwrap();
-    assert_eq!((found.kept().head, found.open().count()), (store.span().head, 0));
+    assert_eq!(
+        (found.kept().head, found.open().count()),
+        (store.span().head, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,11 +90,17 @@ async fn what_an_engine_does_not_answer_is_settled_when_it_is_back() {
     // One that is answered again comes after all that stood still.
     while store.commit(transaction("after", "x")).await.is_err() {}
     let own = store.origin().clone();
-    let all_settled = store.engine.logs.wait_settled(&own, 1, Duration::from_secs(60));
+    let all_settled = store
+        .engine
+        .logs
+        .wait_settled(&own, 1, Duration::from_secs(60));
     all_settled.await.unwrap();
     loop {
         let head = store.span().head;
-        let settled = store.engine.logs.wait_settled(&own, head, Duration::from_secs(60));
+        let settled = store
+            .engine
+            .logs
+            .wait_settled(&own, head, Duration::from_secs(60));
         settled.await.unwrap();
         if store.span().head == head {
             break;
@@ -100,7 +109,10 @@ async fn what_an_engine_does_not_answer_is_settled_when_it_is_back() {
     check_log(&store).await;
     for (partition, tried, done, highest) in &ended {
         let found = version(&store, partition).await;
-        assert!(*highest <= found && *done <= found && found <= *tried, "{partition}");
+        assert!(
+            *highest <= found && *done <= found && found <= *tried,
+            "{partition}"
+        );
     }
     // The power fails under load; what was acknowledged is there when it is back.
     let writers: Vec<_> = (0..8)

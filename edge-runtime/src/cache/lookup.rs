@@ -282,7 +282,7 @@ impl Way<'_> {
         fill.stored = Some((entry.stored.clone(), entry.soft));
         fill.variants = found.variants.clone();
         fill.ticket = Some(ticket);
-        fill.started = self.shared.ledger.begin();
+        fill.started = self.shared.begin(&mut fill.stored);
         Some(fill)
     }
 
@@ -298,7 +298,7 @@ impl Way<'_> {
         fill.variants = found.variants;
         fill.ticket = Some(ticket);
         // After the ticket was taken: an unsafe request that finds no fill open has ended before this.
-        fill.started = self.shared.ledger.begin();
+        fill.started = self.shared.begin(&mut fill.stored);
         fill
     }
 

@@ -257,6 +257,20 @@ impl Shared {
             })
     }
 
+    /// A fill begins: from here on the fence stands. What it found before is held against the changes once more: one
+    /// that came in between is behind the fence, and a validation would bring back what it has ended.
+    pub(super) fn begin(&self, found: &mut Option<(Arc<Stored>, bool)>) -> FillStart {
+        let start = self.ledger.begin();
+        if let Some((stored, soft)) = found {
+            match self.ledger.verdict(stored) {
+                Verdict::Valid => {}
+                Verdict::Soft => *soft = true,
+                Verdict::Ended | Verdict::Unknown => *found = None,
+            }
+        }
+        start
+    }
+
     /// The fence, and its figures.
     pub(super) fn admit<D: Depends>(
         &self,

@@ -113,6 +113,40 @@ async fn followers_and_their_wait_are_bounded() {
 }
 
 #[tokio::test]
+async fn what_ends_during_a_wait_is_not_validated() {
+    let cache = open(Config {
+        follower_wait_ms_max: 20,
+        ..small()
+    })
+    .await;
+    let fields = &[("cache-control", "max-age=60"), ("etag", "\"1\"")];
+    get("/")
+        .fill(&cache, fields, "old", depends(vec![record("p", "s")]))
+        .await;
+    let leader = get("/").forward(&cache, later(100)).await;
+    assert!(leader.request_headers().contains_key("if-none-match"));
+    let waiting = tokio::spawn({
+        let cache = cache.clone();
+        async move { get("/").forward(&cache, later(100)).await }
+    });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished(), "it found the entry, and waits");
+    cache.apply(&written(1, "p", "s"));
+    let fill = waiting.await.unwrap();
+    assert!(fill.request_headers().is_empty(), "nothing to validate");
+    // Whoever answers so all the same does not bring the entry back.
+    let answer = fill.complete(head(304, &[]), Bytes::new(), none(), later(100));
+    assert_eq!(answer.body, "");
+    drop(leader);
+    assert!(matches!(
+        get("/").lookup(&cache, later(101)).await,
+        Lookup::Forward(_)
+    ));
+}
+
+#[tokio::test]
 async fn others_do_not_wait() {
     let cache = memory().await;
     let _leader = get("/").forward(&cache, now()).await;

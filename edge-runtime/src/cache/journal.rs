@@ -130,6 +130,10 @@ pub(super) struct Journal {
     unwritten: u64,
     /// Not all that was written is synced.
     is_dirty: bool,
+    /// The file has its name, which a power failure may still give back to the one before it.
+    is_name_dirty: bool,
+    /// [`sync_dir`].
+    sync_dir: fn(&Path) -> io::Result<()>,
 }
 
 /// Reads the journal in `dir`; none if there is none that can be read from its beginning.
@@ -233,6 +237,7 @@ impl Journal {
             source,
         };
         let file = write_anew(&path, generation, position, changes.snapshot()).map_err(failed)?;
+        sync_dir(&path).map_err(failed)?;
         Ok(Self {
             path,
             file,
@@ -241,6 +246,8 @@ impl Journal {
             buffer: Vec::new(),
             unwritten: 0,
             is_dirty: false,
+            is_name_dirty: false,
+            sync_dir,
         })
     }
 
@@ -296,9 +303,22 @@ impl Journal {
     pub(super) fn compact(&mut self, position: &Position, changes: Snapshot) -> io::Result<()> {
         // Whatever comes of it, the next try is as far away as after a success.
         self.records_bytes = 0;
+        // From here on it is the file of that name, and the one to be appended to, whatever comes of the directory.
         self.file = write_anew(&self.path, self.generation, position, changes)?;
         self.unwritten = 0;
+        self.is_dirty = true;
+        self.is_name_dirty = true;
+        self.sync_name()?;
         self.is_dirty = false;
+        Ok(())
+    }
+
+    /// Makes the file's name outlive a power failure.
+    fn sync_name(&mut self) -> io::Result<()> {
+        if self.is_name_dirty {
+            (self.sync_dir)(&self.path)?;
+            self.is_name_dirty = false;
+        }
         Ok(())
     }
 
@@ -311,6 +331,7 @@ impl Journal {
         if self.unwritten > 0 {
             return self.remove().map(|()| None);
         }
+        self.sync_name()?;
         self.file.try_clone().map(Some)
     }
 
@@ -323,7 +344,7 @@ impl Journal {
     fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => sync_dir(&self.path),
+            Ok(()) | Err(_) => (self.sync_dir)(&self.path),
         }
     }
 }
@@ -336,7 +357,7 @@ fn sync_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes beside `path`, syncs, then renames; gives the file, ready to be appended to.
+/// Writes beside `path`, syncs, then renames; gives the file, ready to be appended to. Its name is not synced yet.
 fn write_anew(
     path: &Path,
     generation: u64,
@@ -364,7 +385,6 @@ fn write_anew(
     // Of the two files one must be whole, whenever the power fails.
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    sync_dir(path)?;
     Ok(file)
 }
 

@@ -186,3 +186,32 @@ fn what_is_told_is_synced_or_not_vouched_for() {
     journal.distrust().unwrap();
     assert!(recover(dir.path(), TAGS_MAX).is_none());
 }
+
+#[test]
+fn a_name_that_is_not_synced_is_the_name_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut changes, mut position) = (LastChanges::new(TAGS_MAX), Position::default());
+    let origin: OriginId = "core-1.1".parse().unwrap();
+    let mut journal = Journal::begin(dir.path(), 9, &position, &changes).unwrap();
+    for n in 1..=2 {
+        journal.change(&origin, n, &touch(n)).unwrap();
+        changes.apply(&touch(n));
+        position.advance(&origin, n);
+    }
+    journal.sync_dir = |_| Err(io::Error::other("a broken directory"));
+    assert!(journal.compact(&position, changes.snapshot()).is_err());
+    journal.change(&origin, 3, &touch(3)).unwrap();
+    // Killed now, it comes back with all that was applied.
+    let recovered = recover(dir.path(), TAGS_MAX).unwrap();
+    assert_eq!(recovered.position.get(&origin), 3);
+    assert_eq!(recovered.changes.verdict(&[3], 2), Verdict::Ended);
+    // Nobody is told that it outlives a power failure until it does.
+    assert!(journal.take_unsynced().is_err());
+    journal.sync_dir = sync_dir;
+    journal.distrust().unwrap();
+    assert!(recover(dir.path(), TAGS_MAX).is_none());
+    journal.compact(&position, changes.snapshot()).unwrap();
+    assert!(journal.take_unsynced().unwrap().is_none());
+    journal.change(&origin, 3, &touch(3)).unwrap();
+    assert!(journal.take_unsynced().unwrap().is_some());
+}

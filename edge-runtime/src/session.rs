@@ -7,6 +7,10 @@
 //! | has a key that has ended | as if there were none | the same |
 //! | has a key that is not known here | nothing stored answers, and reads go to the core | the same |
 //!
+//! Browsers send several cookies of one name when their paths or domains differ, and a script may send the field beside
+//! them. Each is read, and the answer is as new as all of them say: any might be the newest. The listener's bound on a
+//! request's fields bounds them too.
+//!
 //! Keys are handed out an hour before they sign, so the last line is for a place that has just begun, or a core that is
 //! not known any more. If such a request writes, its new token says what was written and all that this PoP has applied:
 //! what the unreadable one said is in that, unless it is younger than the lease.
@@ -27,8 +31,6 @@ use http::{
 use metrics::Counter;
 use std::{sync::Arc, time::SystemTime};
 
-/// Cookies of the token's name that are read from one request; browsers send several when their paths differ.
-const COOKIES_READ_MAX: usize = 4;
 /// How long a browser keeps the cookie, in seconds: as long as a key signs.
 const COOKIE_AGE_S: u64 = 86_400;
 
@@ -100,7 +102,11 @@ impl Sessions {
         match fields.as_slice() {
             [] if cookies.is_empty() => Ok(Session::default()),
             [] => Ok(self.read_cookies(&cookies, now)),
-            [field] => self.read_field(field, now),
+            [field] => {
+                let mut session = self.read_cookies(&cookies, now);
+                session.merge(self.read_field(field, now)?);
+                Ok(session)
+            }
             _ => Err(invalid("there are several, and one is allowed")),
         }
     }
@@ -200,6 +206,16 @@ impl Session {
             ..Self::default()
         }
     }
+
+    /// All that `other` says too.
+    fn merge(&mut self, other: Self) {
+        match (&mut self.seen, other.seen) {
+            (Some(seen), Some(other)) => seen.merge(&other),
+            (seen, other) => *seen = seen.take().or(other),
+        }
+        self.is_unknown |= other.is_unknown;
+        self.drops_cookie |= other.drops_cookie;
+    }
 }
 
 /// RFC 6265 §4.1.
@@ -227,10 +243,7 @@ fn take_cookies(headers: &mut HeaderMap) -> Vec<Vec<u8>> {
         for pair in field.as_bytes().split(|b| *b == b';') {
             let pair = pair.trim_ascii();
             match pair.strip_prefix(name).map(<[u8]>::trim_ascii_start) {
-                Some([b'=', value @ ..]) if taken.len() < COOKIES_READ_MAX => {
-                    taken.push(unquoted(value.trim_ascii()).to_vec());
-                }
-                Some([b'=', ..]) => {}
+                Some([b'=', value @ ..]) => taken.push(unquoted(value.trim_ascii()).to_vec()),
                 Some(_) | None if pair.is_empty() => {}
                 Some(_) | None => others.push(pair),
             }

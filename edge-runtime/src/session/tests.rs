@@ -122,11 +122,40 @@ fn tokens_are_read_and_cookies_taken_off() {
             "a.1=7,b.1=2 drops",
             "",
         ),
-        // The field goes before the cookie, which is taken off all the same.
+        // Any of many might be the newest.
+        (
+            vec![
+                cookie(format!("brink-session={older}; ").repeat(8)),
+                cookie(format!("brink-session={good}")),
+            ],
+            "a.1=7,b.1=2",
+            "",
+        ),
+        // So might the cookie beside a field; it is taken off all the same.
         (
             vec![field(&older), cookie(format!("brink-session={good}; c=3"))],
-            "b.1=2",
+            "a.1=7,b.1=2",
             "c=3",
+        ),
+        (
+            vec![field(&ended), cookie(format!("brink-session={good}"))],
+            "a.1=7",
+            "",
+        ),
+        (
+            vec![field(&good), cookie(format!("brink-session={ahead}"))],
+            "a.1=7 unknown",
+            "",
+        ),
+        (
+            vec![field(&good), cookie(format!("brink-session={forged}"))],
+            "a.1=7 drops",
+            "",
+        ),
+        (
+            vec![field(&forged), cookie(format!("brink-session={good}"))],
+            "session-invalid",
+            "",
         ),
         // Others' names that are longer stay.
         (

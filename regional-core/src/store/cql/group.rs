@@ -47,7 +47,7 @@ pub(super) fn split(mut group: Bytes) -> Result<Vec<(Change, usize)>, Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use brink_protocol::change::ChangeKind;
     use proptest::prelude::*;

@@ -152,7 +152,7 @@ impl Writer {
     ) -> Appender {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let head = log.kept().head;
-        let is_begun = head % BUCKET_ENTRIES != 0;
+        let is_begun = !head.is_multiple_of(BUCKET_ENTRIES);
         let writer = Self {
             session,
             state: State {
@@ -244,7 +244,7 @@ impl Writer {
             let head = self.log.kept().head;
             if group.bytes.len() >= GROUP_BYTES_MAX
                 || group.replies.len() >= GROUP_ENTRIES_MAX
-                || (head % BUCKET_ENTRIES == 0 && !group.replies.is_empty())
+                || (head.is_multiple_of(BUCKET_ENTRIES) && !group.replies.is_empty())
             {
                 return;
             }

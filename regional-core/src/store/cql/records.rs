@@ -22,6 +22,9 @@ const GET: &str = "SELECT version, expires_at, value FROM records \
 const GET_MANY: &str = "SELECT sort, version, expires_at, value FROM records \
                         WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 0 AND sort IN ?";
 
+/// Sort key, version, end, value.
+pub(super) type EntryRow = (String, Option<i64>, Option<i64>, Option<Bytes>);
+
 /// A row as an entry, unless it is absent.
 pub(super) fn entry(
     sort: String,
@@ -131,8 +134,7 @@ async fn partition_entries(
 ) -> Result<Vec<Entry>, Error> {
     let mut values = key(partition);
     values.push(Bind::Texts(sorts));
-    let rows: Vec<(String, Option<i64>, Option<i64>, Option<Bytes>)> =
-        session.rows(GET_MANY, values).await?;
+    let rows: Vec<EntryRow> = session.rows(GET_MANY, values).await?;
     let entries = rows.into_iter().filter_map(|(sort, version, end, value)| {
         entry(sort, RowState::read(version, end), value, now_ms)
     });

@@ -3,7 +3,7 @@
 
 use super::{
     partition::{RowState, key},
-    records::entry,
+    records::{EntryRow, entry},
     session::{Bind, Cql},
 };
 use crate::{Error, store::PAGE_BYTES_MAX};
@@ -12,7 +12,6 @@ use brink_protocol::{
     address::PartitionAddress,
     record::{Bound, Page, Range},
 };
-use bytes::Bytes;
 
 /// Rows of the first request: 16 of the largest records are 16 MiB.
 const ROWS_FIRST: usize = 16;
@@ -122,8 +121,7 @@ pub(super) async fn page(
         }
         let rows = next_rows(limit - page.entries.len() + 1, bytes, seen);
         let values = step.values(&partition, rows);
-        let found: Vec<(String, Option<i64>, Option<i64>, Option<Bytes>)> =
-            session.rows(statement(&step), values).await?;
+        let found: Vec<EntryRow> = session.rows(statement(&step), values).await?;
         let is_last = found.len() < rows;
         seen += found.len();
         let mut end = None;

@@ -87,6 +87,7 @@ impl CanaryReader {
             path_and_query: "/",
             method: &Method::GET,
             headers: &headers,
+            has_content: false,
             set_on_way: &[],
             when_disconnected: WhenDisconnected::ServeStale,
             at_least: None,

@@ -183,6 +183,7 @@ async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
         path_and_query: exchange.path_and_query(),
         method: &exchange.head.method,
         headers: &exchange.head.headers,
+        has_content: !http_body::Body::is_end_stream(&exchange.body),
         set_on_way: &exchange.fields_set,
         when_disconnected: exchange.entry.route.when_disconnected,
         at_least: exchange.session.as_deref(),

@@ -85,6 +85,7 @@ impl Way<'_> {
             return Some((ForwardReason::Method, NoStoreReason::Method));
         }
         if key.0.as_str().len() > KEY_BYTES_MAX
+            || self.request.has_content
             || has_content(headers)
             || has_preconditions(headers)
         {

@@ -19,6 +19,9 @@ pub struct CacheRequest<'a> {
     pub method: &'a Method,
     /// As the client sent them.
     pub headers: &'a HeaderMap,
+    /// It has a body, or one may come: no part of the key, so nothing stored answers, and its answer is not stored. (In
+    /// HTTP/2 and HTTP/3 no field has to say so.)
+    pub has_content: bool,
     /// Fields of `headers` that plugins set. A stored answer serves only if it varies by each of them: one that was
     /// made where the plugins set nothing knows nothing of them.
     pub set_on_way: &'a [HeaderName],

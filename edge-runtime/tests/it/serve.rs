@@ -2,10 +2,18 @@
 
 use crate::{
     guest,
-    harness::{Edge, start},
+    harness::{Edge, start, within},
 };
 use brink_edge::standalone::{Common, Serve};
-use std::path::PathBuf;
+use bytes::Bytes;
+use http_body::Frame;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use std::{
+    convert::Infallible,
+    path::PathBuf,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 fn serve(component: PathBuf) -> Serve {
     Serve {
@@ -69,6 +77,47 @@ async fn a_component_answers_and_is_answered_for() {
     let purge = edge.send("PURGE", "/a?b", &[]).await;
     assert_eq!(purge.status, 405);
     assert!(purge.body.contains("no core"), "{}", purge.body);
+    edge.stop().await;
+}
+
+/// A body whose length nobody is told.
+struct Untold(Option<Bytes>);
+
+impl http_body::Body for Untold {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(Frame::data).map(Ok))
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_no_field_tells_of_keeps_an_answer_out_of_the_cache() {
+    let edge = serving(
+        r#"(call $cache_lifetime (i32.const 60)) (call $answer (local.get $out) (i32.const 200) @"hello")"#,
+    )
+    .await;
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let status = async |path: &str, body: Untold| {
+        let request = http::Request::get(format!("{}{path}", edge.url));
+        let answer = within(client.request(request.body(body).unwrap())).await;
+        let answer = answer.unwrap();
+        let status = answer.headers()["cache-status"].to_str().unwrap();
+        status.to_owned()
+    };
+    let fat = || Untold(Some(Bytes::from_static(b"x")));
+    let bypass = "brink-local; fwd=bypass; detail=request";
+    assert_eq!(status("/", fat()).await, bypass);
+    let first = edge.get("/").await;
+    assert!(first.field("cache-status").contains("fwd=uri-miss; stored"));
+    assert_eq!(status("/", fat()).await, bypass);
+    assert!(edge.get("/").await.is_hit());
     edge.stop().await;
 }
 

@@ -7,7 +7,8 @@
 //!
 //! What a plugin *changes* on a request reaches the module, whose answer may be stored; so the fields that it sets or
 //! takes off join the answer's `Vary`, and are thereby part of the cache key (coherence.md, P6): two requests of which
-//! plugins made different ones share no answer, whatever the plugins read to tell them apart. The path it sets is part of
+//! plugins made different ones share no answer, whatever the plugins read to tell them apart. They do so whether the
+//! client sent another value, none, or the same: what counts is that the plugin spoke of them. The path it sets is part of
 //! the key anyway; the route stays the one that the request came in by. Whom it names as the caller is no part of the key:
 //! a module that asks for it makes its answer the caller's own.
 //!
@@ -23,11 +24,14 @@ use crate::{
 };
 use brink_listener::Body;
 use brink_protocol::problem::Problem;
-use brink_sandbox::{RequestAction, RequestHead, ResponseAction, ResponseHead, RunError};
+use brink_sandbox::{
+    RequestAction, RequestChange, RequestHead, ResponseAction, ResponseHead, RunError,
+};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, Response, Uri,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    uri::PathAndQuery,
 };
 use std::{sync::Arc, time::Instant};
 
@@ -87,11 +91,11 @@ async fn ask(platform: &Arc<Platform>, plugin: &Deployed, exchange: &mut Exchang
     let context = run.plugin_context(plugin);
     let began = Instant::now();
     let limits = &plugin.deployment.limits;
-    let action = plugin.component.on_request(head, context, limits).await;
+    let action = plugin.component.on_request(&head, context, limits).await;
     finish(plugin, &run, exchange, began);
     match action {
         Ok(RequestAction::Pass) => Passage::Go,
-        Ok(RequestAction::Change(head)) => match change_request(exchange, head) {
+        Ok(RequestAction::Change(change)) => match change_request(exchange, change) {
             Ok(()) => Passage::Go,
             Err(reason) => Passage::Answer(Box::new(refused(exchange, plugin, reason))),
         },
@@ -173,31 +177,50 @@ fn request_head(exchange: &Exchange) -> RequestHead {
     }
 }
 
-/// Takes over what a plugin changed, held against the limits.
-fn change_request(exchange: &mut Exchange, head: RequestHead) -> Result<(), &'static str> {
-    check_fields(&head.headers)?;
-    let target = head.path_and_query;
+/// Does what a plugin says, held against the limits. What the platform itself says of a message stays.
+fn change_request(exchange: &mut Exchange, change: RequestChange) -> Result<(), &'static str> {
+    let RequestChange {
+        path_and_query,
+        set,
+        remove,
+    } = change;
+    let mut headers = exchange.head.headers.clone();
+    let mut named: Vec<HeaderName> = remove;
+    named.extend(set.keys().cloned());
+    named.retain(|name| !FRAMING.contains(name));
+    for name in &named {
+        headers.remove(name);
+    }
+    for (name, value) in set.iter().filter(|(name, _)| !FRAMING.contains(name)) {
+        headers.append(name, value.clone());
+    }
+    check_fields(&headers)?;
+    named.retain(|name| !name.as_str().starts_with(INTERNAL_PREFIX));
+    let fields_set = &mut exchange.fields_set;
+    for name in named {
+        if !fields_set.contains(&name) {
+            fields_set.push(name);
+        }
+    }
+    if fields_set.len() > FIELDS_MAX {
+        return Err("more than 128 fields were set or taken off");
+    }
+    exchange.head.headers = headers;
+    match path_and_query {
+        Some(target) => change_target(&mut exchange.head.uri, target),
+        None => Ok(()),
+    }
+}
+
+fn change_target(uri: &mut Uri, target: PathAndQuery) -> Result<(), &'static str> {
     if !target.as_str().starts_with('/') || target.as_str().len() > TARGET_BYTES_MAX {
         return Err("its target does not begin with / or is too long");
     }
-    let mut uri = exchange.head.uri.clone().into_parts();
-    uri.path_and_query = Some(target);
-    let mut uri = Uri::from_parts(uri).map_err(|_| "its target makes no URI")?;
-    normalise(&mut uri).ok_or("its target has segments . or .., or is too long")?;
-    exchange.head.uri = uri;
-    let before = std::mem::replace(&mut exchange.head.headers, head.headers);
-    keep_framing(&mut exchange.head.headers, &before);
-    let now = &exchange.head.headers;
-    // What it took off counts too: the answer was made without it.
-    for name in now.keys().chain(before.keys()) {
-        let is_same = now.get_all(name).iter().eq(before.get_all(name).iter());
-        if !is_same
-            && !name.as_str().starts_with(INTERNAL_PREFIX)
-            && !exchange.fields_set.contains(name)
-        {
-            exchange.fields_set.push(name.clone());
-        }
-    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target);
+    let mut changed = Uri::from_parts(parts).map_err(|_| "its target makes no URI")?;
+    normalise(&mut changed).ok_or("its target has segments . or .., or is too long")?;
+    *uri = changed;
     Ok(())
 }
 

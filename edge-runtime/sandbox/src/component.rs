@@ -210,17 +210,17 @@ impl Component {
     /// See [`RunError`].
     pub async fn on_request(
         &self,
-        head: RequestHead,
+        head: &RequestHead,
         context: Context,
         limits: &Limits,
     ) -> Result<RequestAction, RunError> {
         self.expect(World::Plugin, "on-request")?;
-        let given = heads::request_out(&head);
-        let action = self.call(Call::OnRequest(given), context, limits).await?;
+        let head = heads::request_out(head);
+        let action = self.call(Call::OnRequest(head), context, limits).await?;
         let Returned::Request(action) = action else {
             return Err(unexpected());
         };
-        heads::request_action(action, head)
+        heads::request_action(action)
     }
 
     /// Shows a plugin the head of the response to a request.

@@ -3,7 +3,10 @@
 use crate::{
     RunError,
     bindings::platform::plugin_types as wit,
-    plugin::{PLUGIN_BODY_BYTES_MAX, RequestAction, RequestHead, ResponseAction, ResponseHead},
+    plugin::{
+        PLUGIN_BODY_BYTES_MAX, RequestAction, RequestChange, RequestHead, ResponseAction,
+        ResponseHead,
+    },
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -45,9 +48,7 @@ fn headers_in(headers: wit::Headers) -> Result<HeaderMap, RunError> {
     }
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        let short: String = name.chars().take(80).collect();
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| bad(format!("{short:?} is not a header field's name")))?;
+        let name = name_in(&name)?;
         let value = HeaderValue::from_bytes(&value).map_err(|_| {
             bad(format!(
                 "the value of its header field {name} is not allowed"
@@ -56,6 +57,23 @@ fn headers_in(headers: wit::Headers) -> Result<HeaderMap, RunError> {
         map.append(name, value);
     }
     Ok(map)
+}
+
+fn name_in(name: &str) -> Result<HeaderName, RunError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+        let short: String = name.chars().take(80).collect();
+        bad(format!("{short:?} is not a header field's name"))
+    })
+}
+
+fn names_in(names: &[String]) -> Result<Vec<HeaderName>, RunError> {
+    if names.len() > HEADERS_MAX {
+        let count = names.len();
+        return Err(bad(format!(
+            "it takes {count} header fields off, the limit is {HEADERS_MAX}"
+        )));
+    }
+    names.iter().map(|name| name_in(name)).collect()
 }
 
 fn final_status(status: u16) -> Result<StatusCode, RunError> {
@@ -107,23 +125,22 @@ pub(crate) fn response_out(head: &ResponseHead) -> wit::ResponseHead {
     }
 }
 
-/// What a plugin decided on a request; `given` is the head that it was given.
-pub(crate) fn request_action(
-    action: wit::RequestAction,
-    given: RequestHead,
-) -> Result<RequestAction, RunError> {
+/// What a plugin decided on a request.
+pub(crate) fn request_action(action: wit::RequestAction) -> Result<RequestAction, RunError> {
     match action {
         wit::RequestAction::Pass => Ok(RequestAction::Pass),
         wit::RequestAction::Answer(response) => response_in(response).map(RequestAction::Answer),
-        wit::RequestAction::Change(head) => {
-            let path_and_query = Some(&head.path_and_query)
-                .filter(|path| path.starts_with('/'))
-                .and_then(|path| path.parse().ok())
-                .ok_or_else(|| bad("the path that it set is not a path"))?;
-            Ok(RequestAction::Change(RequestHead {
-                path_and_query,
-                headers: headers_in(head.headers)?,
-                ..given
+        wit::RequestAction::Change(change) => {
+            let target = |path: String| {
+                Some(path)
+                    .filter(|path| path.starts_with('/'))
+                    .and_then(|path| path.parse().ok())
+                    .ok_or_else(|| bad("the path that it set is not a path"))
+            };
+            Ok(RequestAction::Change(RequestChange {
+                path_and_query: change.path_and_query.map(target).transpose()?,
+                set: headers_in(change.set)?,
+                remove: names_in(&change.remove)?,
             }))
         }
     }
@@ -183,33 +200,44 @@ mod tests {
     }
 
     #[test]
-    fn changes_keep_what_is_not_theirs() {
-        let given = RequestHead {
-            method: http::Method::PUT,
-            scheme: "https".into(),
-            authority: "example.com".into(),
-            path_and_query: "/a".parse().unwrap(),
-            headers: HeaderMap::new(),
-            client_address: "192.0.2.1".into(),
+    fn changes() {
+        let change = wit::RequestChange {
+            path_and_query: None,
+            set: Vec::new(),
+            remove: Vec::new(),
         };
-        let mut changed = request_out(&given);
-        changed.method = "GET".into();
-        changed.authority = "evil.example".into();
-        changed.client_address = String::new();
-        changed.path_and_query = "/b?c".into();
-        let action = wit::RequestAction::Change(changed.clone());
-        let RequestAction::Change(head) = request_action(action, given.clone()).unwrap() else {
-            unreachable!()
+        let read = |change: &wit::RequestChange| {
+            request_action(wit::RequestAction::Change(change.clone())).map(|action| match action {
+                RequestAction::Change(change) => change,
+                RequestAction::Pass | RequestAction::Answer(_) => unreachable!(),
+            })
         };
-        let expected = RequestHead {
-            path_and_query: "/b?c".parse().unwrap(),
-            ..given.clone()
-        };
-        assert_eq!(head, expected);
+        let text = str::to_owned;
+        let changed = read(&wit::RequestChange {
+            path_and_query: Some(text("/b?c")),
+            set: vec![(text("A"), b"1".to_vec()), (text("a"), b"2".to_vec())],
+            remove: vec![text("B")],
+        })
+        .unwrap();
+        assert_eq!(changed.path_and_query.unwrap(), "/b?c");
+        let values: Vec<_> = changed.set.get_all("a").iter().collect();
+        assert_eq!(values, ["1", "2"]);
+        assert_eq!(changed.remove, ["b"]);
+        assert!(read(&change).unwrap().path_and_query.is_none());
         for path in ["", "b", "/a b", "http://evil.example/"] {
-            changed.path_and_query = path.into();
-            let action = wit::RequestAction::Change(changed.clone());
-            assert!(request_action(action, given.clone()).is_err(), "{path:?}");
+            let path_and_query = Some(text(path));
+            let change = wit::RequestChange {
+                path_and_query,
+                ..change.clone()
+            };
+            assert!(read(&change).is_err(), "{path:?}");
+        }
+        for remove in [vec![text("a b")], vec![text("a"); HEADERS_MAX + 1]] {
+            let change = wit::RequestChange {
+                remove,
+                ..change.clone()
+            };
+            assert!(read(&change).is_err());
         }
     }
 }

@@ -45,7 +45,9 @@ pub use error::{BoxError, Error, MissingImport, RunError};
 pub use inspect::{Inspection, inspect};
 pub use lines::{LOG_FIELDS_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 pub use looks::CREDENTIALS;
-pub use plugin::{PLUGIN_BODY_BYTES_MAX, RequestAction, RequestHead, ResponseAction, ResponseHead};
+pub use plugin::{
+    PLUGIN_BODY_BYTES_MAX, RequestAction, RequestChange, RequestHead, ResponseAction, ResponseHead,
+};
 pub use sandbox::Sandbox;
 
 /// The body of requests to and answers from components.

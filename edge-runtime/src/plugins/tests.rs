@@ -6,7 +6,7 @@ use brink_listener::{Connection, Protocol};
 use brink_protocol::deployment::{
     DeploymentTable, Route, StaticAnswer, Target, WhenDisconnected, default_tenant,
 };
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, header::COOKIE};
 
 fn exchange(fields: &[(&'static str, &'static str)]) -> Exchange {
     let route = Route {
@@ -70,21 +70,23 @@ fn a_changed_head_is_taken_over_but_for_its_framing() {
         ("accept", "*/*"),
         ("cookie", "a=1"),
     ]);
-    let mut head = request_head(&exchange);
-    head.path_and_query = "/c".parse().unwrap();
-    head.headers.clear();
+    let mut set = HeaderMap::new();
     for (name, value) in [
         ("host", "evil.example"),
         ("content-length", "50"),
         ("transfer-encoding", "chunked"),
-        ("accept", "*/*"),
         ("x-plan", "gold"),
         ("brink-subject", "ann"),
         ("brink-claim-role", "admin"),
     ] {
-        head.headers.insert(name, HeaderValue::from_static(value));
+        set.insert(name, HeaderValue::from_static(value));
     }
-    change_request(&mut exchange, head).unwrap();
+    let change = RequestChange {
+        path_and_query: Some("/c".parse().unwrap()),
+        set,
+        remove: vec![COOKIE, HOST],
+    };
+    change_request(&mut exchange, change).unwrap();
     take_caller(&mut exchange);
     assert_eq!(exchange.head.uri, "https://example.com/c");
     let mut fields: Vec<_> = exchange
@@ -115,6 +117,32 @@ fn a_changed_head_is_taken_over_but_for_its_framing() {
     assert_eq!(caller.claims, [("role".to_owned(), "admin".to_owned())]);
 }
 
+fn no_change() -> RequestChange {
+    RequestChange {
+        path_and_query: None,
+        set: HeaderMap::new(),
+        remove: Vec::new(),
+    }
+}
+
+#[test]
+fn what_a_plugin_speaks_of_counts_whatever_the_client_sent() {
+    for sent in [&[][..], &[("x-user", "bob")], &[("x-user", "ann")]] {
+        let mut exchange = exchange(sent);
+        let mut change = no_change();
+        change.set.insert("x-user", HeaderValue::from_static("bob"));
+        change.remove.push(HeaderName::from_static("x-key"));
+        change_request(&mut exchange, change.clone()).unwrap();
+        change_request(&mut exchange, change).unwrap();
+        let values: Vec<_> = exchange.head.headers.get_all("x-user").iter().collect();
+        assert_eq!(values, ["bob"], "{sent:?}");
+        assert_eq!(exchange.fields_set, ["x-key", "x-user"], "{sent:?}");
+    }
+    let mut exchange = exchange(&[("x-user", "bob")]);
+    change_request(&mut exchange, no_change()).unwrap();
+    assert!(exchange.fields_set.is_empty());
+}
+
 #[test]
 fn heads_beyond_the_limits_are_refused() {
     let many = (0..=FIELDS_MAX)
@@ -123,20 +151,23 @@ fn heads_beyond_the_limits_are_refused() {
     let long = vec![("x".to_owned(), "1".repeat(FIELD_BYTES_MAX))];
     for (fields, text) in [(many, "128 fields"), (long, "64 KiB")] {
         let mut exchange = exchange(&[]);
-        let mut head = request_head(&exchange);
+        let mut change = no_change();
         for (name, value) in fields {
             let name: HeaderName = name.parse().unwrap();
-            head.headers.insert(name, value.parse().unwrap());
+            change.set.insert(name, value.parse().unwrap());
         }
-        let reason = change_request(&mut exchange, head).unwrap_err();
+        let reason = change_request(&mut exchange, change).unwrap_err();
         assert!(reason.contains(text), "{reason}");
     }
-    let mut exchange = exchange(&[]);
-    let mut head = request_head(&exchange);
-    head.path_and_query = format!("/{}", "a".repeat(TARGET_BYTES_MAX))
-        .parse()
-        .unwrap();
-    assert!(change_request(&mut exchange, head).is_err());
+    let mut change = no_change();
+    change.remove = (0..=FIELDS_MAX)
+        .map(|n| format!("x-{n}").parse().unwrap())
+        .collect();
+    assert!(change_request(&mut exchange(&[]), change).is_err());
+    let mut change = no_change();
+    let path = format!("/{}", "a".repeat(TARGET_BYTES_MAX));
+    change.path_and_query = Some(path.parse().unwrap());
+    assert!(change_request(&mut exchange(&[]), change).is_err());
 }
 
 #[test]

@@ -197,6 +197,12 @@ interface plugin-types {
         client-address: string,
     }
 
+    record request-change {
+        path-and-query: option<string>,
+        set: headers,
+        remove: list<string>,
+    }
+
     record response-head {
         status: u16,
         headers: headers,
@@ -210,7 +216,7 @@ interface plugin-types {
 
     variant request-action {
         pass,
-        change(request-head),
+        change(request-change),
         answer(response),
     }
 

@@ -4,15 +4,31 @@ use crate::plugin_types as wit;
 use crate::response::Response;
 
 /// Header fields in order. Names are compared without regard to case.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Vec<u8>)>);
+///
+/// They remember which names were set, appended or removed, to whatever value: on a request, these become part of the
+/// answer's key in the cache.
+#[derive(Debug, Clone, Default)]
+pub struct Headers {
+    fields: Vec<(String, Vec<u8>)>,
+    /// In lower case, each once.
+    named: Vec<String>,
+}
+
+/// The same fields, however they came about.
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+}
+
+impl Eq for Headers {}
 
 impl Headers {
     /// The first value of that name, if it is text.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self
-            .0
+            .fields
             .iter()
             .find(|(present, _)| present.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(value).ok()
@@ -26,21 +42,42 @@ impl Headers {
 
     /// Adds a field beside those with the same name.
     pub fn append(&mut self, name: &str, value: &str) {
-        self.0
+        self.name(name);
+        self.fields
             .push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.named.iter().any(|n| n.eq_ignore_ascii_case(name)) {
+            self.named.push(name.to_ascii_lowercase());
+        }
+    }
+
+    fn given(fields: wit::Headers) -> Self {
+        Self {
+            fields,
+            named: Vec::new(),
+        }
+    }
+
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(present, _)| present.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// Takes every field of that name out; says whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
-        let before = self.0.len();
-        self.0
+        self.name(name);
+        let before = self.fields.len();
+        self.fields
             .retain(|(present, _)| !present.eq_ignore_ascii_case(name));
-        self.0.len() != before
+        self.fields.len() != before
     }
 
     /// Every field.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0
+        self.fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_slice()))
     }
@@ -92,7 +129,8 @@ pub struct ResponseHead {
 pub enum RequestAction {
     /// It goes on as it is.
     Pass,
-    /// It goes on with this head.
+    /// It goes on with this head. Every field that was set or removed, to whatever value, becomes part of the answer's
+    /// key in the cache.
     Change(RequestHead),
     /// It is answered at once, with a body of at most 64 KiB; neither cache, module nor later plugins are asked.
     Answer(Response),
@@ -127,16 +165,10 @@ pub trait Plugin {
 /// Calls a plugin with the host's types. [`crate::plugin!`] calls it.
 #[doc(hidden)]
 pub fn on_request<P: Plugin>(request: wit::RequestHead) -> wit::RequestAction {
-    match P::on_request(request_head(request)) {
+    let given = request_head(request);
+    match P::on_request(given.clone()) {
         RequestAction::Pass => wit::RequestAction::Pass,
-        RequestAction::Change(head) => wit::RequestAction::Change(wit::RequestHead {
-            method: head.method,
-            scheme: head.scheme,
-            authority: head.authority,
-            path_and_query: head.path_and_query,
-            headers: head.headers.0,
-            client_address: head.client_address,
-        }),
+        RequestAction::Change(head) => wit::RequestAction::Change(change(&given, head)),
         RequestAction::Answer(response) => wit::RequestAction::Answer(answer(&response)),
     }
 }
@@ -149,15 +181,38 @@ pub fn on_response<P: Plugin>(
 ) -> wit::ResponseAction {
     let response = ResponseHead {
         status: response.status,
-        headers: Headers(response.headers),
+        headers: Headers::given(response.headers),
     };
     match P::on_response(request_head(request), response) {
         ResponseAction::Pass => wit::ResponseAction::Pass,
         ResponseAction::Change(head) => wit::ResponseAction::Change(wit::ResponseHead {
             status: head.status,
-            headers: head.headers.0,
+            headers: head.headers.fields,
         }),
         ResponseAction::Answer(response) => wit::ResponseAction::Answer(answer(&response)),
+    }
+}
+
+/// What has to be said of `head` to one who has `given`: the names that were spoken of, and those that differ because
+/// the fields are others altogether.
+fn change(given: &RequestHead, head: RequestHead) -> wit::RequestChange {
+    let mut names = head.headers.named.clone();
+    for (name, _) in given.headers.iter().chain(head.headers.iter()) {
+        let differs = || !given.headers.values(name).eq(head.headers.values(name));
+        if !names.iter().any(|n| n.eq_ignore_ascii_case(name)) && differs() {
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+    let is_named = |name: &str| names.iter().any(|n| n.eq_ignore_ascii_case(name));
+    let (path, fields) = (head.path_and_query, head.headers.fields);
+    let mut set = fields;
+    set.retain(|(name, _)| is_named(name));
+    let is_set = |name: &String| set.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+    let remove = names.iter().filter(|name| !is_set(name)).cloned().collect();
+    wit::RequestChange {
+        path_and_query: (path != given.path_and_query).then_some(path),
+        set,
+        remove,
     }
 }
 
@@ -167,7 +222,7 @@ fn request_head(head: wit::RequestHead) -> RequestHead {
         scheme: head.scheme,
         authority: head.authority,
         path_and_query: head.path_and_query,
-        headers: Headers(head.headers),
+        headers: Headers::given(head.headers),
         client_address: head.client_address,
     }
 }
@@ -222,30 +277,63 @@ mod tests {
 
     #[test]
     fn heads_cross_in_both_directions() {
-        let wit::RequestAction::Change(changed) =
-            on_request::<Stamp>(head(&[("x-stamp", "0"), ("a", "b")]))
-        else {
-            panic!("not changed")
-        };
-        assert_eq!(
-            changed.headers,
-            [
-                ("a".to_owned(), b"b".to_vec()),
-                ("x-stamp".to_owned(), b"1".to_vec())
-            ]
-        );
-        assert_eq!(
-            (
-                changed.path_and_query.as_str(),
-                changed.client_address.as_str()
-            ),
-            ("/b", "::1")
-        );
+        // What the client sent makes no difference.
+        for sent in ["0", "1"] {
+            let wit::RequestAction::Change(changed) =
+                on_request::<Stamp>(head(&[("x-stamp", sent), ("a", "b")]))
+            else {
+                panic!("not changed")
+            };
+            assert_eq!(changed.set, [("x-stamp".to_owned(), b"1".to_vec())]);
+            assert_eq!(changed.path_and_query, None);
+            assert!(changed.remove.is_empty());
+        }
         let wit::RequestAction::Answer(answer) = on_request::<Stamp>(head(&[("X-Deny", "")]))
         else {
             panic!("not answered")
         };
         assert_eq!(answer.status, 403);
+    }
+
+    #[test]
+    fn every_change_is_told() {
+        let given = request_head(head(&[("a", "1"), ("B", "2"), ("b", "3"), ("c", "4")]));
+        let told = |make: &dyn Fn(&mut RequestHead)| {
+            let mut head = given.clone();
+            make(&mut head);
+            let change = change(&given, head);
+            let set: Vec<_> = change
+                .set
+                .iter()
+                .map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)))
+                .collect();
+            (
+                set.join(" "),
+                change.remove.join(" "),
+                change.path_and_query,
+            )
+        };
+        let none = String::new;
+        assert_eq!(told(&|_| {}), (none(), none(), None));
+        let path = told(&|head| head.path_and_query = "/x".to_owned());
+        assert_eq!(path, (none(), none(), Some("/x".to_owned())));
+        let appended = told(&|head| head.headers.append("B", "9"));
+        assert_eq!(appended, ("B=2 b=3 b=9".to_owned(), none(), None));
+        let removed = told(&|head| {
+            head.headers.remove("A");
+            head.headers.remove("absent");
+        });
+        assert_eq!(removed, (none(), "a absent".to_owned(), None));
+        let replaced = told(&|head| {
+            head.headers = Headers::default();
+            head.headers.set("c", "4");
+        });
+        assert_eq!(replaced, ("c=4".to_owned(), "a b".to_owned(), None));
+        let foreign = told(&|head| {
+            let other = super::tests::head(&[("a", "1"), ("c", "5")]);
+            head.headers = request_head(other).headers;
+        });
+        assert_eq!(foreign, ("c=5".to_owned(), "b".to_owned(), None));
     }
 
     #[test]

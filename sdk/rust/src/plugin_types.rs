@@ -16,6 +16,15 @@ pub struct RequestHead {
     pub client_address: String,
 }
 
+/// `request-change`.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "see wit/platform.wit")]
+pub struct RequestChange {
+    pub path_and_query: Option<String>,
+    pub set: Headers,
+    pub remove: Vec<String>,
+}
+
 /// `response-head`.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "see wit/platform.wit")]
@@ -38,7 +47,7 @@ pub struct Response {
 #[allow(missing_docs, reason = "see wit/platform.wit")]
 pub enum RequestAction {
     Pass,
-    Change(RequestHead),
+    Change(RequestChange),
     Answer(Response),
 }
 

@@ -152,7 +152,7 @@ async fn plugins() {
     assert_eq!(passes.world(), World::Plugin);
     let (notes, context) = context();
     let action = passes
-        .on_request(request_head(), context.clone(), &limits)
+        .on_request(&request_head(), context.clone(), &limits)
         .await;
     assert!(matches!(action, Ok(RequestAction::Pass)), "{action:?}");
     let head = || ResponseHead {
@@ -186,7 +186,7 @@ async fn plugins() {
     };
     let answers = load(&sandbox, &plugin(&answer(401), &answer(502))).await;
     let action = answers
-        .on_request(request_head(), Context::denied(), &limits)
+        .on_request(&request_head(), Context::denied(), &limits)
         .await;
     let Ok(RequestAction::Answer(response)) = action else {
         panic!("{action:?}");
@@ -203,12 +203,30 @@ async fn plugins() {
 
     let wrong = load(&sandbox, &plugin(&answer(99), &answer(1000))).await;
     let fault = wrong
-        .on_request(request_head(), Context::denied(), &limits)
+        .on_request(&request_head(), Context::denied(), &limits)
         .await;
     assert_eq!(
         fault.unwrap_err().to_string(),
         "the module's answer cannot be sent: its status is 99, it must be 200 to 599"
     );
+
+    // `change` is case 1; the change at 260: a path or none, fields that are set, names that are removed.
+    let change = r#"(local $at i32) (local $size i32)
+        (i32.store8 (i32.const 256) (i32.const 1)) (i32.store8 (i32.const 260) (i32.const 0))
+        (i32.store (i32.const 272) (local.get $headers)) (i32.store (i32.const 276) (i32.const 1))
+        @"x-client" (local.set $size) (local.set $at)
+        (i32.store (i32.const 320) (local.get $at)) (i32.store (i32.const 324) (local.get $size))
+        (i32.store (i32.const 280) (i32.const 320)) (i32.store (i32.const 284) (i32.const 1))"#;
+    let changes = load(&sandbox, &plugin(change, "")).await;
+    let action = changes
+        .on_request(&request_head(), Context::denied(), &limits)
+        .await;
+    let Ok(RequestAction::Change(change)) = action else {
+        panic!("{action:?}");
+    };
+    assert_eq!(change.path_and_query, None);
+    assert_eq!(change.set, request_head().headers, "to what it was before");
+    assert_eq!(change.remove, ["x-client"]);
 
     // `change` is case 1 of a response action; the head at 260.
     let change = "(i32.store8 (i32.const 256) (i32.const 1))
@@ -238,7 +256,7 @@ async fn plugins_that_fail_and_plugins_that_are_reused() {
     let (notes, context) = context();
     for expected in [true, true, false, true] {
         let action = plugin
-            .on_request(request_head(), context.clone(), &limits)
+            .on_request(&request_head(), context.clone(), &limits)
             .await;
         assert_eq!(action.is_ok(), expected, "{action:?}");
     }

@@ -67,7 +67,7 @@ async fn plugin() {
         client_address: "192.0.2.7".into(),
     };
     let (_, context) = context();
-    let action = plugin.on_request(head, context, &Limits::default()).await;
+    let action = plugin.on_request(&head, context, &Limits::default()).await;
     let Ok(RequestAction::Answer(response)) = action else {
         panic!("a request without a key: {action:?}");
     };

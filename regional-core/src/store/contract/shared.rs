@@ -13,7 +13,51 @@ pub(crate) async fn two<S: Store>(make: impl AsyncFn() -> (S, S)) {
     logs_of_others_are_seen(&a, &b).await;
     records_are_one(&a, &b).await;
     let (a, b) = make().await;
-    increments_are_not_lost(Arc::new(a), Arc::new(b)).await;
+    let (a, b): (Arc<dyn Store>, Arc<dyn Store>) = (Arc::new(a), Arc::new(b));
+    increments_are_not_lost(Arc::clone(&a), Arc::clone(&b)).await;
+    logs_are_followed_without_gaps(a, b).await;
+}
+
+/// What one core appends under load, another reads as it goes, entry by entry.
+async fn logs_are_followed_without_gaps(a: Arc<dyn Store>, b: Arc<dyn Store>) {
+    let begin = b.span().head;
+    let load: Vec<_> = (0..16)
+        .map(|n| {
+            let b = Arc::clone(&b);
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    let write = put("s", "v", Condition::Always);
+                    versions_of(&*b, transaction(&format!("f{n}"), vec![write])).await;
+                }
+            })
+        })
+        .collect();
+    // 16 tasks, 20 commits, two entries each.
+    let end = begin + 16 * 20 * 2;
+    let origin = b.origin();
+    let mut held = a.held();
+    let mut last = begin;
+    while last < end {
+        let head = held.borrow_and_update().heads.get(origin);
+        // A reading may have gone further than what was seen of the head.
+        if head <= last {
+            held.changed().await.unwrap();
+            continue;
+        }
+        let read = a.changes(origin, last, 50).await.unwrap();
+        assert!(
+            !read.is_empty(),
+            "there is something up to {head}, after {last}"
+        );
+        for change in read {
+            last += 1;
+            assert_eq!(change.sequence, last);
+        }
+    }
+    for task in load {
+        task.await.unwrap();
+    }
+    assert_eq!(log(&*b).await.len() as u64, b.span().head);
 }
 
 async fn logs_of_others_are_seen(a: &dyn Store, b: &dyn Store) {

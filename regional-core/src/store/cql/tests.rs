@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 mod engines;
+mod figures;
 mod registry;
 mod stalls;
 

@@ -2,13 +2,14 @@
 //!
 //! `setup` installs what is missing, `up` runs a core and its PoPs, `test` and `ci` check everything, `tidy` holds the
 //! rules, `docs` writes what is made from the sources, `bench` measures, `seed` makes the sample data, `sim` simulates
-//! a planet of PoPs.
+//! a planet of PoPs, `chaos` and `history` hold real processes to what is promised.
 
 pub mod bench;
 pub mod binaries;
 pub mod chaos;
 pub mod curl;
 pub mod guests;
+pub mod history;
 pub mod interrupt;
 pub mod launch;
 pub mod platform;

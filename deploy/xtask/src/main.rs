@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, process::ExitCode};
 use xtask::{
-    bench, chaos, interrupt, launch, reference, repository_root, seed, setup, sim, test, tidy, up,
+    bench, chaos, history, interrupt, launch, reference, repository_root, seed, setup, sim, test,
+    tidy, up,
 };
 
 /// The one tool of the repository.
@@ -35,6 +36,8 @@ enum Task {
     Chaos(chaos::Arguments),
     /// Simulates a planet of PoPs from seeds, and holds what its clients saw against the promises
     Sim(sim::Arguments),
+    /// Holds a real store to linearizability while its clients and nodes are killed
+    History(history::Arguments),
     /// The sample data, as lines for the control API's import
     Seed(seed::Arguments),
     /// Runs a program that ends with the process that started it
@@ -87,6 +90,10 @@ fn run(task: Task) -> Result<()> {
         Task::Chaos(arguments) => {
             interrupt::watch()?;
             chaos::run(&root, &arguments)
+        }
+        Task::History(arguments) => {
+            interrupt::watch()?;
+            history::run(&root, &arguments)
         }
         Task::Sim(arguments) => {
             interrupt::watch()?;

@@ -1,0 +1,110 @@
+//! The database's nodes, and what happens to them while clients run.
+
+use crate::{Error, faults::Counts};
+use brink_engines::Cluster;
+use brink_planet::random::Random;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+const POLL: Duration = Duration::from_millis(20);
+/// How long clients run before the first fault, and at least between two, in milliseconds.
+const CALM_MS: u64 = 1_500;
+
+/// Faults of nodes, in a thread of their own, since a node takes long to start.
+pub(crate) struct NodeFaults {
+    stops: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(Cluster, Counts), Error>>,
+}
+
+impl NodeFaults {
+    pub(crate) fn begin(cluster: Cluster, seed: u64, is_calm: bool) -> Self {
+        let stops = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stops);
+        let thread = thread::spawn(move || {
+            let mut faults = Faults {
+                cluster,
+                random: Random::new(seed ^ 0x6e6f_6465),
+                stops: seen,
+                counts: Counts::default(),
+            };
+            if !is_calm {
+                faults.run()?;
+            }
+            Ok((faults.cluster, faults.counts))
+        });
+        Self { stops, thread }
+    }
+
+    /// Ends what is the matter, and gives the nodes back.
+    pub(crate) fn end(self) -> Result<(Cluster, Counts), Error> {
+        self.stops.store(true, Ordering::SeqCst);
+        let joined = self.thread.join();
+        joined.map_err(|_| Error::Other("the faults of nodes ended by themselves".to_owned()))?
+    }
+}
+
+struct Faults {
+    cluster: Cluster,
+    random: Random,
+    stops: Arc<AtomicBool>,
+    counts: Counts,
+}
+
+impl Faults {
+    fn run(&mut self) -> Result<(), Error> {
+        let nodes = self.cluster.contact_points().len();
+        while !self.stops() {
+            let calm = self.random.between(CALM_MS, CALM_MS * 3);
+            self.wait(calm);
+            if self.stops() {
+                break;
+            }
+            let node = self.random.below(nodes);
+            match self.random.below(10) {
+                0..=3 => {
+                    self.counts.add("nodes killed");
+                    self.cluster.kill(node);
+                    let away = self.random.between(0, 4_000);
+                    self.wait(away);
+                    self.cluster.restart(node)?;
+                }
+                4 if nodes > 1 => {
+                    // No quorum is left.
+                    self.counts.add("two nodes stopped");
+                    let other = (node + 1) % nodes;
+                    self.cluster.pause(node);
+                    self.cluster.pause(other);
+                    let away = self.random.between(200, 3_000);
+                    self.wait(away);
+                    self.cluster.resume(node);
+                    self.cluster.resume(other);
+                }
+                _ => {
+                    self.counts.add("nodes stopped");
+                    self.cluster.pause(node);
+                    let away = self.random.between(100, 3_500);
+                    self.wait(away);
+                    self.cluster.resume(node);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stops(&self) -> bool {
+        self.stops.load(Ordering::SeqCst)
+    }
+
+    fn wait(&self, ms: u64) {
+        let deadline = Instant::now() + Duration::from_millis(ms);
+        while !self.stops() && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+    }
+}

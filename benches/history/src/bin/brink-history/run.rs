@@ -1,0 +1,318 @@
+//! A whole run: engine, clients, faults, the last reads, the verdict.
+
+use crate::{
+    Error,
+    closing::{self, Logs},
+    faults::{self, Counts},
+    flaw::Flaw,
+    nodes::NodeFaults,
+    processes::{Clients, Told},
+    settings::{Place, now_ns},
+};
+use brink_engines::{Cluster, DATA_CENTRE};
+use brink_history::{
+    check::{Report, check},
+    history::{self, Call, Operation, Outcome},
+    log,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Processes that share a CQL engine, and what each does at a time.
+const PROCESSES: usize = 3;
+const TASKS: usize = 5;
+/// How long partitions are written before others take their place, in milliseconds.
+const SLICE_MS: (u64, u64) = (60, 250);
+/// How long clients may take to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Operations for each flaw.
+const FLAW_OPERATIONS_MAX: u64 = 20_000;
+/// Violations and faults of logs that are shown.
+const SHOWN_MAX: usize = 5;
+
+/// What clients use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// The embedded store, in one process
+    Embedded,
+    /// A CQL engine, shared by several
+    Cql,
+}
+
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// How many operations
+    #[arg(long, default_value_t = 100_000)]
+    operations: u64,
+    /// Which store
+    #[arg(long, value_enum, default_value_t = Kind::Embedded)]
+    store: Kind,
+    /// Where chance comes from; printed in any case. Machine and engine have a chance of their own: a seed gives the same
+    /// calls and faults, not the same history
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Nodes of the CQL engine; three have three replicas
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    nodes: u8,
+    /// Spoils the store in several ways, one after the other, and expects each to be noticed
+    #[arg(long)]
+    broken: bool,
+    /// The nodes are left alone
+    #[arg(long)]
+    calm_nodes: bool,
+    /// Where notes are kept; otherwise they go with the run, unless something was found
+    #[arg(long)]
+    notes: Option<PathBuf>,
+}
+
+/// What a run gave.
+struct Seen {
+    operations: Vec<Operation>,
+    logs: Logs,
+    faults: Counts,
+    clients: usize,
+    took: Duration,
+}
+
+/// False: something was found; with `--broken`, something was not.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool, Error> {
+    let seed = arguments.seed.unwrap_or_else(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    });
+    println!("seed {seed}");
+    let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+    if arguments.broken {
+        return every_flaw(arguments, folder.path(), seed);
+    }
+    let seen = record(arguments, folder.path(), seed, None)?;
+    let holds = tell(&seen);
+    if let Some(kept) = &arguments.notes {
+        copy_notes(folder.path(), kept)?;
+    } else if !holds {
+        println!("the notes are in {}", folder.keep().display());
+    }
+    Ok(holds)
+}
+
+fn every_flaw(arguments: &Arguments, folder: &Path, seed: u64) -> Result<bool, Error> {
+    let mut all = true;
+    for flaw in Flaw::ALL {
+        let folder = folder.join(flaw.name());
+        std::fs::create_dir(&folder).map_err(Error::io("a folder"))?;
+        let seen = record(arguments, &folder, seed, Some(flaw))?;
+        let report = check(&seen.operations);
+        let count = seen.operations.len();
+        match report.violations.first() {
+            Some(first) => println!(
+                "{:<16} noticed in {} of {} partitions, {count} operations; {first}",
+                flaw.name(),
+                report.violations.len(),
+                report.partitions
+            ),
+            None => {
+                println!("{:<16} NOT noticed in {count} operations", flaw.name());
+                all = false;
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn record(
+    arguments: &Arguments,
+    folder: &Path,
+    seed: u64,
+    flaw: Option<Flaw>,
+) -> Result<Seen, Error> {
+    let cluster = match arguments.store {
+        Kind::Embedded => None,
+        Kind::Cql => {
+            let nodes = usize::from(arguments.nodes);
+            let options = brink_engines::Options::default();
+            Some(Cluster::start(&[(DATA_CENTRE, nodes)], &options)?)
+        }
+    };
+    let places = places(arguments, folder, cluster.as_ref())?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Error::io("the runtime"))?;
+    // Tables are made in peace.
+    runtime.block_on(closing::prepare(&places))?;
+    let slice_ms = if cluster.is_some() {
+        SLICE_MS.1
+    } else {
+        SLICE_MS.0
+    };
+    let told = Told {
+        seed,
+        tasks: TASKS,
+        began_ns: now_ns(),
+        slice_ms,
+        flaw,
+        notes: folder.to_owned(),
+    };
+    let begun = Instant::now();
+    let mut clients = Clients::new(told, places.clone());
+    let is_calm = arguments.calm_nodes || flaw.is_some();
+    let nodes = cluster.map(|cluster| NodeFaults::begin(cluster, seed, is_calm));
+    let wanted = match flaw {
+        Some(_) => arguments.operations.min(FLAW_OPERATIONS_MAX),
+        None => arguments.operations,
+    };
+    let run = faults::run(&mut clients, wanted, seed, flaw.is_some());
+    let took = begun.elapsed();
+    let (cluster, of_nodes) = match nodes.map(NodeFaults::end).transpose()? {
+        Some((cluster, counts)) => (Some(cluster), counts),
+        None => (None, Counts::default()),
+    };
+    let mut faults = run?;
+    faults.0.extend(of_nodes.0);
+    clients.stop(PATIENCE);
+    let mut operations = Vec::new();
+    let mut count = 0;
+    for notes in clients.notes() {
+        count += 1;
+        let file = File::open(&notes).map_err(Error::io(notes.display().to_string()))?;
+        operations.extend(history::read(BufReader::new(file))?);
+    }
+    let partitions: BTreeSet<String> = operations.iter().map(|o| o.partition.clone()).collect();
+    let (last, logs) = runtime.block_on(closing::close(&places, partitions))?;
+    runtime.shutdown_background();
+    drop(cluster);
+    operations.extend(last);
+    Ok(Seen {
+        operations,
+        logs,
+        faults,
+        clients: count,
+        took,
+    })
+}
+
+fn places(
+    arguments: &Arguments,
+    folder: &Path,
+    cluster: Option<&Cluster>,
+) -> Result<Vec<Place>, Error> {
+    let Some(cluster) = cluster else {
+        return Ok(vec![Place {
+            node: "core-1".parse()?,
+            directory: Some(folder.join("store")),
+            contact: Vec::new(),
+            keyspace: String::new(),
+            replicas: 1,
+        }]);
+    };
+    let contact: Vec<String> = cluster
+        .contact_points()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let place = |number: usize| {
+        Ok(Place {
+            node: format!("core-{number}").parse()?,
+            directory: None,
+            contact: contact.clone(),
+            keyspace: "history".to_owned(),
+            replicas: arguments.nodes,
+        })
+    };
+    (1..=PROCESSES).map(place).collect()
+}
+
+fn copy_notes(from: &Path, to: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(to).map_err(Error::io(to.display().to_string()))?;
+    for entry in std::fs::read_dir(from).map_err(Error::io("notes"))? {
+        let entry = entry.map_err(Error::io("notes"))?;
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).map_err(Error::io("notes"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints what was found; whether it is right.
+fn tell(seen: &Seen) -> bool {
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for operation in &seen.operations {
+        let key = (name_of(&operation.call), outcome_of(&operation.outcome));
+        *counts.entry(key).or_default() += 1;
+    }
+    let count = seen.operations.len();
+    let seconds = seen.took.as_secs_f64();
+    println!(
+        "{count} operations in {seconds:.1} s: {:.0} a second; {} clients, one after the other and beside each other",
+        count as f64 / seconds.max(0.001),
+        seen.clients
+    );
+    for ((call, outcome), count) in counts {
+        println!("  {call:<8} {outcome:<9} {count:>9}");
+    }
+    for (fault, count) in &seen.faults.0 {
+        println!("  {fault:<18} {count:>9}");
+    }
+    let begun = Instant::now();
+    let report = check(&seen.operations);
+    println!(
+        "{} partitions, the longest of {} operations, checked in {:.1} s: {} violations, {} undecided",
+        report.partitions,
+        report.longest,
+        begun.elapsed().as_secs_f64(),
+        report.violations.len(),
+        report.undecided.len()
+    );
+    let faults = log::check(&seen.logs, &seen.operations);
+    let entries: usize = seen.logs.values().map(Vec::len).sum();
+    println!(
+        "{} logs with {entries} entries: {} faults",
+        seen.logs.len(),
+        faults.len()
+    );
+    show(&report, &faults);
+    report.violations.is_empty() && report.undecided.is_empty() && faults.is_empty()
+}
+
+fn show(report: &Report, faults: &[String]) {
+    for violation in report.violations.iter().take(SHOWN_MAX) {
+        println!("{violation}");
+    }
+    for partition in report.undecided.iter().take(SHOWN_MAX) {
+        println!("partition {partition}: it takes too long to decide");
+    }
+    for fault in faults.iter().take(SHOWN_MAX) {
+        println!("log: {fault}");
+    }
+}
+
+fn name_of(call: &Call) -> &'static str {
+    match call {
+        Call::Get(_) => "get",
+        Call::GetMany => "get-many",
+        Call::Scan => "scan",
+        Call::LastVersion(_) => "version",
+        Call::Answer(_) => "answer",
+        Call::Commit(commit) if commit.answer.is_some() => "command",
+        Call::Commit(commit) => match commit.writes.as_slice() {
+            [write] if write.record == 0 => "count",
+            [write] if write.value.is_none() => "delete",
+            [_] => "put",
+            _ => "several",
+        },
+    }
+}
+
+fn outcome_of(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Record(_) | Outcome::Records(_) | Outcome::Version(_) | Outcome::Kept(_) => "read",
+        Outcome::Done { .. } => "done",
+        Outcome::Conflict { .. } => "conflict",
+        Outcome::Answered(_) => "answered",
+        Outcome::Refused => "refused",
+        Outcome::Unknown => "unknown",
+    }
+}

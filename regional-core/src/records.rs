@@ -65,7 +65,8 @@ pub async fn reach(store: &dyn Store, at_least: &Position) -> Result<(), RecordE
     );
     match behind {
         Some((origin, sequence)) if !reached => Err(RecordError::Unavailable(format!(
-            "this core has not reached {origin}={sequence}"
+            "this core has not reached {origin}={sequence}; if {} is gone for good, drop the session that has seen it",
+            origin.node
         ))),
         _ => Ok(()),
     }
@@ -84,7 +85,8 @@ impl Records {
         Self { store }
     }
 
-    /// Does one operation. The answer's position is that of the write, or one that the read is at least as new as.
+    /// Does one operation. The answer's position is that of the write, or one that the read is at least as new as. What was
+    /// read may be newer: a write shows in the store before the log's head does.
     pub async fn execute(&self, request: RecordsRequest) -> RecordsAnswer {
         if let Err(error) = reach(&*self.store, &request.at_least).await {
             return RecordsAnswer {

@@ -7,8 +7,9 @@
 //! - *Never less than was seen.* What is served here holds at a position that covers the client's session, what the run
 //!   wrote, and all that it has read so far, here or at the core. A run never goes back in time.
 //! - *One moment.* Several records that are asked for together come from here only if one position vouches for all of
-//!   them: of two that one transaction wrote, nobody sees one new and one old. Else all of them are asked for anew, in the
-//!   one round trip that it takes anyway.
+//!   them. Else all of them are asked for anew, in the one round trip that it takes anyway. A record may be newer than the
+//!   position says at which it was read. So of two that one transaction wrote, kept by two fetches, one may be new and
+//!   the other old, for as long as the transaction is not applied here; the lease bounds that.
 //! - *No longer than it lives.* A record with a lifetime of its own is not served past its end.
 //!
 //! A purge of everything takes the tenant's records out too; no other purge names records.

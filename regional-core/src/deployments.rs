@@ -10,7 +10,7 @@ use crate::{
     clock::now_ms,
     records::position,
     refusal::Refusal,
-    store::{NewAudit, NewPurge, Store, TableChange},
+    store::{Held, NewAudit, NewPurge, Store, TableChange},
     tokens::Caller,
 };
 use arc_swap::ArcSwap;
@@ -20,10 +20,16 @@ use brink_protocol::{
     deployment::{Deployment, DeploymentTable, Grants, Route, Target},
     purge::{Purge, Selector},
 };
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::sync::watch;
 
 /// How often a change is tried when others change the table at the same time.
 const ATTEMPTS_MAX: u32 = 8;
+/// Shortest time between two readings of the table because other cores wrote.
+const FOLLOWED_EVERY: Duration = Duration::from_millis(200);
 
 /// The present deployment table, in memory.
 pub struct Tables {
@@ -37,8 +43,13 @@ impl Tables {
     /// # Errors
     /// The store.
     pub async fn load(store: Arc<dyn Store>) -> Result<Arc<Self>, Error> {
+        let held = store.is_shared().then(|| store.held());
         let current = ArcSwap::from_pointee(store.table().await?);
-        Ok(Arc::new(Self { store, current }))
+        let tables = Arc::new(Self { store, current });
+        if let Some(held) = held {
+            tokio::spawn(follow(Arc::downgrade(&tables), held));
+        }
+        Ok(tables)
     }
 
     /// The present table.
@@ -65,6 +76,27 @@ impl Tables {
             }
         });
         Ok(table)
+    }
+}
+
+/// Reads the table again when other cores have written to the engine that they share with this one; ends with the table.
+async fn follow(tables: Weak<Tables>, mut held: watch::Receiver<Arc<Held>>) {
+    let mut read_at = Position::default();
+    while held.changed().await.is_ok() {
+        let heads = held.borrow_and_update().heads.clone();
+        let Some(tables) = tables.upgrade() else {
+            return;
+        };
+        let own = tables.store.origin();
+        let is_new = |(origin, head)| origin != own && head > read_at.get(origin);
+        if heads.iter().any(is_new) {
+            match tables.refresh().await {
+                Ok(_) => read_at = heads,
+                Err(error) => tracing::warn!(%error, "the deployment table was not read again"),
+            }
+            drop(tables);
+            tokio::time::sleep(FOLLOWED_EVERY).await;
+        }
     }
 }
 

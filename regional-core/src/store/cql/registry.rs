@@ -43,7 +43,7 @@ const ADD_MODULE: &str = "INSERT INTO modules (tenant, module) VALUES (?, ?)";
 const VERSIONS: &str = "SELECT row FROM versions WHERE tenant = ? AND module = ?";
 const ADD_VERSION: &str =
     "INSERT INTO versions (tenant, module, version, row) VALUES (?, ?, ?, ?) IF NOT EXISTS";
-const READ_TABLE: &str = "SELECT deployed FROM deployments WHERE every = 0 LIMIT 1";
+const READ_TABLE: &str = "SELECT DISTINCT deployed FROM deployments WHERE every = 0";
 const CHANGE_TABLE: &str =
     "UPDATE deployments SET revision = ?, deployed = ? WHERE every = 0 IF revision = ?";
 const PUT_ROW: &str =

@@ -104,16 +104,16 @@ async fn a_lost_node_fails_no_request() {
             .unwrap();
     };
     let mut grows = grows;
-    grows(100).await;
+    grows(40).await;
     cluster.kill(2);
-    grows(400).await;
+    grows(200).await;
     let cluster = tokio::task::spawn_blocking(move || {
         cluster.restart(2).unwrap();
         cluster
     })
     .await
     .unwrap();
-    grows(100).await;
+    grows(40).await;
     is_over.store(true, Ordering::Relaxed);
     let mut written = 0;
     for task in load {

@@ -1,13 +1,20 @@
 //! Versions, audit log and purges where several cores share an engine, and where one died half-way.
 
 use super::{CqlStore, Options, fresh};
-use crate::store::{NewAudit, NewPurge, NewVersion, Store};
+use crate::{
+    deployments::Tables,
+    store::{NewAudit, NewPurge, NewVersion, Store, TableChange},
+};
 use brink_protocol::{
-    Digest, TenantName, change::ChangeKind, control::Later, deployment::World, purge::Purge,
-    purge::Selector,
+    Digest, TenantName,
+    change::ChangeKind,
+    control::Later,
+    deployment::{DeploymentTable, World},
+    purge::{Purge, Selector},
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
+use std::{sync::Arc, time::Duration};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -187,4 +194,30 @@ async fn what_a_core_had_still_to_say_of_a_deployment_is_said_by_another() {
     assert!(a.purge(&tenant(), "01P").await.unwrap().is_some());
     let entries = a.audit(None, None, 10).await.unwrap();
     assert_eq!((entries.len(), entries[0].subject.as_str()), (1, "hello@7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_one_core_changed_is_read_by_the_other() {
+    let [a, b] = two().await;
+    let tables = Tables::load(Arc::new(b)).await.unwrap();
+    let change = TableChange {
+        expected_revision: 0,
+        table: DeploymentTable::default(),
+        tenant: tenant(),
+        modules: Vec::new(),
+        history: None,
+        purge: None,
+        at_ms: NOW,
+    };
+    let changed = a.change_table(change, audit("hello@1")).await.unwrap();
+    assert!(changed.is_some());
+    assert_eq!(a.table().await.unwrap().revision, 1);
+    let seen = async {
+        while tables.current().revision != 1 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen)
+        .await
+        .unwrap();
 }

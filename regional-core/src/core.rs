@@ -8,7 +8,7 @@ use crate::{
     config::{Config, StoreKind},
     control::{App, Control, LargeBodies},
     deployments::{Deployments, Tables},
-    exchange::{Ages, Exchange},
+    exchange::{Ages, Exchange, Peers},
     feed::{Feed, Terms},
     identity::{self, Identity},
     link::{Link, REQUESTS_MAX},
@@ -84,6 +84,7 @@ struct Parts {
     purges: Purges,
     sessions: Arc<SessionSigner>,
     ages: Arc<Ages>,
+    peers: Arc<Peers>,
     feed: Arc<Feed>,
 }
 
@@ -96,6 +97,8 @@ impl Parts {
         let tables = Tables::load(Arc::clone(&store)).await?;
         let sessions = SessionSigner::load(Arc::clone(&store), now_ms()).await?;
         let ages = Ages::new(config.peers.iter().map(|peer| peer.name.clone()));
+        let names = config.peers.iter().map(|peer| peer.name.clone());
+        let peers = Peers::new(config.node.clone(), names);
         let terms = Terms {
             region: config.region.clone(),
             lease_ms: config.feed.lease_ms,
@@ -115,6 +118,7 @@ impl Parts {
             Arc::clone(&pops),
             Arc::clone(&tables),
             ask,
+            Arc::clone(&peers),
             config.purges,
         )?;
         Ok(Self {
@@ -124,6 +128,7 @@ impl Parts {
             logs: Arc::default(),
             sessions,
             ages,
+            peers,
             feed,
             pops,
             store,
@@ -285,12 +290,14 @@ impl Core {
             purges,
             sessions,
             ages,
+            peers,
             ..
         } = parts;
         let exchange = Exchange::new(
             Arc::clone(&store),
             Arc::clone(&sessions),
             ages,
+            peers,
             identity.client(),
             config.peers.clone(),
         );

@@ -9,9 +9,11 @@
 
 mod client;
 mod knowledge;
+mod peers;
 
 pub use self::client::Failed;
 pub use self::knowledge::{AGE_MS_MAX, Knowledge};
+pub use self::peers::{Known, Peers};
 
 use self::client::{Answer, Client};
 use crate::{
@@ -25,6 +27,7 @@ use brink_protocol::{
     change::{Change, ChangeKind},
     link::{ExchangeRequest, FeedMessage, HEARTBEAT_MS, HeadsRequest, ReportAnswer, path},
 };
+use http::StatusCode;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -97,6 +100,7 @@ pub struct Exchange {
     store: Arc<dyn Store>,
     sessions: Arc<SessionSigner>,
     ages: Arc<Ages>,
+    others: Arc<Peers>,
     tls: ClientTls,
     peers: Vec<PeerConfig>,
 }
@@ -108,6 +112,7 @@ impl Exchange {
         store: Arc<dyn Store>,
         sessions: Arc<SessionSigner>,
         ages: Arc<Ages>,
+        others: Arc<Peers>,
         tls: ClientTls,
         peers: Vec<PeerConfig>,
     ) -> Arc<Self> {
@@ -115,6 +120,7 @@ impl Exchange {
             store,
             sessions,
             ages,
+            others,
             tls,
             peers,
         })
@@ -176,7 +182,7 @@ impl Exchange {
     /// Follows a peer over one connection; `begun` is told when it has. Gives why it ended.
     async fn follow(&self, peer: &PeerConfig, begun: impl FnOnce()) -> Failed {
         let client = match Client::connect(&peer.name, &peer.link, &self.tls).await {
-            Ok(client) => client,
+            Ok(client) => Arc::new(client),
             Err(failed) => return failed,
         };
         let sent_ms = self.ages.now_ms();
@@ -187,13 +193,20 @@ impl Exchange {
         let answer = tokio::time::timeout(SILENCE_MAX, client.stream(path::EXCHANGE, &request));
         let answer = match answer.await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(failed)) => return failed,
+            Ok(Err(failed)) => {
+                if matches!(failed, Failed::Refused(StatusCode::FORBIDDEN, _)) {
+                    self.others.refused(&peer.name);
+                }
+                return failed;
+            }
             Err(_) => return Failed::Silent,
         };
         begun();
+        let _asked = self.others.connected(&peer.name, Arc::clone(&client));
         tokio::select! {
             failed = self.read(&peer.name, answer, sent_ms) => failed,
             failed = self.ask(&peer.name, &client) => failed,
+            () = self.others.keep_known(&peer.name) => Failed::Silent,
         }
     }
 

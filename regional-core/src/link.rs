@@ -1,6 +1,7 @@
 //! The core's end of the link: what edges and other cores ask for, over mutually authenticated HTTP/3 or HTTP/2.
 
 mod message;
+mod peers;
 
 use self::message::{Failure, FeedBody, answer, component, read, refuse};
 use crate::{
@@ -19,11 +20,13 @@ use crate::{
 use brink_listener::{Body, Connection};
 use brink_protocol::{
     Digest, NodeName, PopName, Position,
+    control::COUNT_MS_MAX,
     link::{
         CORE_SUFFIX, CommandRequest, ExchangeRequest, FeedRequest, ForwardedPurge,
         ForwardedPurgeAnswer, HeadsRequest, POP_SUFFIX, PurgeAnswer, PurgeRequest,
         REPORT_LOG_LINES_MAX, RecordsRequest, Report, ReportAnswer, path,
     },
+    peers::{CountsAnswer, CountsRequest, PopsRequest},
 };
 use http::{Method, Request, Response};
 use std::{sync::Arc, time::Duration};
@@ -94,6 +97,8 @@ fn route(request: &Request<Body>) -> &'static str {
         path::FEED => path::FEED,
         path::EXCHANGE => path::EXCHANGE,
         path::HEADS => path::HEADS,
+        path::POPS => path::POPS,
+        path::COUNTS => path::COUNTS,
         path::REPORTS => path::REPORTS,
         other if component_digest(other).is_some() => path::COMPONENTS,
         _ => "none",
@@ -178,7 +183,7 @@ impl Link {
             }
             path::PURGES => self.purge(read(request).await?).await,
             path::FORWARDED_PURGES => self.forwarded(read(request).await?).await,
-            path::EXCHANGE | path::HEADS => Err(Failure::NoCore),
+            path::EXCHANGE | path::HEADS | path::POPS | path::COUNTS => Err(Failure::NoCore),
             path::FEED => self.follow(&pop, &read(request).await?),
             path::REPORTS => self.report(&pop, read(request).await?).await,
             // From the store: the feed may have told of a revision that the copy in memory does not have yet.
@@ -253,8 +258,34 @@ impl Link {
                     age_ms: 0,
                 })
             }
+            path::POPS => {
+                let asked: PopsRequest = read(request).await?;
+                if asked.node != *node {
+                    return Err(Failure::NoCore);
+                }
+                let pops = peers::pops(&*self.store, &self.pops, &asked, &self.stop).await;
+                answer(&pops.map_err(core)?)
+            }
+            path::COUNTS => {
+                let asked: CountsRequest = read(request).await?;
+                if asked.node != *node {
+                    return Err(Failure::NoCore);
+                }
+                self.count(asked).await
+            }
             _ => Err(Failure::NoPop),
         }
+    }
+
+    async fn count(&self, asked: CountsRequest) -> Result<Response<Body>, Failure> {
+        let selectors = purges::normal(asked.selectors).map_err(Failure::Malformed)?;
+        let wait = Duration::from_millis(asked.wait_ms.min(COUNT_MS_MAX));
+        let counted = self.purges.count_here(&asked.tenant, selectors, wait).await;
+        let counted = counted.map_err(Failure::Refused)?;
+        answer(&CountsAnswer {
+            pops: counted.pops,
+            silent: counted.silent,
+        })
     }
 
     fn follow(&self, pop: &PopName, asked: &FeedRequest) -> Result<Response<Body>, Failure> {

@@ -11,7 +11,10 @@ use crate::{
 use brink_protocol::{PopName, Position, control, link::PopFigures, link::Report, record::Version};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::watch, time::Instant};
@@ -50,6 +53,7 @@ pub struct Pops {
     lease: Duration,
     known: Mutex<BTreeMap<PopName, Known>>,
     canaries: Mutex<Canaries>,
+    members: AtomicU64,
     changed: watch::Sender<u64>,
 }
 
@@ -107,6 +111,7 @@ impl Pops {
             store,
             lease,
             canaries: Mutex::default(),
+            members: AtomicU64::new(0),
             known: Mutex::new(known),
             changed: watch::Sender::new(0),
         }))
@@ -132,23 +137,32 @@ impl Pops {
         self.changed.subscribe()
     }
 
+    /// A number that changes whenever a PoP becomes known or is forgotten.
+    #[must_use]
+    pub fn members(&self) -> u64 {
+        self.members.load(Ordering::Relaxed)
+    }
+
     fn update(&self, name: &PopName, now_ms: u64, change: impl FnOnce(&mut Known)) {
         let mut pops = self.lock();
         if !pops.contains_key(name) && pops.len() >= POPS_MAX {
             return;
         }
-        let known = pops.entry(name.clone()).or_insert_with(|| Known {
-            row: PopRow {
-                name: name.clone(),
-                position: Position::default(),
-                revision: 0,
-                seen_at_ms: now_ms,
-                figures: PopFigures::default(),
-            },
-            feeds: 0,
-            is_new: true,
-            reported: Instant::now(),
-            reading: None,
+        let known = pops.entry(name.clone()).or_insert_with(|| {
+            self.members.fetch_add(1, Ordering::Relaxed);
+            Known {
+                row: PopRow {
+                    name: name.clone(),
+                    position: Position::default(),
+                    revision: 0,
+                    seen_at_ms: now_ms,
+                    figures: PopFigures::default(),
+                },
+                feeds: 0,
+                is_new: true,
+                reported: Instant::now(),
+                reading: None,
+            }
         });
         known.row.seen_at_ms = now_ms;
         known.is_new = true;
@@ -221,6 +235,16 @@ impl Pops {
         })
     }
 
+    /// How many have applied everything up to a position.
+    #[must_use]
+    pub fn covering(&self, position: &Position) -> u64 {
+        let pops = self.lock();
+        let covering = pops.values();
+        covering
+            .filter(|known| known.row.position.covers(position))
+            .count() as u64
+    }
+
     /// Whether one of these is known, and has applied everything up to a position.
     #[must_use]
     pub fn any_joined(&self, names: &[PopName], position: &Position) -> bool {
@@ -289,9 +313,13 @@ impl Pops {
     pub async fn keep(&self, now_ms: u64) -> Result<(), Error> {
         let rows: Vec<PopRow> = {
             let mut pops = self.lock();
+            let before = pops.len();
             pops.retain(|_, known| {
                 known.feeds > 0 || now_ms.saturating_sub(known.row.seen_at_ms) < FORGET_AFTER_MS
             });
+            if pops.len() != before {
+                self.members.fetch_add(1, Ordering::Relaxed);
+            }
             let new = pops.values_mut().filter(|known| known.is_new);
             new.map(|known| {
                 known.is_new = false;

@@ -1,6 +1,7 @@
 //! Purges: taking them, and proving where they were applied.
 
 mod counts;
+mod elsewhere;
 mod history;
 mod order;
 mod proof;
@@ -13,10 +14,16 @@ pub use order::{Budget, Order, PurgesConfig, Taken};
 pub use proof::Until;
 pub use selectors::{Asker, normal, selectors};
 
-use self::{counts::Counts, proof::Proof, turns::Turns};
+use self::{
+    counts::Counts,
+    elsewhere::Elsewhere,
+    proof::{Proof, Proven},
+    turns::Turns,
+};
 use crate::{
     Error,
     deployments::Tables,
+    exchange::Peers,
     pops::Pops,
     refusal::Refusal,
     store::{Answer, NewAnswer, NewAudit, NewPurge, PurgeAdded, PurgeRow, Store},
@@ -48,6 +55,7 @@ pub struct Purges {
     pops: Arc<Pops>,
     tables: Arc<Tables>,
     counts: Arc<Counts>,
+    elsewhere: Arc<Elsewhere>,
     proof: Arc<Proof>,
     waiters: Arc<Turns>,
     config: PurgesConfig,
@@ -61,7 +69,7 @@ fn new_id(at_ms: u64) -> String {
 }
 
 impl Purges {
-    /// Over a store and the PoPs that are to apply purges.
+    /// Over a store, the PoPs that are to apply purges, and the other cores, which have PoPs of their own.
     ///
     /// # Errors
     /// None in practice: a name of its own is not valid.
@@ -70,11 +78,13 @@ impl Purges {
         pops: Arc<Pops>,
         tables: Arc<Tables>,
         ask: AskPops,
+        peers: Arc<Peers>,
         config: PurgesConfig,
     ) -> Result<Self, Error> {
         Ok(Self {
             counts: Arc::new(Counts::new(ask, Arc::clone(&pops))),
-            proof: Arc::new(Proof::new(Arc::clone(&pops))),
+            proof: Arc::new(Proof::new(Arc::clone(&pops), peers.own().clone())),
+            elsewhere: Arc::new(Elsewhere::new(peers)),
             waiters: Turns::new(WAITERS_MAX, TENANT_WAITERS_MAX),
             command: "purge".parse()?,
             store,
@@ -156,7 +166,9 @@ impl Purges {
             )),
             PurgeAdded::Done(position) => {
                 self.proof.appended(&row.purge.id);
-                Ok(Ok(self.proof.status(PurgeRow { position, ..row })))
+                let row = PurgeRow { position, ..row };
+                let told = self.elsewhere.last_known();
+                Ok(Ok(self.proof.status(row, &told).status))
             }
         }
     }
@@ -192,21 +204,36 @@ impl Purges {
             return Ok(());
         }
         let selectors = order.selectors.clone();
-        let estimate = self
-            .counts
-            .ask(&order.tenant, selectors, order.budget.wait)
-            .await?;
+        let wait = order.budget.wait;
+        let estimate = self.estimate(&order.tenant, selectors, wait).await?;
         if estimate.objects <= limit {
             return Ok(());
         }
         Err(Refusal::Budget { limit, estimate })
     }
 
-    /// How many entries a purge would end. Nothing is purged.
+    /// How many entries a purge would end, at the PoPs of all cores. Nothing is purged.
     ///
     /// # Errors
     /// Too many are counted at a time.
     pub async fn estimate(
+        &self,
+        tenant: &TenantName,
+        selectors: Vec<Selector>,
+        wait: Duration,
+    ) -> Result<PurgeEstimate, Refusal> {
+        let asked = selectors.clone();
+        let elsewhere = async { Ok(self.elsewhere.count(tenant, &asked, wait).await) };
+        let here = self.count_here(tenant, selectors, wait);
+        let (here, elsewhere) = tokio::try_join!(here, elsewhere)?;
+        Ok(elsewhere.with(here))
+    }
+
+    /// How many entries a purge would end at the PoPs of this core.
+    ///
+    /// # Errors
+    /// Too many are counted at a time.
+    pub async fn count_here(
         &self,
         tenant: &TenantName,
         selectors: Vec<Selector>,
@@ -291,7 +318,7 @@ impl Purges {
         }
     }
 
-    /// How far a purge is now.
+    /// How far a purge is now, at the PoPs of all cores.
     ///
     /// # Errors
     /// The store.
@@ -300,8 +327,11 @@ impl Purges {
         tenant: &TenantName,
         id: &str,
     ) -> Result<Option<PurgeStatus>, Error> {
-        let row = self.store.purge(tenant, id).await?;
-        Ok(row.map(|row| self.proof.status(row)))
+        let Some(row) = self.store.purge(tenant, id).await? else {
+            return Ok(None);
+        };
+        let told = self.elsewhere.ask(&row).await;
+        Ok(Some(self.proof.status(row, &told).status))
     }
 
     /// How far a purge is once those that are waited for have applied it, or after `wait`.
@@ -316,15 +346,22 @@ impl Purges {
         wait: Duration,
     ) -> Result<Option<PurgeStatus>, Refusal> {
         let deadline = tokio::time::Instant::now() + wait;
+        let Some(mut row) = self.store.purge(tenant, id).await? else {
+            return Ok(None);
+        };
         let mut changed = self.pops.changed();
         let mut turn = None;
         let named = until.names();
+        let mut told = self.elsewhere.ask(&row).await;
         loop {
             changed.mark_unchanged();
-            let status = match self.status(tenant, id).await? {
-                Some(status) if !until.is_met(&status) => status,
-                done => return Ok(done),
-            };
+            let Proven {
+                status,
+                waiting_here,
+            } = self.proof.status(row.clone(), &told);
+            if until.is_met(&status) {
+                return Ok(Some(status));
+            }
             if turn.is_none() {
                 turn = Some(self.waiters.take(tenant).ok_or_else(|| {
                     Refusal::TooMany("callers are waiting for purges already".into())
@@ -334,8 +371,8 @@ impl Purges {
             let applied = |pop: &&PopName| status.applied.iter().any(|at| at.pop == **pop);
             let missing: Vec<_> = named.iter().filter(|pop| !applied(pop)).cloned().collect();
             let has_come = || {
-                self.pops.any_covers(&status.waiting, &status.position)
-                    || self.pops.any_joined(&missing, &status.position)
+                self.pops.any_covers(&waiting_here, &row.position)
+                    || self.pops.any_joined(&missing, &row.position)
             };
             let comes = async {
                 while !has_come() {
@@ -346,9 +383,20 @@ impl Purges {
                     changed.mark_unchanged();
                 }
             };
-            if tokio::time::timeout_at(deadline, comes).await.is_err() {
+            let is_here = tokio::select! {
+                () = comes => true,
+                () = self.elsewhere.hear(&row, &mut told) => false,
                 // As it is now: leases have ended meanwhile.
-                return Ok(self.status(tenant, id).await?);
+                () = tokio::time::sleep_until(deadline) => {
+                    let row = self.store.purge(tenant, id).await?;
+                    return Ok(row.map(|row| self.proof.status(row, &told).status));
+                }
+            };
+            if is_here {
+                match self.store.purge(tenant, id).await? {
+                    Some(again) => row = again,
+                    None => return Ok(None),
+                }
             }
         }
     }
@@ -359,7 +407,7 @@ impl Purges {
     /// A value that is not allowed, or the store.
     pub async fn search(&self, tenant: &TenantName, search: Search) -> Result<PurgePage, Refusal> {
         let search = search.normal()?;
-        let mut before = search.begin();
+        let (mut before, not_asked) = (search.begin(), self.elsewhere.not_asked());
         let (mut purges, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
         let next = loop {
             let rows = self
@@ -377,7 +425,7 @@ impl Purges {
                 if search.matches(&row) {
                     purges.push(PurgeStatus {
                         unanswered: Vec::new(),
-                        ..self.proof.status(row)
+                        ..self.proof.status(row, &not_asked).status
                     });
                 }
                 let is_enough =

@@ -1,7 +1,7 @@
 //! JSON bodies of the control API: operators, developers and the `brink` command.
 
 use crate::{
-    Digest, ModuleName, PopName, Position, TenantName,
+    Digest, ModuleName, NodeName, PopName, Position, TenantName,
     deployment::{Grants, Limits, Route, World},
     purge::Selector,
 };
@@ -229,6 +229,9 @@ pub struct PurgeEstimate {
     pub pops: Vec<EstimateAtPop>,
     /// PoPs that did not answer in time, or are not connected.
     pub silent: Vec<PopName>,
+    /// Cores that did not answer: what their PoPs hold is not counted.
+    #[serde(default)]
+    pub unreached: Vec<NodeName>,
 }
 
 /// What one PoP holds of what a purge would end. Entries that are on disk alone are not counted.
@@ -267,6 +270,24 @@ pub struct Unanswered {
     /// Since when its lease keeps it from calling anything fresh that was stored before the purge, in milliseconds since
     /// 1970, by the core's clock; none: that is not certain yet.
     pub quarantined_since_ms: Option<u64>,
+    /// The core that it last reported to, where that core is not reached: what is said of the PoP is as last known.
+    #[serde(default)]
+    pub unreached_core: Option<NodeName>,
+}
+
+/// A core that was not reached. What its PoPs have applied meanwhile is not known; neither is whether it has more of them
+/// than are named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UnreachedCore {
+    /// The core.
+    pub core: NodeName,
+    /// When it last said which PoPs it has, in milliseconds since 1970, by the clock of the core that was asked; none: not
+    /// since that one started.
+    pub known_at_ms: Option<u64>,
+    /// Since when the lease keeps each PoP of it, known or not, from calling anything fresh that was stored before the
+    /// purge, in milliseconds since 1970; none: that is not certain.
+    pub quarantined_since_ms: Option<u64>,
 }
 
 /// A purge and how far it has come.
@@ -292,6 +313,10 @@ pub struct PurgeStatus {
     /// What is known of those that have not answered; empty in the history.
     #[serde(default)]
     pub unanswered: Vec<Unanswered>,
+    /// Cores that were not reached: while there are any, it is not known that all PoPs have applied it. In the history other
+    /// cores are not asked, and all are named here.
+    #[serde(default)]
+    pub unreached: Vec<UnreachedCore>,
     /// The hard purge that follows a staggered one.
     #[serde(default)]
     pub later: Option<Later>,
@@ -308,7 +333,8 @@ pub struct PurgeAtPop {
     /// Entries of the memory tier that it ended.
     pub objects: u64,
     /// From its acceptance until the core heard that it was applied, by the core's clock alone, in milliseconds: an upper
-    /// bound of the propagation. None: the PoP began later, or was away, and held nothing older.
+    /// bound of the propagation. None: the PoP began later, or was away, and held nothing older; or the purge was taken by
+    /// another core than the one that the PoP reports to.
     #[serde(default)]
     pub propagation_ms: Option<u64>,
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod ids;
 pub mod link;
 pub mod log;
+pub mod peers;
 pub mod place;
 pub mod position;
 pub mod problem;

@@ -11,6 +11,8 @@
 //! | `POST /link/v1/feed` | [`FeedRequest`] | frames of [`FeedMessage`], without end |
 //! | `POST /link/v1/exchange` (of cores) | [`ExchangeRequest`] | frames of [`FeedMessage`], without end |
 //! | `POST /link/v1/heads` (of cores) | [`HeadsRequest`] | [`ReportAnswer`] |
+//! | `POST /link/v1/pops` (of cores) | [`crate::peers::PopsRequest`] | [`crate::peers::PopsAnswer`] |
+//! | `POST /link/v1/counts` (of cores) | [`crate::peers::CountsRequest`] | [`crate::peers::CountsAnswer`] |
 //! | `POST /link/v1/reports` | [`Report`] | [`ReportAnswer`] |
 
 use crate::{
@@ -37,6 +39,10 @@ pub mod path {
     pub const EXCHANGE: &str = "/link/v1/exchange";
     /// How far the log of one core is, for another.
     pub const HEADS: &str = "/link/v1/heads";
+    /// The PoPs of one core, for another.
+    pub const POPS: &str = "/link/v1/pops";
+    /// What the PoPs of one core hold of what a purge would end, for another.
+    pub const COUNTS: &str = "/link/v1/counts";
     /// Components, followed by `/` and the digest.
     pub const COMPONENTS: &str = "/link/v1/components";
     /// The deployment table.

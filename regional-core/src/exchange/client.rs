@@ -132,7 +132,8 @@ impl Client {
         if status == StatusCode::OK {
             return Ok(answer.into_body());
         }
-        let body = whole(answer.into_body()).await.unwrap_or_default();
+        let body = whole(answer.into_body(), ANSWER_BYTES_MAX).await;
+        let body = body.unwrap_or_default();
         let detail = serde_json::from_slice::<Problem>(&body)
             .map(|problem| problem.detail.unwrap_or(problem.title))
             .unwrap_or_default();
@@ -145,8 +146,18 @@ impl Client {
         path: &str,
         message: &Q,
     ) -> Result<A, Failed> {
+        self.call_for(path, message, ANSWER_BYTES_MAX).await
+    }
+
+    /// Asks a question that has one answer, of up to `bytes_max`.
+    pub(super) async fn call_for<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        message: &Q,
+        bytes_max: usize,
+    ) -> Result<A, Failed> {
         let body = self.send(path, message).await?;
-        Ok(codec::decode(&whole(body).await?)?)
+        Ok(codec::decode(&whole(body, bytes_max).await?)?)
     }
 
     /// Asks a question whose answer has no end.
@@ -162,8 +173,8 @@ impl Client {
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Failed> {
-    let collected = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+async fn whole(body: Incoming, bytes_max: usize) -> Result<Bytes, Failed> {
+    let collected = Limited::new(body, bytes_max).collect().await;
     Ok(collected.map_err(Failed::disconnected)?.to_bytes())
 }
 

@@ -72,7 +72,7 @@ impl Counts {
         }
     }
 
-    /// Asks, and waits until every connected PoP has answered, or `wait` is over.
+    /// Asks the PoPs of this core, and waits until every connected one has answered, or `wait` is over.
     ///
     /// # Errors
     /// Too many are under way, or the question cannot be sent.
@@ -129,5 +129,6 @@ fn estimate(selectors: Vec<Selector>, answers: Answers, silent: Vec<PopName>) ->
         bytes: sum(|pop| pop.bytes),
         pops,
         silent,
+        unreached: Vec::new(),
     }
 }

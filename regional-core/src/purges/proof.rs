@@ -1,13 +1,10 @@
 //! How far a purge is: which PoPs have applied it, and from when on the lease of the others holds them back.
 
-use crate::{
-    clock::now_ms,
-    pops::{Pops, Towards},
-    store::PurgeRow,
-};
+use super::elsewhere::{AtPop, Told, merged};
+use crate::{clock::now_ms, pops::Pops, store::PurgeRow};
 use brink_protocol::{
-    PopName,
-    control::{PurgeAtPop, PurgeStatus, Unanswered},
+    NodeName, PopName,
+    control::{PurgeStatus, Unanswered, UnreachedCore},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +20,7 @@ const MOMENTS_MAX: usize = 10_000;
 /// Until when a caller waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Until {
-    /// Every PoP that is known has applied it.
+    /// Every PoP that is known has applied it, and every core said which it knows.
     All,
     /// More than half of the PoPs that are known have.
     Quorum,
@@ -58,8 +55,8 @@ impl Until {
     pub fn is_met(&self, status: &PurgeStatus) -> bool {
         let (applied, waiting) = (status.applied.len(), status.waiting.len());
         match self {
-            Self::All => waiting == 0,
-            Self::Quorum => waiting == 0 || applied > waiting,
+            Self::All => waiting == 0 && status.unreached.is_empty(),
+            Self::Quorum => (waiting == 0 && status.unreached.is_empty()) || applied > waiting,
             Self::Pops(pops) => pops
                 .iter()
                 .all(|pop| status.applied.iter().any(|at| at.pop == *pop)),
@@ -78,6 +75,7 @@ impl Until {
 /// Says how far purges are.
 pub(super) struct Proof {
     pops: Arc<Pops>,
+    node: NodeName,
     started_ms: u64,
     started: Instant,
     /// When each purge was first seen to be in the log.
@@ -85,9 +83,10 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn new(pops: Arc<Pops>) -> Self {
+    pub(super) fn new(pops: Arc<Pops>, node: NodeName) -> Self {
         Self {
             pops,
+            node,
             started_ms: now_ms(),
             started: Instant::now(),
             moments: Mutex::default(),
@@ -111,41 +110,65 @@ impl Proof {
     /// A moment at which the purge was in the log already, the earliest that is known for certain.
     fn in_the_log(&self, row: &PurgeRow) -> Instant {
         let known = self.moments().get(&row.purge.id).copied();
+        // Another core's clock says nothing here.
+        let is_own = row
+            .position
+            .iter()
+            .all(|(origin, _)| origin.node == self.node);
         match known {
             Some(moment) => moment,
-            None if row.at_ms < self.started_ms => self.started,
+            None if is_own && row.at_ms < self.started_ms => self.started,
             None => self.appended(&row.purge.id),
         }
     }
 
-    /// How far a purge is. A PoP has applied it if it said so, or if its position has passed the purge: then it held
-    /// nothing that was older.
+    /// How far a purge is, with what other cores said of their PoPs. A PoP has applied it if it said so, or if its position
+    /// has passed the purge: then it held nothing that was older.
     ///
     /// The rest is the lease's: what a PoP calls fresh at a moment it knows to be so as of at most one lease earlier. One
-    /// lease after the purge was in the log, whoever has not applied it calls nothing fresh (coherence.md, P2).
-    pub(super) fn status(&self, row: PurgeRow) -> PurgeStatus {
-        let silent_for = self.in_the_log(&row).elapsed();
-        let over = silent_for.checked_sub(self.pops.lease());
-        let quarantined_since_ms = over.map(|over| now_ms().saturating_sub(ms(over)));
+    /// lease after the purge was in the log, whoever has not applied it calls nothing fresh (coherence.md, P2). So too at
+    /// a core that is cut off from the one that took the purge: what its PoPs claim is no younger than what it knows of that
+    /// log.
+    pub(super) fn status(&self, row: PurgeRow, told: &[Told]) -> Proven {
+        let in_the_log = self.in_the_log(&row).elapsed();
+        let now_ms = now_ms();
+        let quarantined = |lease: Option<Duration>| {
+            let over = in_the_log.checked_sub(lease?)?;
+            Some(now_ms.saturating_sub(ms(over)))
+        };
         let mut applied = row.applied;
-        let mut unanswered = Vec::new();
         let said: BTreeSet<PopName> = applied.iter().map(|at| at.pop.clone()).collect();
-        for pop in self.pops.towards(&row.position) {
-            if said.contains(&pop.name) {
+        let own = self.pops.towards(&row.position).into_iter();
+        let lease = self.pops.lease();
+        let own = own.map(|pop| AtPop::own(pop, lease, now_ms));
+        let elsewhere = told.iter().flat_map(|told| told.pops(now_ms));
+        let (mut unanswered, mut waiting_here) = (Vec::new(), Vec::new());
+        for (name, pop) in merged(own.chain(elsewhere)) {
+            if said.contains(&name) {
                 continue;
             }
-            if pop.covers {
-                applied.push(passed(pop));
-            } else {
-                unanswered.push(Unanswered {
-                    pop: pop.name,
-                    connected: pop.connected,
-                    seen_at_ms: pop.seen_at_ms,
-                    quarantined_since_ms,
-                });
+            if let Some(at) = pop.applied {
+                applied.push(at);
+                continue;
             }
+            if pop.is_own {
+                waiting_here.push(name.clone());
+            }
+            unanswered.push(Unanswered {
+                pop: name,
+                connected: pop.connected,
+                seen_at_ms: now_ms.saturating_sub(pop.silent_ms),
+                quarantined_since_ms: quarantined(pop.lease),
+                unreached_core: pop.unreached_core,
+            });
         }
-        PurgeStatus {
+        let unreached = told.iter().filter(|told| !told.is_reached);
+        let unreached = unreached.map(|told| UnreachedCore {
+            core: told.core.clone(),
+            known_at_ms: told.known_at_ms(),
+            quarantined_since_ms: quarantined(told.lease().map(|theirs| theirs.max(lease))),
+        });
+        let status = PurgeStatus {
             id: row.purge.id,
             selectors: row.purge.selectors,
             soft: row.purge.soft,
@@ -155,28 +178,32 @@ impl Proof {
             applied,
             waiting: unanswered.iter().map(|pop| pop.pop.clone()).collect(),
             unanswered,
+            unreached: unreached.collect(),
             later: row.later,
+        };
+        Proven {
+            status,
+            waiting_here,
         }
     }
+}
+
+/// How far a purge is.
+pub(super) struct Proven {
+    pub(super) status: PurgeStatus,
+    /// Those of the waiting PoPs that this core knows itself.
+    pub(super) waiting_here: Vec<PopName>,
 }
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn passed(pop: Towards) -> PurgeAtPop {
-    PurgeAtPop {
-        pop: pop.name,
-        applied_at_ms: pop.seen_at_ms,
-        objects: 0,
-        propagation_ms: None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use brink_protocol::control::PurgeAtPop;
 
     fn status(applied: &[&str], waiting: &[&str]) -> PurgeStatus {
         let at = |name: &&str| PurgeAtPop {
@@ -195,6 +222,7 @@ mod tests {
             applied: applied.iter().map(at).collect(),
             waiting: waiting.iter().map(|name| name.parse().unwrap()).collect(),
             unanswered: Vec::new(),
+            unreached: Vec::new(),
             later: None,
         }
     }
@@ -216,6 +244,21 @@ mod tests {
         ] {
             let until: Until = until.parse().unwrap();
             assert_eq!(until.is_met(&status(applied, waiting)), met, "{until:?}");
+        }
+        // What a core that is not reached knows is not known.
+        for (until, applied, met) in [
+            ("all", &["a"][..], false),
+            ("quorum", &[], false),
+            ("quorum", &["a"], true),
+        ] {
+            let mut status = status(applied, &[]);
+            status.unreached = vec![UnreachedCore {
+                core: "core-2".parse().unwrap(),
+                known_at_ms: None,
+                quarantined_since_ms: None,
+            }];
+            let until: Until = until.parse().unwrap();
+            assert_eq!(until.is_met(&status), met, "{until:?}");
         }
         for wrong in ["", "some", "pop:", "ams", "pop:a,b", "pop:A"] {
             assert!(wrong.parse::<Until>().is_err(), "{wrong}");

@@ -15,6 +15,8 @@ use brink_protocol::{
         Condition, ExchangeRequest, FeedMessage, FeedRequest, HeadsRequest, RecordOperation,
         RecordsAnswer, RecordsRequest, Report, ReportAnswer, path,
     },
+    peers::{CountsRequest, PopsRequest},
+    purge::Selector,
     session::{SESSION_HEADER, SessionKeys},
 };
 use serde_json::json;
@@ -25,10 +27,10 @@ use std::{
 };
 
 /// Both cores, each with its own data; the first has the authority.
-struct Pair {
-    one: Server,
-    two: Server,
-    links: [SocketAddr; 2],
+pub struct Pair {
+    pub one: Server,
+    pub two: Server,
+    pub links: [SocketAddr; 2],
 }
 
 /// Addresses that no other test of this machine takes: a core has to know its peer's before that has started.
@@ -44,7 +46,7 @@ fn config(node: &str, link: SocketAddr, peer: &str, theirs: SocketAddr) -> Strin
 }
 
 impl Pair {
-    async fn start(test: u8) -> Self {
+    pub async fn start(test: u8) -> Self {
         let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let node = "core-2".parse().unwrap();
         issue_core(
@@ -67,13 +69,13 @@ impl Pair {
     }
 
     /// A PoP's certificate, good at both.
-    fn pop(&self, name: &str) -> std::path::PathBuf {
+    pub fn pop(&self, name: &str) -> std::path::PathBuf {
         let out = self.one.directory.path().join(name);
         issue_pop(&self.one.data(), &name.parse().unwrap(), &[], &out).unwrap();
         out
     }
 
-    async fn link(&self, core: usize, pop: &Path) -> Link {
+    pub async fn link(&self, core: usize, pop: &Path) -> Link {
         Link::connect(self.links[core - 1], pop).await.unwrap()
     }
 }
@@ -261,6 +263,24 @@ async fn pops_and_cores_keep_to_their_own_paths() {
         };
         codec::encode(&request).unwrap()
     };
+    let pops = |node: &str| {
+        let request = PopsRequest {
+            node: node.parse().unwrap(),
+            purge: None,
+            seen: None,
+            hold_ms: 0,
+        };
+        codec::encode(&request).unwrap()
+    };
+    let counts = |node: &str| {
+        let request = CountsRequest {
+            node: node.parse().unwrap(),
+            tenant: "default".parse().unwrap(),
+            selectors: vec![Selector::Everything],
+            wait_ms: 0,
+        };
+        codec::encode(&request).unwrap()
+    };
     let heads = codec::encode(&HeadsRequest { node: node.clone() }).unwrap();
     let feed = codec::encode(&FeedRequest {
         pop: "ams".parse().unwrap(),
@@ -280,6 +300,10 @@ async fn pops_and_cores_keep_to_their_own_paths() {
             "no-core",
         ),
         (&pop, path::HEADS, heads, 403, "no-core"),
+        (&pop, path::POPS, pops("core-2"), 403, "no-core"),
+        (&pop, path::COUNTS, counts("core-2"), 403, "no-core"),
+        (&core, path::POPS, pops("core-3"), 403, "no-core"),
+        (&core, path::COUNTS, counts("core-3"), 403, "no-core"),
         (
             &core,
             path::EXCHANGE,

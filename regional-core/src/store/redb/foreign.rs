@@ -4,6 +4,7 @@
 
 use super::batch::Batch;
 use super::ends::{ForeignEnds, keep_ends};
+use super::purges::keep_foreign;
 use super::tables::{FOREIGN, LOG, NumberTable, OrStore, decode, encode, foreign_log};
 use crate::{
     Error,
@@ -155,7 +156,10 @@ fn append_run(batch: &mut Batch<'_>, run: &[&Change]) -> Result<(), Error> {
             .insert(change.sequence, row.as_slice())
             .or_store(WHAT)?;
     }
-    keep_ends(batch.txn, origin, *kept)
+    drop(table);
+    keep_ends(batch.txn, origin, *kept)?;
+    run.iter()
+        .try_for_each(|change| keep_foreign(batch, change))
 }
 
 /// Begins an origin's log anew behind `head`.

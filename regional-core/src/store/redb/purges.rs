@@ -13,7 +13,10 @@ use crate::{
 };
 use ::redb::{ReadableTable, ReadableTableMetadata, Table};
 use brink_protocol::{
-    PopName, Position, TenantName, change::ChangeKind, control::PurgeAtPop, link::AppliedPurge,
+    PopName, Position, TenantName,
+    change::{Change, ChangeKind},
+    control::PurgeAtPop,
+    link::AppliedPurge,
     purge::Purge,
 };
 
@@ -153,6 +156,37 @@ pub(super) fn append(batch: &mut Batch<'_>, new: NewPurge) -> Result<Position, E
         applied: Vec::new(),
         later: new.later,
     };
+    keep(batch, &row)?;
+    Ok(row.position)
+}
+
+/// Keeps a purge that another core took: what this core's PoPs say of it is noted here. One that is kept already stays as
+/// it is.
+pub(super) fn keep_foreign(batch: &mut Batch<'_>, change: &Change) -> Result<(), Error> {
+    let ChangeKind::Purge(purge) = &change.kind else {
+        return Ok(());
+    };
+    let key = row_key(purge.tenant.as_str().as_bytes(), purge.id.as_bytes());
+    let rows = batch.txn.open_table(PURGES).or_store(WHAT)?;
+    let is_kept = rows.get(key.as_slice()).or_store(WHAT)?.is_some();
+    drop(rows);
+    if is_kept {
+        return Ok(());
+    }
+    let mut position = Position::default();
+    position.advance(&change.origin, change.sequence);
+    let row = PurgeRow {
+        purge: purge.clone(),
+        by: format!("core:{}", change.origin.node),
+        at_ms: change.at_ms,
+        position,
+        applied: Vec::new(),
+        later: None,
+    };
+    keep(batch, &row)
+}
+
+fn keep(batch: &mut Batch<'_>, row: &PurgeRow) -> Result<(), Error> {
     let (tenant, id) = (
         row.purge.tenant.as_str().as_bytes(),
         row.purge.id.as_bytes(),
@@ -164,13 +198,12 @@ pub(super) fn append(batch: &mut Batch<'_>, new: NewPurge) -> Result<Position, E
     };
     history
         .rows
-        .insert(row_key(tenant, id).as_slice(), encode(&row)?.as_slice())
+        .insert(row_key(tenant, id).as_slice(), encode(row)?.as_slice())
         .or_store(WHAT)?;
     history.tenants.insert(id, tenant).or_store(WHAT)?;
     let count = history.count(tenant)? + 1;
     history.counts.insert(tenant, count).or_store(WHAT)?;
-    history.trim(&row.purge.tenant, count)?;
-    Ok(row.position)
+    history.trim(&row.purge.tenant, count)
 }
 
 type Bytes<'t> = Table<'t, &'static [u8], &'static [u8]>;
@@ -253,14 +286,17 @@ pub(super) fn note_applied(
             continue;
         }
         let mut row = row;
-        let propagation_ms = now_ms.saturating_sub(row.at_ms);
+        // Of another core's purge nobody knows: two clocks cannot be compared.
+        let own = &batch.log.origin().node;
+        let is_own = row.position.iter().all(|(origin, _)| origin.node == *own);
+        let propagation_ms = is_own.then(|| now_ms.saturating_sub(row.at_ms));
         row.applied.push(PurgeAtPop {
             pop: pop.clone(),
             applied_at_ms: note.at_ms,
             objects: note.objects,
-            propagation_ms: Some(propagation_ms),
+            propagation_ms,
         });
-        new.push(propagation_ms);
+        new.extend(propagation_ms);
         let bytes = encode(&row)?;
         batch.touch();
         table

@@ -129,6 +129,7 @@ mod tests {
             }],
             waiting: vec!["sfo".parse().unwrap()],
             unanswered: Vec::new(),
+            unreached: Vec::new(),
             later: None,
         };
         let page = PurgePage {

@@ -166,14 +166,17 @@ mod tests {
                     connected: true,
                     seen_at_ms: 900,
                     quarantined_since_ms: None,
+                    unreached_core: None,
                 },
                 Unanswered {
                     pop: "sfo".parse().unwrap(),
                     connected: false,
                     seen_at_ms: 500,
                     quarantined_since_ms: Some(3000),
+                    unreached_core: None,
                 },
             ],
+            unreached: Vec::new(),
             later: None,
         }
     }
@@ -231,6 +234,7 @@ mod tests {
                 bytes: 2048,
             }],
             silent: vec!["sfo".parse().unwrap()],
+            unreached: Vec::new(),
         };
         assert_eq!(
             estimate(&counted),

@@ -50,8 +50,8 @@ impl Until {
     pub(super) fn is_met(&self, status: &PurgeStatus) -> bool {
         let (applied, waiting) = (status.applied.len(), status.waiting.len());
         match self {
-            Self::All => waiting == 0,
-            Self::Quorum => waiting == 0 || applied > waiting,
+            Self::All => waiting == 0 && status.unreached.is_empty(),
+            Self::Quorum => (waiting == 0 && status.unreached.is_empty()) || applied > waiting,
             Self::Pops(names) => self.missing(status, names).is_empty(),
         }
     }

@@ -1,0 +1,221 @@
+//! The other cores, as they are asked for their PoPs: over the connections on which their logs are followed.
+//!
+//! Who a peer's PoPs are is asked for as soon as it is connected, and whenever that changes: it has to be known when the
+//! peer is cut off.
+
+use super::client::Client;
+use crate::{clock::now_ms, pops::POPS_MAX};
+use brink_protocol::{
+    NodeName, TenantName,
+    link::path,
+    peers::{
+        CountsAnswer, CountsRequest, HOLD_MS_MAX, PopsAnswer, PopsRequest, PopsSeen, PurgeAsked,
+    },
+    purge::Selector,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::Semaphore, time::Instant};
+
+/// Questions to one peer under way at a time. Further ones wait for their turn, within their time.
+const ASKED_MAX: usize = 64;
+/// Time for an answer beyond what it may be held back.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// Pause after a peer did not say who its PoPs are.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The shortest time between two answers to that.
+const PACE: Duration = Duration::from_millis(50);
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Bytes that one PoP takes in an answer, at most.
+const POP_BYTES_MAX: usize = 160;
+
+const _: () = assert!(POPS_MAX * POP_BYTES_MAX < ANSWER_BYTES_MAX);
+
+/// What a peer said of its PoPs.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What it said.
+    pub answer: PopsAnswer,
+    /// When it was heard.
+    pub at: Instant,
+    /// When it was heard, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+struct Peer {
+    name: NodeName,
+    permits: Semaphore,
+    client: Mutex<Option<Arc<Client>>>,
+    known: Mutex<Option<Arc<Known>>>,
+}
+
+/// All peers, numbered.
+pub struct Peers {
+    own: NodeName,
+    peers: Vec<Peer>,
+}
+
+/// A peer can be asked for as long as this lives.
+pub(super) struct Connected<'p>(Option<&'p Peer>);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        if let Some(peer) = self.0 {
+            *lock(&peer.client) = None;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Peers {
+    /// Of the core `own`; none of them is reached yet.
+    #[must_use]
+    pub fn new(own: NodeName, peers: impl IntoIterator<Item = NodeName>) -> Arc<Self> {
+        let peer = |name| Peer {
+            name,
+            permits: Semaphore::new(ASKED_MAX),
+            client: Mutex::default(),
+            known: Mutex::default(),
+        };
+        Arc::new(Self {
+            own,
+            peers: peers.into_iter().map(peer).collect(),
+        })
+    }
+
+    /// The node of the core that asks.
+    #[must_use]
+    pub fn own(&self) -> &NodeName {
+        &self.own
+    }
+
+    /// Their names, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = &NodeName> {
+        self.peers.iter().map(|peer| &peer.name)
+    }
+
+    fn find(&self, name: &NodeName) -> Option<(usize, &Peer)> {
+        let mut peers = self.peers.iter().enumerate();
+        peers.find(|(_, peer)| peer.name == *name)
+    }
+
+    /// A peer can be asked from now on.
+    pub(super) fn connected(&self, name: &NodeName, client: Arc<Client>) -> Connected<'_> {
+        let peer = self.find(name).map(|(_, peer)| peer);
+        if let Some(peer) = peer {
+            *lock(&peer.client) = Some(client);
+        }
+        Connected(peer)
+    }
+
+    /// A peer says that this core is none of its own peers: its PoPs' leases do not depend on this core, and nothing is
+    /// known of them.
+    pub(super) fn refused(&self, name: &NodeName) {
+        if let Some((_, peer)) = self.find(name) {
+            *lock(&peer.known) = None;
+        }
+    }
+
+    /// Whether a peer is connected now.
+    #[must_use]
+    pub fn is_connected(&self, number: usize) -> bool {
+        let peer = self.peers.get(number);
+        peer.is_some_and(|peer| lock(&peer.client).is_some())
+    }
+
+    /// Who a peer's PoPs were when it last said so.
+    #[must_use]
+    pub fn last_known(&self, number: usize) -> Option<Arc<Known>> {
+        lock(&self.peers.get(number)?.known).clone()
+    }
+
+    /// Keeps it known who a peer's PoPs are, without end.
+    pub(super) async fn keep_known(&self, name: &NodeName) {
+        let Some((number, peer)) = self.find(name) else {
+            return std::future::pending().await;
+        };
+        let (mut seen, hold) = (None, Duration::from_millis(HOLD_MS_MAX));
+        loop {
+            let known = self.pops(number, None, seen, hold).await;
+            seen = known.as_ref().map(|known| known.answer.seen);
+            let pause = if known.is_some() { PACE } else { AGAIN };
+            if let Some(known) = known {
+                *lock(&peer.known) = Some(Arc::new(known));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Asks a peer for its PoPs, and how far they are with a purge. The answer is held back for up to `hold` while it is
+    /// what was `seen`, unless many ask. None: it was not reached.
+    pub async fn pops(
+        &self,
+        number: usize,
+        purge: Option<&PurgeAsked>,
+        seen: Option<PopsSeen>,
+        hold: Duration,
+    ) -> Option<Known> {
+        let peer = self.peers.get(number)?;
+        let are_many = peer.permits.available_permits() < ASKED_MAX / 2;
+        let hold = if are_many { Duration::ZERO } else { hold };
+        let request = PopsRequest {
+            node: self.own.clone(),
+            purge: purge.cloned(),
+            seen,
+            hold_ms: u64::try_from(hold.as_millis()).unwrap_or(HOLD_MS_MAX),
+        };
+        let answer = self.ask(peer, path::POPS, &request, hold + ANSWER_TIME);
+        Some(Known {
+            answer: answer.await?,
+            at: Instant::now(),
+            at_ms: now_ms(),
+        })
+    }
+
+    /// Has a peer's PoPs count what a purge would end. None: it was not reached, or did not do it.
+    pub async fn counts(
+        &self,
+        number: usize,
+        tenant: &TenantName,
+        selectors: &[Selector],
+        wait: Duration,
+    ) -> Option<CountsAnswer> {
+        let peer = self.peers.get(number)?;
+        let request = CountsRequest {
+            node: self.own.clone(),
+            tenant: tenant.clone(),
+            selectors: selectors.to_vec(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.ask(peer, path::COUNTS, &request, wait + ANSWER_TIME)
+            .await
+    }
+
+    async fn ask<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        peer: &Peer,
+        path: &str,
+        request: &Q,
+        time: Duration,
+    ) -> Option<A> {
+        let client = lock(&peer.client).clone()?;
+        let asked = async {
+            let _permit = peer.permits.acquire().await.ok()?;
+            match client.call_for(path, request, ANSWER_BYTES_MAX).await {
+                Ok(answer) => Some(answer),
+                Err(failed) => {
+                    tracing::debug!(peer = %peer.name, path, %failed, "a peer did not answer");
+                    None
+                }
+            }
+        };
+        tokio::time::timeout(time, asked).await.ok().flatten()
+    }
+}

@@ -32,7 +32,7 @@ fn the_embedded_store_is_linearizable() {
 fn the_store_on_cql_is_linearizable() {
     holds(&[
         "--operations",
-        "1500",
+        "800",
         "--seed",
         "1",
         "--store",

@@ -27,7 +27,7 @@ use std::{
 const PROCESSES: usize = 3;
 const TASKS: usize = 5;
 /// How long partitions are written before others take their place, in milliseconds.
-const SLICE_MS: (u64, u64) = (60, 250);
+const SLICE_MS: (u64, u64) = (60, 1_000);
 /// How long clients may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Operations for each flaw.
@@ -73,7 +73,9 @@ pub(crate) struct Arguments {
 
 /// What a run gave.
 struct Seen {
+    /// Those of clients, then the last reads.
     operations: Vec<Operation>,
+    of_clients: usize,
     logs: Logs,
     faults: Counts,
     clients: usize,
@@ -108,7 +110,7 @@ fn every_flaw(arguments: &Arguments, folder: &Path, seed: u64) -> Result<bool, E
         std::fs::create_dir(&folder).map_err(Error::io("a folder"))?;
         let seen = record(arguments, &folder, seed, Some(flaw))?;
         let report = check(&seen.operations);
-        let count = seen.operations.len();
+        let count = seen.of_clients;
         match report.violations.first() {
             Some(first) => println!(
                 "{:<16} noticed in {} of {} partitions, {count} operations; {first}",
@@ -184,9 +186,11 @@ fn record(
     let (last, logs) = runtime.block_on(closing::close(&places, partitions))?;
     runtime.shutdown_background();
     drop(cluster);
+    let of_clients = operations.len();
     operations.extend(last);
     Ok(Seen {
         operations,
+        of_clients,
         logs,
         faults,
         clients: count,
@@ -239,16 +243,17 @@ fn copy_notes(from: &Path, to: &Path) -> Result<(), Error> {
 /// Prints what was found; whether it is right.
 fn tell(seen: &Seen) -> bool {
     let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for operation in &seen.operations {
+    for operation in seen.operations.iter().take(seen.of_clients) {
         let key = (name_of(&operation.call), outcome_of(&operation.outcome));
         *counts.entry(key).or_default() += 1;
     }
-    let count = seen.operations.len();
+    let count = seen.of_clients;
     let seconds = seen.took.as_secs_f64();
     println!(
-        "{count} operations in {seconds:.1} s: {:.0} a second; {} clients, one after the other and beside each other",
+        "{count} operations in {seconds:.1} s: {:.0} a second; {} processes; {} reads at the end",
         count as f64 / seconds.max(0.001),
-        seen.clients
+        seen.clients,
+        seen.operations.len() - count
     );
     for ((call, outcome), count) in counts {
         println!("  {call:<8} {outcome:<9} {count:>9}");

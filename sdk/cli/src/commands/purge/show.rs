@@ -6,7 +6,7 @@ use crate::{
     output::{pairs, size, table},
 };
 use brink_protocol::{
-    control::{PurgeAtPop, PurgeEstimate, PurgeStatus, Unanswered},
+    control::{PurgeAtPop, PurgeEstimate, PurgeStatus, Unanswered, UnreachedCore},
     purge::Selector,
 };
 
@@ -87,7 +87,8 @@ pub(in crate::commands) fn applied(status: &PurgeStatus) -> String {
     if let Some(later) = &status.later {
         head.push_str(&format!("; hard as {} at {}", later.id, time(later.at_ms)));
     }
-    if status.applied.is_empty() && status.waiting.is_empty() {
+    let is_empty = status.applied.is_empty() && status.waiting.is_empty();
+    if is_empty && status.unreached.is_empty() {
         return format!("{head}. There is no PoP that could hold anything.\n");
     }
     let silent = |name: &brink_protocol::PopName| {
@@ -106,6 +107,15 @@ pub(in crate::commands) fn applied(status: &PurgeStatus) -> String {
         .iter()
         .map(row)
         .chain(status.waiting.iter().map(silent))
+        .chain(status.unreached.iter().map(|unreached| {
+            vec![
+                format!("({})", unreached.core),
+                "not reached".into(),
+                String::new(),
+                String::new(),
+                "a core; it may have more PoPs".into(),
+            ]
+        }))
         .collect();
     let headings = ["POP", "APPLIED", "AFTER", "OBJECTS", "NOTE"];
     format!("{head}\n{}", table(&headings, &rows))
@@ -118,8 +128,17 @@ pub(super) fn silent(status: &PurgeStatus, until: &Until) -> String {
         let note = known.map_or_else(|| "not known to the core".into(), quarantine);
         format!("{name} ({note})")
     };
-    let silent: Vec<_> = until.silent(status).iter().map(one).collect();
-    silent.join(", ")
+    let core = |unreached: &UnreachedCore| {
+        let core = &unreached.core;
+        format!("what else {core} knows, a core that is not reached")
+    };
+    let silent = until.silent(status);
+    let silent = silent.iter().map(one);
+    let all: Vec<_> = match until {
+        Until::All | Until::Quorum => silent.chain(status.unreached.iter().map(core)).collect(),
+        Until::Pops(_) => silent.collect(),
+    };
+    all.join(", ")
 }
 
 /// What a purge matches, in short.
@@ -219,6 +238,32 @@ mod tests {
             accepted(&staggered).ends_with("Hard      01K at 1970-01-01T00:01:00.000Z\n"),
             "{}",
             accepted(&staggered)
+        );
+    }
+
+    #[test]
+    fn a_core_that_is_not_reached() {
+        let status = PurgeStatus {
+            applied: Vec::new(),
+            waiting: Vec::new(),
+            unanswered: Vec::new(),
+            unreached: vec![UnreachedCore {
+                core: "core-2".parse().unwrap(),
+                known_at_ms: None,
+                quarantined_since_ms: None,
+            }],
+            ..status()
+        };
+        assert_eq!(
+            applied(&status),
+            "Purge 01J at core.1=7\n\
+             POP       APPLIED      AFTER  OBJECTS  NOTE\n\
+             (core-2)  not reached                  a core; it may have more PoPs\n"
+        );
+        assert!(!Until::All.is_met(&status) && !Until::Quorum.is_met(&status));
+        assert_eq!(
+            silent(&status, &Until::All),
+            "what else core-2 knows, a core that is not reached"
         );
     }
 

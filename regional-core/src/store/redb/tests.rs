@@ -229,3 +229,46 @@ fn another_layout_is_refused() {
     let refused = RedbStore::open(&options).err().unwrap().to_string();
     assert!(refused.contains("layout 1"), "{refused}");
 }
+
+#[tokio::test]
+async fn purges_of_other_cores_are_kept_once() {
+    use brink_protocol::{
+        change::{Change, ChangeKind},
+        link::AppliedPurge,
+        purge::{Purge, Selector},
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(&Options::new(directory.path(), node())).unwrap();
+    let tenant: TenantName = "default".parse().unwrap();
+    let change = Change {
+        origin: "core-2.1".parse().unwrap(),
+        sequence: 1,
+        at_ms: 5,
+        kind: ChangeKind::Purge(Purge {
+            id: "01J".into(),
+            tenant: tenant.clone(),
+            selectors: vec![Selector::Everything],
+            soft: true,
+        }),
+    };
+    store.append_foreign(vec![change.clone()]).await.unwrap();
+    let note = AppliedPurge {
+        id: "01J".into(),
+        at_ms: 6,
+        objects: 3,
+    };
+    let pop = "ams".parse().unwrap();
+    let propagation = store.note_applied(&pop, &[note], 9).await.unwrap();
+    assert!(propagation.is_empty(), "two clocks cannot be compared");
+    // It comes once more, as part of a log that began anew.
+    let origin = change.origin.clone();
+    store.restart_foreign(origin, 0).await.unwrap();
+    store.append_foreign(vec![change]).await.unwrap();
+    let row = store.purge(&tenant, "01J").await.unwrap().unwrap();
+    assert_eq!((row.by.as_str(), row.at_ms), ("core:core-2", 5));
+    assert_eq!(row.position.to_string(), "core-2.1=1");
+    assert_eq!((row.applied.len(), row.applied[0].objects), (1, 3));
+    assert_eq!(row.applied[0].propagation_ms, None);
+    let listed = store.purges(&tenant, None, 9).await.unwrap();
+    assert_eq!(listed.len(), 1);
+}

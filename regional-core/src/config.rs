@@ -4,7 +4,13 @@ mod store;
 
 pub use store::{CqlConfig, Reach, StoreConfig, StoreKind};
 
-use crate::{Error, deployments::Ceilings, prober::ProberConfig, purges::PurgesConfig};
+use crate::{
+    Error,
+    deployments::Ceilings,
+    exchange::{PEERS_MAX, PeerConfig},
+    prober::ProberConfig,
+    purges::PurgesConfig,
+};
 use brink_protocol::NodeName;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
@@ -124,19 +130,6 @@ impl Default for FeedConfig {
             stall_ms: 10_000,
         }
     }
-}
-
-/// Peers that a core may have.
-pub const PEERS_MAX: usize = 15;
-
-/// `[[peers]]`: another core, whose changes reach this core's PoPs. Every core names every other.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PeerConfig {
-    /// Its `node`. Its certificate names `NODE.core.brink.internal`.
-    pub name: NodeName,
-    /// `HOST:PORT` of its link.
-    pub link: String,
 }
 
 fn loopback(port: u16) -> SocketAddr {

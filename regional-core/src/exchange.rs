@@ -17,7 +17,6 @@ pub use self::peers::{Known, Peers};
 
 use self::client::{Answer, Client};
 use crate::{
-    config::PeerConfig,
     session_keys::SessionSigner,
     store::{Appended, Store},
 };
@@ -28,12 +27,26 @@ use brink_protocol::{
     link::{ExchangeRequest, FeedMessage, HEARTBEAT_MS, HeadsRequest, ReportAnswer, path},
 };
 use http::StatusCode;
+use serde::Deserialize;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Peers that a core may have.
+pub const PEERS_MAX: usize = 15;
+
+/// `[[peers]]`: another core, whose changes reach this core's PoPs. Every core names every other.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Its `node`. Its certificate names `NODE.core.brink.internal`.
+    pub name: NodeName,
+    /// `HOST:PORT` of its link.
+    pub link: String,
+}
 
 /// How often a peer is asked how far its log is.
 const ASKED_EVERY: Duration = Duration::from_millis(HEARTBEAT_MS);

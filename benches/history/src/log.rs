@@ -74,8 +74,9 @@ pub fn check(logs: &BTreeMap<OriginId, Vec<Change>>, operations: &[Operation]) -
                     let sort = sort(record);
                     named.contains(&(&operation.origin, partition, sort.as_str()))
                 };
-                let mut records = commit.writes.iter().map(|write| write.record);
-                if values_written(operation).any(own) && !records.all(is_named) {
+                // A deletion may have found nothing.
+                let mut puts = commit.writes.iter().filter(|write| write.value.is_some());
+                if values_written(operation).any(own) && !puts.all(|put| is_named(put.record)) {
                     faults.push(format!("{operation}: it was seen, and no entry names it"));
                 }
             }

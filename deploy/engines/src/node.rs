@@ -7,7 +7,7 @@ use crate::{
 use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom},
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -28,6 +28,8 @@ pub(crate) const AUTHORITY: &str = "authority.pem";
 /// What the log says when the first user can log in.
 const USER_MADE: &str = "Created default superuser role";
 const POLL: Duration = Duration::from_millis(50);
+/// How long a node may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How much of a log's end an error shows, in bytes.
 const TAIL_BYTES: u64 = 4 << 10;
 
@@ -198,7 +200,9 @@ impl Node {
     pub(crate) fn wait(&mut self, deadline: Instant) -> Result<(), Error> {
         loop {
             let said = self.said()?;
-            if said.contains(LISTENING) && (!self.login || self.again || said.contains(USER_MADE)) {
+            let has_users = !self.login || self.again || said.contains(USER_MADE);
+            // It says so just before it listens.
+            if said.contains(LISTENING) && has_users && self.takes_clients() {
                 self.again = true;
                 return Ok(());
             }
@@ -216,6 +220,10 @@ impl Node {
             }
             thread::sleep(POLL);
         }
+    }
+
+    fn takes_clients(&self) -> bool {
+        TcpStream::connect_timeout(&self.cql(), PATIENCE).is_ok()
     }
 
     /// What it said since its last start.

@@ -16,7 +16,9 @@ const OWN: &str = "SELECT incarnation, term, oldest FROM origins WHERE every = 0
 const ALL: &str = "SELECT node, incarnation, oldest FROM origins WHERE every = 0 LIMIT 1000";
 const BEGIN: &str = "INSERT INTO origins (every, node, incarnation, term, oldest) \
                      VALUES (0, ?, 1, 1, 1) IF NOT EXISTS";
-const RAISE: &str = "UPDATE origins SET term = ? WHERE every = 0 AND node = ? IF term = ?";
+/// Where the log begins is a condition too: the former process may be about to drop what was its first bucket.
+const RAISE: &str = "UPDATE origins SET term = ? WHERE every = 0 AND node = ? \
+                     IF term = ? AND oldest = ?";
 const CUT: &str = "UPDATE origins SET oldest = ? WHERE every = 0 AND node = ? IF term = ?";
 const TERM: &str = "SELECT term FROM origins WHERE every = 0 AND node = ?";
 
@@ -47,7 +49,12 @@ pub(super) async fn claim(session: &Cql, options: &Options) -> Result<Claim, Err
             Some(&(incarnation, term, oldest)) => {
                 let next = term.saturating_add(1);
                 let claim = claim_of(&options.node, incarnation, next, oldest)?;
-                let values = vec![Bind::Big(next), node.into(), Bind::Big(term)];
+                let values = vec![
+                    Bind::Big(next),
+                    node.into(),
+                    Bind::Big(term),
+                    Bind::Big(oldest),
+                ];
                 (claim, session.conditional(RAISE, values).await)
             }
         };
@@ -111,7 +118,7 @@ pub(super) async fn cut(session: &Cql, claim: &Claim, oldest: u64) -> Result<App
 /// other process does with the writes that it finds open.
 pub(super) async fn check(session: &Cql, claim: &Claim) -> Result<(), Error> {
     let node = claim.origin.node.as_str();
-    let rows: Vec<(i64,)> = session.rows(TERM, vec![node.into()]).await?;
+    let rows: Vec<(i64,)> = session.serial_rows(TERM, vec![node.into()]).await?;
     if rows.first().is_some_and(|(term,)| *term == claim.term) {
         return Ok(());
     }

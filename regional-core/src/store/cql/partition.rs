@@ -34,7 +34,9 @@ pub(super) const WRITE: &str = "UPDATE records SET version = ?, value = ?, expir
 const READ_ANCHOR: &str = "SELECT version, ids FROM records \
                            WHERE tenant = ? AND collection = ? AND partition = ? AND kind = -1 AND sort = ''";
 
-const READ: &str = "SELECT kind, sort, version, expires_at, ids FROM records \
+/// The value is not wanted, but has to be among what is asked for: where replicas differ the engine repairs only the
+/// columns that were asked for, and a repaired version beside a value that was not would be another record.
+const READ: &str = "SELECT kind, sort, version, expires_at, ids, WRITETIME(value) FROM records \
                     WHERE tenant = ? AND collection = ? AND partition = ? AND (kind, sort) IN ?";
 
 /// What a row is, apart from its value.
@@ -198,7 +200,7 @@ pub(super) async fn read(
         let mut values = key(partition);
         values.push(Bind::Rows(std::mem::take(&mut asked)));
         let rows: Vec<StateRow> = session.rows(READ, values).await?;
-        for (kind, sort, version, expires_at, ids) in rows {
+        for (kind, sort, version, expires_at, ids, _) in rows {
             if kind == ANCHOR {
                 found.0 = Anchor::read(version, ids);
             } else if let Some(state) = RowState::read(version, expires_at) {
@@ -209,7 +211,14 @@ pub(super) async fn read(
     Ok(found)
 }
 
-type StateRow = (i8, String, Option<i64>, Option<i64>, Option<Bytes>);
+type StateRow = (
+    i8,
+    String,
+    Option<i64>,
+    Option<i64>,
+    Option<Bytes>,
+    Option<i64>,
+);
 
 fn statement(
     partition: &PartitionAddress,

@@ -15,8 +15,8 @@ use brink_protocol::{
 
 /// Rows of the first request: 16 of the largest records are 16 MiB.
 const ROWS_FIRST: usize = 16;
-/// Rows of a request at most.
-const ROWS_MAX: usize = 1001;
+/// Rows of a request at most, however small those before were: 64 MiB if the next are the largest.
+const ROWS_MAX: usize = 64;
 
 macro_rules! scan {
     ($($bounds:literal)?) => {
@@ -171,9 +171,10 @@ mod tests {
             (5, 0, 0, 5),
             (1001, 0, 0, ROWS_FIRST),
             (900, 16 << 20, 16, ROWS_FIRST),
-            (900, 16 * 100, 16, 900),
-            (900, 16 << 15, 16, 128),
-            (900, 0, 16, 900),
+            (900, 16 * 100, 16, ROWS_MAX),
+            (900, 16 << 17, 16, 32),
+            (40, 0, 16, 40),
+            (900, 0, 16, ROWS_MAX),
         ] {
             assert_eq!(
                 next_rows(wanted, bytes, seen),

@@ -9,6 +9,7 @@
 //!
 //! Time is an argument: a record whose lifetime has ended at `now_ms` is absent, whether or not it was swept.
 
+mod beginning;
 mod checks;
 #[cfg(test)]
 mod contract;

@@ -8,14 +8,8 @@ use super::{
     partition, read_log, schema,
     session::Cql,
 };
-use crate::{Error, clock::now_ms};
-use brink_protocol::{
-    Position,
-    address::PartitionAddress,
-    change::{ChangeKind, Phase, RecordChange},
-    link::canary,
-    log::Intent,
-};
+use crate::{Error, clock::now_ms, store::beginning::beginning};
+use brink_protocol::{Position, address::PartitionAddress, log::Intent};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -151,20 +145,4 @@ impl Engine {
     pub(super) fn close(&self) {
         self.closing.cancel();
     }
-}
-
-/// A change that touches nothing but the canary.
-fn beginning() -> Result<ChangeKind, Error> {
-    Ok(ChangeKind::Records {
-        partition: PartitionAddress {
-            tenant: canary::TENANT.parse()?,
-            collection: canary::COLLECTION.into(),
-            partition: canary::PARTITION.into(),
-        },
-        records: vec![RecordChange {
-            sort: canary::SORT.into(),
-            version: None,
-        }],
-        phase: Phase::Written,
-    })
 }

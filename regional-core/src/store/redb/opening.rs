@@ -3,15 +3,9 @@
 use super::ends::ForeignEnds;
 use super::tables::{self, LOG, META, OrStore, decode, encode};
 use super::{ends, files};
-use crate::{Error, clock::now_ms};
+use crate::{Error, clock::now_ms, store::beginning::beginning};
 use ::redb::{Database, ReadableTable, Table, WriteTransaction};
-use brink_protocol::{
-    NodeName, OriginId,
-    address::PartitionAddress,
-    change::{Change, ChangeKind, Phase, RecordChange},
-    link::canary,
-    log::Log,
-};
+use brink_protocol::{NodeName, OriginId, change::Change, log::Log};
 use std::path::{Path, PathBuf};
 
 /// The version of the layout that this code reads and writes.
@@ -140,22 +134,6 @@ fn append(table: &mut Table<'_, u64, &'static [u8]>, change: &Change) -> Result<
         .insert(change.sequence, encode(change)?.as_slice())
         .or_store("recovering the log")?;
     Ok(())
-}
-
-/// A change that touches nothing but the canary.
-fn beginning() -> Result<ChangeKind, Error> {
-    Ok(ChangeKind::Records {
-        partition: PartitionAddress {
-            tenant: canary::TENANT.parse()?,
-            collection: canary::COLLECTION.into(),
-            partition: canary::PARTITION.into(),
-        },
-        records: vec![RecordChange {
-            sort: canary::SORT.into(),
-            version: None,
-        }],
-        phase: Phase::Written,
-    })
 }
 
 fn check_owner(

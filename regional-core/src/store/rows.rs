@@ -279,6 +279,32 @@ impl NewPurge {
             key: key.to_owned(),
         }
     }
+
+    /// The hard purge of the same selectors that follows, if there is one.
+    pub(super) fn hard_half(&self) -> Option<LaterPurge> {
+        let later = self.later.as_ref()?;
+        Some(LaterPurge {
+            purge: Purge {
+                id: later.id.clone(),
+                soft: false,
+                ..self.purge.clone()
+            },
+            by: self.by.clone(),
+            due_ms: later.at_ms,
+        })
+    }
+
+    /// As it is kept once it is in the log.
+    pub(super) fn into_row(self, position: Position) -> PurgeRow {
+        PurgeRow {
+            purge: self.purge,
+            by: self.by,
+            at_ms: self.at_ms,
+            position,
+            applied: Vec::new(),
+            later: self.later,
+        }
+    }
 }
 
 /// What came of adding a purge.
@@ -301,6 +327,27 @@ pub struct LaterPurge {
     pub by: String,
     /// From when on it is appended, in milliseconds since 1970.
     pub due_ms: u64,
+}
+
+impl LaterPurge {
+    /// Its time has come: what is appended, and what the audit log says of it.
+    pub(super) fn into_new(self, now_ms: u64) -> (NewPurge, NewAudit) {
+        let audit = NewAudit {
+            by: self.by.clone(),
+            tenant: self.purge.tenant.clone(),
+            action: "purge",
+            subject: self.purge.id.clone(),
+            at_ms: now_ms,
+        };
+        let new = NewPurge {
+            purge: self.purge,
+            by: self.by,
+            at_ms: now_ms,
+            answer: None,
+            later: None,
+        };
+        (new, audit)
+    }
 }
 
 /// A kept purge.

@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     Error,
-    store::{LATER_PURGES_MAX, LaterPurge, NewAudit, NewPurge},
+    store::{LATER_PURGES_MAX, LaterPurge, NewPurge},
 };
-use brink_protocol::purge::Purge;
 use std::collections::BTreeSet;
 
 const WHAT: &str = "later purge";
@@ -35,11 +34,11 @@ const DONE: &str =
 
 /// Keeps the hard half of a purge, if it has one; false: the tenant has too many already, and nothing was written.
 pub(super) async fn keep(engine: &Engine, new: &NewPurge) -> Result<bool, Error> {
-    let Some(later) = &new.later else {
+    let Some(hard) = new.hard_half() else {
         return Ok(true);
     };
     let session = &engine.session;
-    let tenant = &new.purge.tenant;
+    let tenant = &hard.purge.tenant;
     let mut waiting = 0;
     for day in days(engine).await? {
         let rows: Vec<(String,)> = session.rows(WAITING, vec![Bind::Big(day)]).await?;
@@ -49,15 +48,6 @@ pub(super) async fn keep(engine: &Engine, new: &NewPurge) -> Result<bool, Error>
     if waiting >= LATER_PURGES_MAX {
         return Ok(false);
     }
-    let hard = LaterPurge {
-        purge: Purge {
-            id: later.id.clone(),
-            soft: false,
-            ..new.purge.clone()
-        },
-        by: new.by.clone(),
-        due_ms: later.at_ms,
-    };
     let mut values = key(&hard);
     values.push(encode(WHAT, &hard)?);
     session.global(vec![(ADD, values)]).await?;
@@ -117,21 +107,7 @@ async fn append(
         return Ok(false);
     }
     let done = key(&hard);
-    let LaterPurge { purge, by, .. } = hard;
-    let entry = NewAudit {
-        by: by.clone(),
-        tenant: purge.tenant.clone(),
-        action: "purge",
-        subject: purge.id.clone(),
-        at_ms: now_ms,
-    };
-    let new = NewPurge {
-        purge,
-        by,
-        at_ms: now_ms,
-        answer: None,
-        later: None,
-    };
+    let (new, entry) = hard.into_new(now_ms);
     purges::append(engine, new).await?;
     audit::add_audit(engine, entry).await?;
     session.global(vec![(DONE, done)]).await?;

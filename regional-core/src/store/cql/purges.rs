@@ -48,14 +48,7 @@ pub(super) async fn append(engine: &Engine, new: NewPurge) -> Result<Position, E
     let session = &engine.session;
     let kind = ChangeKind::Purge(new.purge.clone());
     let sequence = engine.log.append(new.at_ms, kind).await?;
-    let row = PurgeRow {
-        purge: new.purge,
-        by: new.by,
-        at_ms: new.at_ms,
-        position: engine.position(sequence),
-        applied: Vec::new(),
-        later: new.later,
-    };
+    let row = new.into_row(engine.position(sequence));
     let (tenant, id) = (&row.purge.tenant, &row.purge.id);
     let mut put = key(tenant, id);
     put.push(encode(WHAT, &row)?);

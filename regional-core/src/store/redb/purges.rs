@@ -17,7 +17,6 @@ use brink_protocol::{
     change::{Change, ChangeKind},
     control::PurgeAtPop,
     link::AppliedPurge,
-    purge::Purge,
 };
 
 const WHAT: &str = "keeping a purge";
@@ -42,19 +41,10 @@ pub(super) fn add(
         return Ok(PurgeAdded::Answered(answer));
     }
     let at_ms = new.at_ms;
-    if let Some(later) = &new.later {
-        let hard = LaterPurge {
-            purge: Purge {
-                id: later.id.clone(),
-                soft: false,
-                ..new.purge.clone()
-            },
-            by: new.by.clone(),
-            due_ms: later.at_ms,
-        };
-        if !keep_later(batch, &hard)? {
-            return Ok(PurgeAdded::TooManyLater);
-        }
+    if let Some(hard) = new.hard_half()
+        && !keep_later(batch, &hard)?
+    {
+        return Ok(PurgeAdded::TooManyLater);
     }
     let answer = new.answer.clone();
     let position = append(batch, new)?;
@@ -119,25 +109,12 @@ pub(super) fn release(batch: &mut Batch<'_>, now_ms: u64, limit: usize) -> Resul
         }
     }
     let count = due.len();
-    for (key, LaterPurge { purge, by, .. }) in due {
+    for (key, hard) in due {
         batch.touch();
         let mut table = batch.txn.open_table(LATER_PURGES).or_store(WHAT)?;
         table.remove(key.as_slice()).or_store(WHAT)?;
         drop(table);
-        let audit = NewAudit {
-            by: by.clone(),
-            tenant: purge.tenant.clone(),
-            action: "purge",
-            subject: purge.id.clone(),
-            at_ms: now_ms,
-        };
-        let new = NewPurge {
-            purge,
-            by,
-            at_ms: now_ms,
-            answer: None,
-            later: None,
-        };
+        let (new, audit) = hard.into_new(now_ms);
         append(batch, new)?;
         batch.audit(audit)?;
     }
@@ -148,14 +125,7 @@ pub(super) fn release(batch: &mut Batch<'_>, now_ms: u64, limit: usize) -> Resul
 pub(super) fn append(batch: &mut Batch<'_>, new: NewPurge) -> Result<Position, Error> {
     batch.touch();
     let sequence = batch.append(new.at_ms, ChangeKind::Purge(new.purge.clone()))?;
-    let row = PurgeRow {
-        purge: new.purge,
-        by: new.by,
-        at_ms: new.at_ms,
-        position: batch.position(sequence),
-        applied: Vec::new(),
-        later: new.later,
-    };
+    let row = new.into_row(batch.position(sequence));
     keep(batch, &row)?;
     Ok(row.position)
 }

@@ -70,6 +70,21 @@ fn delete(sort: &str, condition: Condition) -> Write {
     }
 }
 
+/// The tests' own transaction of a store: one record of a small partition.
+pub(super) fn one_record(partition: &str, value: &str) -> Transaction {
+    let partition = PartitionAddress {
+        collection: "c".into(),
+        ..self::partition(partition)
+    };
+    Transaction {
+        partition,
+        seen: Vec::new(),
+        writes: vec![put("s", value, Condition::Always)],
+        answer: None,
+        now_ms: 1,
+    }
+}
+
 fn transaction(name: &str, writes: Vec<Write>) -> Transaction {
     Transaction {
         partition: partition(name),
@@ -548,28 +563,35 @@ async fn the_log_is_gapless_under_concurrency(store: Arc<dyn Store>) {
     assert_eq!(store.changes(&stranger, 0, 2).await.unwrap(), []);
 }
 
-async fn concurrent_increments_are_not_lost(store: Arc<dyn Store>) {
-    let tasks: Vec<_> = (0..8)
-        .map(|_| {
-            let store = Arc::clone(&store);
+/// Adds one to a record that others add to, too; tries again when they were quicker.
+async fn increment(store: &dyn Store) {
+    loop {
+        let present = get(store, "p", "n", NOW).await;
+        let count = present.as_ref().map_or(0, |entry| entry.value[0]);
+        let mut add = transaction("p", vec![put("n", "", Condition::Always)]);
+        add.writes[0].action = Action::Put {
+            value: Bytes::from(vec![count + 1]),
+            expires_at_ms: None,
+        };
+        add.seen = vec![Seen::Record {
+            sort: "n".into(),
+            version: present.map(|entry| entry.version),
+        }];
+        if matches!(store.commit(add).await.unwrap(), Commit::Done { .. }) {
+            return;
+        }
+    }
+}
+
+/// Each adds five times, all at once; gives what the record is then.
+async fn increments(stores: Vec<Arc<dyn Store>>) -> u8 {
+    let tasks: Vec<_> = stores
+        .iter()
+        .map(|store| {
+            let store = Arc::clone(store);
             tokio::spawn(async move {
                 for _ in 0..5 {
-                    loop {
-                        let present = get(&*store, "p", "n", NOW).await;
-                        let count = present.as_ref().map_or(0, |entry| entry.value[0]);
-                        let mut add = transaction("p", vec![put("n", "", Condition::Always)]);
-                        add.writes[0].action = Action::Put {
-                            value: Bytes::from(vec![count + 1]),
-                            expires_at_ms: None,
-                        };
-                        add.seen = vec![Seen::Record {
-                            sort: "n".into(),
-                            version: present.map(|entry| entry.version),
-                        }];
-                        if matches!(store.commit(add).await.unwrap(), Commit::Done { .. }) {
-                            break;
-                        }
-                    }
+                    increment(&*store).await;
                 }
             })
         })
@@ -577,7 +599,11 @@ async fn concurrent_increments_are_not_lost(store: Arc<dyn Store>) {
     for task in tasks {
         task.await.unwrap();
     }
-    assert_eq!(get(&*store, "p", "n", NOW).await.unwrap().value[0], 40);
+    get(&*stores[0], "p", "n", NOW).await.unwrap().value[0]
+}
+
+async fn concurrent_increments_are_not_lost(store: Arc<dyn Store>) {
+    assert_eq!(increments(vec![store; 8]).await, 40);
 }
 
 async fn versions_are_published_once(store: &dyn Store) {

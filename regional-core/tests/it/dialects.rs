@@ -47,6 +47,12 @@ impl Stand {
         control.json("POST", &path, body.clone()).await
     }
 
+    async fn nothing_was_purged(&self) {
+        let control = self.server.control();
+        let page = control.get("/v1/purges").await.expect(200).json();
+        assert_eq!(page["purges"], json!([]), "nothing was purged");
+    }
+
     /// The purge that an answer leads to.
     async fn purge(&self, answer: &Answer) -> PurgeStatus {
         let id = answer.header("brink-purge");
@@ -203,14 +209,7 @@ async fn fastly_refuses() {
         .send("POST", "/service/default/purge_all", "", "")
         .await
         .expect(401);
-    let page = stand
-        .server
-        .control()
-        .get("/v1/purges")
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(page["purges"], json!([]), "nothing was purged");
+    stand.nothing_was_purged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,14 +316,7 @@ async fn cloudflare_refuses() {
         message.contains("Global keys") && message.contains("Bearer"),
         "{message}"
     );
-    let page = stand
-        .server
-        .control()
-        .get("/v1/purges")
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(page["purges"], json!([]), "nothing was purged");
+    stand.nothing_was_purged().await;
     let authorization = format!("Bearer {}", stand.operator);
     let once = [
         ("authorization", authorization.as_str()),

@@ -3,13 +3,12 @@
 use crate::{
     clients::{Answer, python},
     harness::{Stack, until},
+    origins,
 };
 use serde_json::{Value, json};
 use std::{
     io::{BufRead as _, BufReader, Lines, Write as _},
-    net::TcpListener,
     process::{Child, ChildStdin, ChildStdout, Stdio},
-    thread,
 };
 
 const HOST: &str = "shop.example";
@@ -17,25 +16,12 @@ const PATHS: [&str; 3] = ["/a", "/dir/b", "/dir/c"];
 
 /// An origin whose answers are kept, each under the name of its path's last segment, and `all`.
 fn origin() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                let first = lines.next().unwrap_or_default();
-                while lines.next().is_some_and(|line| !line.is_empty()) {}
-                let target = first.split(' ').nth(1).unwrap_or_default();
-                let name = target.rsplit('/').next().unwrap_or_default();
-                let fields = format!("cache-control: max-age=600\r\nsurrogate-key: all {name}");
-                let _ = write!(
-                    &stream,
-                    "HTTP/1.1 200 OK\r\n{fields}\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
-                );
-            });
-        }
-    });
-    port
+    origins::start(|first| {
+        let target = first.split(' ').nth(1).unwrap_or_default();
+        let name = target.rsplit('/').next().unwrap_or_default();
+        let fields = format!("cache-control: max-age=600\r\nsurrogate-key: all {name}");
+        (fields, "ok".to_owned())
+    })
 }
 
 /// A process that calls the official clients.

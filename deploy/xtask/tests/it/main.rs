@@ -14,6 +14,7 @@ mod crashes;
 mod dialects;
 mod harness;
 mod hostile;
+mod origins;
 mod projects;
 mod publishing;
 mod secrets;

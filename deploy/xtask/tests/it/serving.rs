@@ -3,13 +3,9 @@
 use crate::{
     clients::{self, http3},
     harness::{Stack, guest, order, until},
+    origins,
 };
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    thread,
-};
 
 const AVAILABILITY: &str = "/inventory/availability/A-1";
 
@@ -151,28 +147,12 @@ fn purges_are_complete_when_they_say_so() {
     stack.get(0, AVAILABILITY).expect(200).miss();
 }
 
-/// An HTTP origin that names its answers.
+/// An origin whose answers all have the same names.
 fn origin() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-                let target = lines.next().unwrap_or_default();
-                while lines.next().is_some_and(|line| !line.is_empty()) {}
-                let body = format!("you asked {target}");
-                let fields =
-                    "cache-control: max-age=300\r\nsurrogate-key: red blue\r\nconnection: close";
-                let _ = write!(
-                    &stream,
-                    "HTTP/1.1 200 OK\r\n{fields}\r\ncontent-length: {}\r\n\r\n{body}",
-                    body.len()
-                );
-            });
-        }
-    });
-    port
+    origins::start(|first| {
+        let fields = "cache-control: max-age=300\r\nsurrogate-key: red blue";
+        (fields.to_owned(), format!("you asked {first}"))
+    })
 }
 
 #[test]

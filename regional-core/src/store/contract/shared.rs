@@ -1,9 +1,8 @@
 //! What two cores must see of each other whose stores are on one engine.
 
-use super::{NOW, get, log, put, tenant, transaction, versions_of};
-use crate::store::{Action, Appended, Commit, Seen, Store};
+use super::{NOW, get, increments, log, put, tenant, transaction, versions_of};
+use crate::store::{Appended, Commit, Store};
 use brink_protocol::{change::Change, link::Condition, log::Kept, record::Key};
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// Runs every case, each on two fresh stores of different nodes on one engine.
@@ -124,32 +123,5 @@ async fn records_are_one(a: &dyn Store, b: &dyn Store) {
 
 /// Both add to one record as fast as they can.
 async fn increments_are_not_lost(a: Arc<dyn Store>, b: Arc<dyn Store>) {
-    let tasks: Vec<_> = [a.clone(), b.clone(), a.clone(), b]
-        .into_iter()
-        .map(|store| {
-            tokio::spawn(async move {
-                let mut added = 0;
-                while added < 5 {
-                    let present = get(&*store, "p", "n", NOW).await;
-                    let count = present.as_ref().map_or(0, |entry| entry.value[0]);
-                    let mut add = transaction("p", vec![put("n", "", Condition::Always)]);
-                    add.writes[0].action = Action::Put {
-                        value: Bytes::from(vec![count + 1]),
-                        expires_at_ms: None,
-                    };
-                    add.seen = vec![Seen::Record {
-                        sort: "n".into(),
-                        version: present.map(|entry| entry.version),
-                    }];
-                    if matches!(store.commit(add).await.unwrap(), Commit::Done { .. }) {
-                        added += 1;
-                    }
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    assert_eq!(get(&*a, "p", "n", NOW).await.unwrap().value[0], 20);
+    assert_eq!(increments(vec![a.clone(), b.clone(), a, b]).await, 20);
 }

@@ -283,6 +283,40 @@ impl Cql {
             .map_err(|error| failure(text, &error))
     }
 
+    async fn read<R>(
+        &self,
+        text: &'static str,
+        values: Vec<Bind>,
+        profile: &ExecutionProfileHandle,
+    ) -> Result<Vec<R>, Error>
+    where
+        R: for<'r> DeserializeRow<'r, 'r>,
+    {
+        let result = self.execute(text, values, profile, true).await?;
+        decode_rows(result)
+    }
+
+    async fn batch(
+        &self,
+        statements: Vec<(&'static str, Vec<Bind>)>,
+        profile: &ExecutionProfileHandle,
+    ) -> Result<Applied, Failure> {
+        let mut batch = Batch::new(BatchType::Unlogged);
+        batch.set_execution_profile_handle(Some(profile.clone()));
+        let text = statements.first().map_or("", |(text, _)| *text);
+        let mut values = Vec::with_capacity(statements.len());
+        for (text, bound) in statements {
+            batch.append_statement(PreparedStatement::clone(&*self.statement(text).await?));
+            values.push(bound);
+        }
+        let result = self
+            .session
+            .batch(&batch, values)
+            .await
+            .map_err(|error| failure(text, &error))?;
+        applied(result)
+    }
+
     /// Rows, from a quorum. What is read must have a bound in the statement.
     pub(super) async fn rows<R>(
         &self,
@@ -292,8 +326,7 @@ impl Cql {
     where
         R: for<'r> DeserializeRow<'r, 'r>,
     {
-        let result = self.execute(text, values, &self.reads, true).await?;
-        decode_rows(result)
+        self.read(text, values, &self.reads).await
     }
 
     /// Rows of one partition as they stand after every conditional write that was answered or will ever be from before
@@ -306,8 +339,7 @@ impl Cql {
     where
         R: for<'r> DeserializeRow<'r, 'r>,
     {
-        let result = self.execute(text, values, &self.serial_reads, true).await?;
-        decode_rows(result)
+        self.read(text, values, &self.serial_reads).await
     }
 
     /// Writes what may be written twice.
@@ -332,18 +364,8 @@ impl Cql {
         text: &'static str,
         values: Vec<Vec<Bind>>,
     ) -> Result<Applied, Failure> {
-        let mut batch = Batch::new(BatchType::Unlogged);
-        batch.set_execution_profile_handle(Some(self.conditional.clone()));
-        let statement = self.statement(text).await?;
-        for _ in &values {
-            batch.append_statement(PreparedStatement::clone(&statement));
-        }
-        let result = self
-            .session
-            .batch(&batch, values)
-            .await
-            .map_err(|error| failure(text, &error))?;
-        applied(result)
+        let statements = values.into_iter().map(|values| (text, values)).collect();
+        self.batch(statements, &self.conditional).await
     }
 }
 
@@ -354,20 +376,7 @@ impl Cql {
         &self,
         statements: Vec<(&'static str, Vec<Bind>)>,
     ) -> Result<Applied, Failure> {
-        let mut batch = Batch::new(BatchType::Unlogged);
-        batch.set_execution_profile_handle(Some(self.global.clone()));
-        let text = statements.first().map_or("", |(text, _)| *text);
-        let mut values = Vec::with_capacity(statements.len());
-        for (text, bound) in statements {
-            batch.append_statement(PreparedStatement::clone(&*self.statement(text).await?));
-            values.push(bound);
-        }
-        let result = self
-            .session
-            .batch(&batch, values)
-            .await
-            .map_err(|error| failure(text, &error))?;
-        applied(result)
+        self.batch(statements, &self.global).await
     }
 
     /// As [`Cql::serial_rows`], among all data centres.
@@ -379,8 +388,7 @@ impl Cql {
     where
         R: for<'r> DeserializeRow<'r, 'r>,
     {
-        let result = self.execute(text, values, &self.global_reads, true).await?;
-        decode_rows(result)
+        self.read(text, values, &self.global_reads).await
     }
 }
 

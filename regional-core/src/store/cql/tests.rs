@@ -18,11 +18,10 @@ use super::{
     session::Applied,
     *,
 };
-use crate::store::{Action, Write, contract};
+use crate::store::contract::{self, one_record};
 use brink_protocol::{
     address::PartitionAddress,
     change::{ChangeKind, Phase, RecordChange},
-    link::Condition,
     log::Log,
 };
 use std::{
@@ -83,23 +82,6 @@ fn partition_of(name: &str) -> PartitionAddress {
     }
 }
 
-fn transaction(name: &str, value: &str) -> Transaction {
-    Transaction {
-        partition: partition_of(name),
-        seen: Vec::new(),
-        writes: vec![Write {
-            sort: "s".into(),
-            action: Action::Put {
-                value: Bytes::copy_from_slice(value.as_bytes()),
-                expires_at_ms: None,
-            },
-            condition: Condition::Always,
-        }],
-        answer: None,
-        now_ms: 1,
-    }
-}
-
 fn row(before: Option<RowState>) -> RowWrite {
     RowWrite {
         kind: RECORD,
@@ -129,16 +111,16 @@ async fn own_log(store: &CqlStore) -> Vec<Change> {
 async fn a_process_that_opens_shuts_the_former_one_out() {
     let options = fresh("core-1").await;
     let former = CqlStore::open(&options).await.unwrap();
-    former.commit(transaction("p", "1")).await.unwrap();
+    former.commit(one_record("p", "1")).await.unwrap();
     let head = former.span().head;
     let store = CqlStore::open(&options).await.unwrap();
     assert_eq!(store.origin().to_string(), "core-1.1");
     assert_eq!(store.span().head, head);
-    let refused = former.commit(transaction("p", "2")).await;
+    let refused = former.commit(one_record("p", "2")).await;
     assert!(matches!(refused, Err(Error::Store { .. })), "{refused:?}");
     former.failed().cancelled().await;
-    assert!(former.commit(transaction("p", "3")).await.is_err());
-    let done = store.commit(transaction("p", "4")).await.unwrap();
+    assert!(former.commit(one_record("p", "3")).await.is_err());
+    let done = store.commit(one_record("p", "4")).await.unwrap();
     assert!(matches!(done, Commit::Done { versions, .. } if versions == [Some(2)]));
     let log = own_log(&store).await;
     let recovered = Log::recover(store.origin().clone(), &log).unwrap();
@@ -151,7 +133,7 @@ async fn a_process_that_opens_shuts_the_former_one_out() {
 async fn a_write_that_comes_after_its_settlement_does_not_happen() {
     let options = fresh("core-1").await;
     let former = CqlStore::open(&options).await.unwrap();
-    former.commit(transaction("p", "1")).await.unwrap();
+    former.commit(one_record("p", "1")).await.unwrap();
     let session = &former.engine.session;
     let of_written = partition_of("p");
     let before = anchor(session, &of_written, Reading::Quorum).await.unwrap();
@@ -207,7 +189,7 @@ async fn what_became_of_a_lost_answer_is_found_out() {
             assert_eq!(applied.unwrap(), Applied::Yes);
         }
         for _ in 0..others {
-            store.commit(transaction(name, "other")).await.unwrap();
+            store.commit(one_record(name, "other")).await.unwrap();
         }
         let found = find_out(session, &partition, &before, id, deadline(), lost()).await;
         assert!(
@@ -245,7 +227,7 @@ async fn the_log_is_cut_at_its_old_end() {
     let oldest = group::BUCKET_ENTRIES + 1;
     let own = store.origin().clone();
     for _ in 0..3 {
-        store.commit(transaction("p", "x")).await.unwrap();
+        store.commit(one_record("p", "x")).await.unwrap();
     }
     held.wait_for(|held| held.kept[&own].oldest >= oldest)
         .await
@@ -268,7 +250,7 @@ async fn the_log_is_cut_at_its_old_end() {
     );
     let store = CqlStore::open(&options).await.unwrap();
     assert_eq!(store.engine.logs.own(), kept, "as it is found again");
-    store.commit(transaction("p", "y")).await.unwrap();
+    store.commit(one_record("p", "y")).await.unwrap();
     assert_eq!(store.span().head, kept.head + 2);
 }
 
@@ -301,7 +283,7 @@ async fn many_open_at_once() {
     });
     let stores = futures_util::future::join_all(opened).await;
     for store in &stores {
-        store.commit(transaction("p", "x")).await.unwrap();
+        store.commit(one_record("p", "x")).await.unwrap();
     }
     let last = &stores[3];
     last.engine.logs.look(&last.engine.session).await.unwrap();

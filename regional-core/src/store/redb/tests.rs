@@ -6,33 +6,11 @@
     clippy::indexing_slicing
 )]
 use super::*;
-use crate::store::{Action, Write, contract};
-use brink_protocol::{address::PartitionAddress, link::Condition};
+use crate::store::contract::{self, one_record};
 use std::sync::Mutex;
 
 fn node() -> NodeName {
     "core-1".parse().unwrap()
-}
-
-fn transaction(partition: &str, value: &str) -> Transaction {
-    Transaction {
-        partition: PartitionAddress {
-            tenant: "default".parse().unwrap(),
-            collection: "c".into(),
-            partition: partition.into(),
-        },
-        seen: Vec::new(),
-        writes: vec![Write {
-            sort: "s".into(),
-            action: Action::Put {
-                value: Bytes::copy_from_slice(value.as_bytes()),
-                expires_at_ms: None,
-            },
-            condition: Condition::Always,
-        }],
-        answer: None,
-        now_ms: 1,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,13 +30,13 @@ async fn reopens_with_everything_and_goes_on_counting() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path(), node());
     let store = RedbStore::open(&options).unwrap();
-    store.commit(transaction("p", "1")).await.unwrap();
+    store.commit(one_record("p", "1")).await.unwrap();
     assert!(RedbStore::open(&options).is_err(), "two at a time");
     drop(store);
     let store = RedbStore::open(&options).unwrap();
     assert_eq!(store.origin().to_string(), "core-1.1");
     assert_eq!(store.span().head, 1);
-    let done = store.commit(transaction("p", "2")).await.unwrap();
+    let done = store.commit(one_record("p", "2")).await.unwrap();
     assert!(matches!(done, Commit::Done { sequence: 2, versions } if versions == [Some(2)]));
     drop(store);
     let other = Options::new(directory.path(), "core-2".parse().unwrap());
@@ -72,7 +50,7 @@ async fn a_lost_or_restored_database_begins_a_new_incarnation() {
     let file = directory.path().join("store.redb");
     let copy = directory.path().join("backup");
     let store = RedbStore::open(&options).unwrap();
-    store.commit(transaction("p", "1")).await.unwrap();
+    store.commit(one_record("p", "1")).await.unwrap();
     drop(store);
     std::fs::copy(&file, &copy).unwrap();
     std::fs::remove_file(&file).unwrap();
@@ -99,7 +77,7 @@ async fn the_log_is_cut_at_its_old_end() {
     options.log_changes_max = 10;
     let store = RedbStore::open(&options).unwrap();
     for _ in 0..25 {
-        store.commit(transaction("p", "x")).await.unwrap();
+        store.commit(one_record("p", "x")).await.unwrap();
     }
     let span = store.span();
     assert_eq!((span.oldest, span.head), (16, 25));
@@ -130,7 +108,7 @@ async fn foreign_logs_are_kept_and_cut() {
         range.map(change).collect::<Vec<_>>()
     };
     store.append_foreign(changes(1..=25)).await.unwrap();
-    store.commit(transaction("p", "x")).await.unwrap();
+    store.commit(one_record("p", "x")).await.unwrap();
     let key = SessionKey {
         id: 1,
         secret: [1; 32],
@@ -162,7 +140,7 @@ async fn what_was_left_open_is_settled_at_opening() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path(), node());
     let store = RedbStore::open(&options).unwrap();
-    store.commit(transaction("p", "1")).await.unwrap();
+    store.commit(one_record("p", "1")).await.unwrap();
     let origin = store.origin().clone();
     drop(store);
     let records = vec![RecordChange {
@@ -174,7 +152,7 @@ async fn what_was_left_open_is_settled_at_opening() {
         sequence,
         at_ms: 1,
         kind: ChangeKind::Records {
-            partition: transaction("p", "").partition,
+            partition: one_record("p", "").partition,
             records: records.clone(),
             phase,
         },

@@ -1,6 +1,6 @@
 //! Cores in each other's way on three replicas of which one is lost: nothing is lost, and nothing happens twice.
 
-use super::{CqlStore, transaction};
+use super::{CqlStore, one_record};
 use crate::{
     Error,
     store::{Action, Commit, Seen, Store as _, cql::Options},
@@ -27,7 +27,7 @@ async fn add(store: &CqlStore, by_range: bool) -> Result<bool, Error> {
     let present = store.get(&tenant, &key, 1).await?;
     let count = present.as_ref().map_or(0, |entry| number(&entry.value));
     let version = present.map(|entry| entry.version);
-    let mut add = transaction("hot", "");
+    let mut add = one_record("hot", "");
     add.writes[0].action = Action::Put {
         value: Bytes::copy_from_slice(&(count + 1).to_le_bytes()),
         expires_at_ms: None,

@@ -1,6 +1,6 @@
 //! Engines of their own: with TLS and a login, and with a node that is lost.
 
-use super::{CqlStore, transaction};
+use super::{CqlStore, one_record};
 use crate::{
     config::StoreConfig,
     store::{Commit, Store},
@@ -84,7 +84,7 @@ async fn a_lost_node_fails_no_request() {
                 let tenant = "default".parse().unwrap();
                 let mut written = 0;
                 while !is_over.load(Ordering::Relaxed) {
-                    let done = store.commit(transaction(&name, "v")).await.unwrap();
+                    let done = store.commit(one_record(&name, "v")).await.unwrap();
                     assert!(matches!(done, Commit::Done { .. }), "{done:?}");
                     written += 1;
                     let found = store.get(&tenant, &key, 1).await.unwrap();

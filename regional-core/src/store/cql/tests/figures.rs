@@ -1,7 +1,7 @@
 //! Figures of one node on this machine, beside the bare requests that a commit cannot do without. They are printed, not
 //! asserted: `cargo test -p brink-core --lib store_figures -- --ignored --nocapture`.
 
-use super::{anchor, fresh, partition_of, row, transaction};
+use super::{anchor, fresh, one_record, partition_of, row};
 use crate::store::{
     Store as _,
     cql::{
@@ -25,7 +25,7 @@ async fn bare(store: &CqlStore, name: &str) {
 }
 
 async fn committed(store: &CqlStore, name: &str) {
-    store.commit(transaction(name, "x")).await.unwrap();
+    store.commit(one_record(name, "x")).await.unwrap();
 }
 
 fn rate(count: usize, took: Duration) -> f64 {

@@ -1,6 +1,6 @@
 //! An engine that stops answering, and one that loses its power: what was told, and what is left.
 
-use super::{own_log, transaction};
+use super::{one_record, own_log};
 use crate::{
     Error,
     store::{
@@ -63,7 +63,7 @@ async fn what_an_engine_does_not_answer_is_settled_when_it_is_back() {
             // Until the engine has stood still, and some more.
             while tried < 500 && tried - done < 2 {
                 tried += 1;
-                match store.commit(transaction(&partition, "x")).await {
+                match store.commit(one_record(&partition, "x")).await {
                     Ok(Commit::Done { versions, .. }) => {
                         done += 1;
                         highest = versions[0].unwrap();
@@ -88,7 +88,7 @@ async fn what_an_engine_does_not_answer_is_settled_when_it_is_back() {
     assert!(ended.iter().any(|(_, tried, done, _)| tried > done));
     cluster.resume(0);
     // One that is answered again comes after all that stood still.
-    while store.commit(transaction("after", "x")).await.is_err() {}
+    while store.commit(one_record("after", "x")).await.is_err() {}
     let own = store.origin().clone();
     let all_settled = store
         .engine
@@ -121,7 +121,7 @@ async fn what_an_engine_does_not_answer_is_settled_when_it_is_back() {
             tokio::spawn(async move {
                 let (partition, mut highest) = (format!("k{writer}"), 0);
                 while let Ok(Commit::Done { versions, .. }) =
-                    store.commit(transaction(&partition, "x")).await
+                    store.commit(one_record(&partition, "x")).await
                 {
                     highest = versions[0].unwrap();
                 }

@@ -19,6 +19,12 @@ pub const GET_MANY_MAX: usize = 100;
 /// Longest lifetime of a record, in milliseconds (ten years).
 pub const LIFETIME_MS_MAX: u64 = 10 * 366 * 24 * 3600 * 1000;
 
+/// Collections whose name begins so are the platform's: guests and tokens may read those of their tenant, and write none.
+pub const PLATFORM_COLLECTION: char = '_';
+/// Sort keys that begin so are the platform's (events and how far they were read): no guest can name one, and a scan that
+/// does not begin at one passes over them.
+pub const PLATFORM_SORT: char = '\u{1}';
+
 /// Counts the writes of one record; the first is 1, and a deleted record's count goes on when it is written again.
 pub type Version = u64;
 

@@ -10,6 +10,7 @@ pub mod control;
 pub mod deployment;
 pub mod digest;
 pub mod error;
+pub mod event;
 pub mod ids;
 pub mod link;
 pub mod log;

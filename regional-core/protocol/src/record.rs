@@ -24,6 +24,8 @@ pub const PLATFORM_COLLECTION: char = '_';
 /// Sort keys that begin so are the platform's (events and how far they were read): no guest can name one, and a scan that
 /// does not begin at one passes over them.
 pub const PLATFORM_SORT: char = '\u{1}';
+/// Longest sort key of the platform's, in bytes: it may name a module, a partition and a number.
+pub const PLATFORM_SORT_BYTES_MAX: usize = 640;
 
 /// Counts the writes of one record; the first is 1, and a deleted record's count goes on when it is written again.
 pub type Version = u64;
@@ -40,6 +42,21 @@ pub struct Key {
 }
 
 impl Key {
+    /// Checks every part against its limit; the sort key may be the platform's.
+    ///
+    /// # Errors
+    /// The part that is not allowed, and what would be.
+    pub fn check_any(&self) -> Result<(), Error> {
+        check_partition(&self.collection, &self.partition)?;
+        check_any_sort(&self.sort)
+    }
+
+    /// Whether none but the platform writes the record.
+    #[must_use]
+    pub fn is_platform(&self) -> bool {
+        is_platform(&self.collection, &self.sort)
+    }
+
     /// Checks every part against its limit.
     ///
     /// # Errors
@@ -88,6 +105,30 @@ pub fn check_sort(sort: &str) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// Checks a sort key that may be the platform's: [`PLATFORM_SORT`], then no control character.
+///
+/// # Errors
+/// Says what would be allowed.
+pub fn check_any_sort(sort: &str) -> Result<(), Error> {
+    let Some(rest) = sort.strip_prefix(PLATFORM_SORT) else {
+        return check_sort(sort);
+    };
+    if sort.len() > PLATFORM_SORT_BYTES_MAX || rest.chars().any(char::is_control) {
+        return Err(Error::name(
+            "sort key of the platform",
+            sort,
+            "U+0001 and at most 639 bytes without control characters",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a record is the platform's, by its collection or its sort key: none but the platform writes it.
+#[must_use]
+pub fn is_platform(collection: &str, sort: &str) -> bool {
+    collection.starts_with(PLATFORM_COLLECTION) || sort.starts_with(PLATFORM_SORT)
 }
 
 /// Checks a value's size and a lifetime.
@@ -164,6 +205,18 @@ impl Range {
     /// # Errors
     /// The part that is not allowed, and what would be.
     pub fn check(&self) -> Result<(), Error> {
+        self.check_with(check_sort)
+    }
+
+    /// Checks every part against its limit; the bounds may be the platform's.
+    ///
+    /// # Errors
+    /// The part that is not allowed, and what would be.
+    pub fn check_any(&self) -> Result<(), Error> {
+        self.check_with(check_any_sort)
+    }
+
+    fn check_with(&self, check_sort: fn(&str) -> Result<(), Error>) -> Result<(), Error> {
         check_partition(&self.collection, &self.partition)?;
         for bound in [&self.lower, &self.upper] {
             if let Bound::Inclusive(sort) | Bound::Exclusive(sort) = bound {
@@ -180,9 +233,21 @@ impl Range {
         Ok(())
     }
 
-    /// Whether `sort` lies between the bounds.
+    /// Whether the range begins at a sort key of the platform's. If not, it passes over all of them.
+    #[must_use]
+    pub fn has_platform(&self) -> bool {
+        match &self.lower {
+            Bound::Unbounded => false,
+            Bound::Inclusive(lower) | Bound::Exclusive(lower) => lower.starts_with(PLATFORM_SORT),
+        }
+    }
+
+    /// Whether `sort` lies between the bounds, and is not passed over as the platform's.
     #[must_use]
     pub fn contains(&self, sort: &str) -> bool {
+        if sort.starts_with(PLATFORM_SORT) && !self.has_platform() {
+            return false;
+        }
         let above = match &self.lower {
             Bound::Unbounded => true,
             Bound::Inclusive(lower) => sort >= lower.as_str(),
@@ -258,6 +323,61 @@ mod tests {
             (key("stock", "p", "\0"), false),
         ] {
             assert_eq!(key.check().is_ok(), valid, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_the_platform() {
+        let long = format!("\u{1}{}", "x".repeat(640));
+        for (key, any, is_platform) in [
+            (key("stock", "p", "s"), true, false),
+            (key("_streams", "p", "s"), true, true),
+            (key("stock", "p", "\u{1}e1"), true, true),
+            (key("stock", "p", "\u{1}"), true, true),
+            (key("stock", "p", "\u{1}\u{1}"), false, true),
+            (key("stock", "p", "\u{2}"), false, false),
+            (key("stock", "p", &long), false, true),
+        ] {
+            assert_eq!(
+                (key.check_any().is_ok(), key.is_platform()),
+                (any, is_platform),
+                "{key:?}"
+            );
+            assert!(
+                !key.sort.starts_with(PLATFORM_SORT) || key.check().is_err(),
+                "{key:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ranges_pass_over_what_is_the_platforms() {
+        let range = |lower: Bound| Range {
+            collection: "c".into(),
+            partition: "p".into(),
+            lower,
+            upper: Bound::Unbounded,
+            limit: 1,
+            descending: false,
+        };
+        for (lower, inside) in [
+            (Bound::Unbounded, ["", "a"].as_slice()),
+            (Bound::Inclusive(String::new()), &["", "a"]),
+            (Bound::Exclusive(String::new()), &["a"]),
+            (
+                Bound::Inclusive("\u{1}e1".into()),
+                &["\u{1}e1", "\u{1}e2", "a"],
+            ),
+            (Bound::Exclusive("\u{1}e1".into()), &["\u{1}e2", "a"]),
+        ] {
+            let range = range(lower);
+            for sort in ["", "\u{1}e1", "\u{1}e2", "a"] {
+                assert_eq!(
+                    range.contains(sort),
+                    inside.contains(&sort),
+                    "{range:?} {sort:?}"
+                );
+            }
         }
     }
 

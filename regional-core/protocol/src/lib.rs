@@ -22,6 +22,7 @@ pub mod purge;
 pub mod record;
 pub mod session;
 pub mod tag;
+pub mod workflow;
 
 pub use digest::Digest;
 pub use error::Error;

@@ -5,8 +5,9 @@ use crate::Error;
 use brink_protocol::{
     address::PartitionAddress,
     change::RECORDS_PER_CHANGE_MAX,
+    event,
     link::Condition,
-    record::{Entry, GET_MANY_MAX, Key, Version, check_sort, check_value},
+    record::{Bound, Entry, GET_MANY_MAX, Key, Range, Version, check_any_sort, check_value},
 };
 
 fn at_most(what: &'static str, actual: usize, limit: usize) -> Result<(), Error> {
@@ -40,7 +41,7 @@ pub(super) fn transaction(transaction: &Transaction) -> Result<(), Error> {
         .as_ref()
         .map_or(0, |answer| answer.output.len());
     for write in &transaction.writes {
-        check_sort(&write.sort)?;
+        check_any_sort(&write.sort)?;
         if let Action::Put { value, .. } = &write.action {
             check_value(value, None)?;
             bytes += value.len();
@@ -53,7 +54,7 @@ pub(super) fn transaction(transaction: &Transaction) -> Result<(), Error> {
 pub(super) fn keys(keys: &[Key]) -> Result<(), Error> {
     at_most("records of one get", keys.len(), GET_MANY_MAX)?;
     for key in keys {
-        key.check()?;
+        key.check_any()?;
     }
     Ok(())
 }
@@ -64,11 +65,101 @@ pub(super) fn count(bytes: &mut usize, entry: Option<&Entry>) -> Result<(), Erro
     at_most("bytes of the records of one get", *bytes, BATCH_BYTES_MAX)
 }
 
+/// Behind all sort keys of the platform's; but for the empty one, all others lie behind it.
+pub(super) const AFTER_PLATFORM: &str = "\u{2}";
+
+/// The parts of a range that hold what [`Range::contains`] says, in order of the sort keys.
+pub(super) fn parts(range: &Range) -> Vec<Range> {
+    let holds_first = match &range.lower {
+        Bound::Unbounded => true,
+        Bound::Inclusive(lower) => lower.is_empty(),
+        Bound::Exclusive(_) => false,
+    };
+    let is_before = |lower: &str| lower < AFTER_PLATFORM;
+    let needs_parts = match &range.lower {
+        Bound::Unbounded => true,
+        Bound::Inclusive(lower) | Bound::Exclusive(lower) => is_before(lower),
+    };
+    if !needs_parts || range.has_platform() {
+        return vec![range.clone()];
+    }
+    let first = Range {
+        lower: Bound::Inclusive(String::new()),
+        upper: match &range.upper {
+            Bound::Exclusive(upper) if upper.is_empty() => range.upper.clone(),
+            _ => Bound::Inclusive(String::new()),
+        },
+        ..range.clone()
+    };
+    let rest = Range {
+        lower: Bound::Inclusive(AFTER_PLATFORM.to_owned()),
+        ..range.clone()
+    };
+    holds_first
+        .then_some(first)
+        .into_iter()
+        .chain([rest])
+        .collect()
+}
+
+/// Whether a record that goes leaves its last version behind, so that it is not used again. An event leaves nothing: its
+/// number is not used again.
+pub(super) fn leaves_version(sort: &str) -> bool {
+    event::number_of(sort).is_none()
+}
+
 /// Whether a record's present version meets a condition.
 pub(super) fn holds(condition: Condition, present: Option<Version>) -> bool {
     match condition {
         Condition::Always => true,
         Condition::Absent => present.is_none(),
         Condition::Version(version) => present == Some(version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bound() -> impl Strategy<Value = Bound> {
+        let sort = || proptest::sample::select(vec!["", "\u{1}", "\u{1}e1", "\u{1}h", "a", "b"]);
+        prop_oneof![
+            Just(Bound::Unbounded),
+            sort().prop_map(|sort| Bound::Inclusive(sort.to_owned())),
+            sort().prop_map(|sort| Bound::Exclusive(sort.to_owned())),
+        ]
+    }
+
+    fn is_between(range: &Range, sort: &str) -> bool {
+        let above = match &range.lower {
+            Bound::Unbounded => true,
+            Bound::Inclusive(lower) => sort >= lower.as_str(),
+            Bound::Exclusive(lower) => sort > lower.as_str(),
+        };
+        above
+            && match &range.upper {
+                Bound::Unbounded => true,
+                Bound::Inclusive(upper) => sort <= upper.as_str(),
+                Bound::Exclusive(upper) => sort < upper.as_str(),
+            }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_hold_what_the_range_contains(lower in bound(), upper in bound()) {
+            let range = Range {
+                collection: "c".into(),
+                partition: "p".into(),
+                lower,
+                upper,
+                limit: 1,
+                descending: false,
+            };
+            for sort in ["", "\u{1}", "\u{1}a", "\u{1}e1", "\u{1}h", "!", "a", "b", "c"] {
+                let held = parts(&range).iter().filter(|part| is_between(part, sort)).count();
+                prop_assert_eq!(held, usize::from(range.contains(sort)), "{:?} {:?}", range, sort);
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod logs;
+mod platform;
 mod shared;
 
 pub(crate) use shared::two as shared;
@@ -143,6 +144,9 @@ pub(crate) async fn all<S: Store>(make: impl AsyncFn() -> S) {
     lifetimes(&make().await).await;
     answers(&make().await).await;
     limits(&make().await).await;
+    platform::scans_pass_over_the_platforms_rows(&make().await).await;
+    platform::keys_are_checked(&make().await).await;
+    platform::ended_events_leave_nothing(&make().await).await;
     the_log_is_gapless_under_concurrency(Arc::new(make().await)).await;
     logs::nothing_stays_open(&make().await).await;
     logs::readings_of_the_own_log_are_bounded(&make().await).await;
@@ -515,9 +519,10 @@ async fn the_log_is_gapless_under_concurrency(store: Arc<dyn Store>) {
                     .commit(transaction(&format!("p{n}"), vec![write]))
                     .await
                     .unwrap();
-                let Commit::Done { sequence, .. } = done else {
+                let Commit::Done { position, .. } = done else {
                     panic!("{done:?}")
                 };
+                let sequence = position.get(store.origin());
                 assert!(
                     store.span().head >= sequence,
                     "an answered write is in the log"

@@ -13,6 +13,7 @@ use brink_protocol::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tokio::time::Instant;
 
 /// What is held of the logs of all origins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +22,9 @@ pub struct Held {
     pub kept: BTreeMap<OriginId, Kept>,
     /// Their heads.
     pub heads: Position,
+    /// Of a store that cores share: everything that any of them had acknowledged then is in these logs. None: not known,
+    /// or the store is one core's own. It moves without waking who follows.
+    pub looked_at: Option<Instant>,
 }
 
 impl Held {
@@ -28,7 +32,11 @@ impl Held {
     #[must_use]
     pub fn new(kept: BTreeMap<OriginId, Kept>) -> Self {
         let heads = log::heads(&kept);
-        Self { kept, heads }
+        Self {
+            kept,
+            heads,
+            looked_at: None,
+        }
     }
 }
 
@@ -126,8 +134,9 @@ pub enum Action {
 pub enum Commit {
     /// It happened.
     Done {
-        /// The sequence of its change, or the head of the log if nothing was to be changed.
-        sequence: u64,
+        /// That of its change in the log, or the head of this core's log if nothing was to be changed. It is of the origin
+        /// that wrote it: another core, where that is the partition's home.
+        position: Position,
         /// For each write the record's version after it; none: it is absent.
         versions: Vec<Option<Version>>,
     },

@@ -132,8 +132,8 @@ impl Attempt<'_> {
                     if !self.is_still_so(&view).await? {
                         continue;
                     }
-                    let sequence = self.engine.head();
-                    return Ok(End::Nothing(Commit::Done { sequence, versions }));
+                    let position = self.engine.position(self.engine.head());
+                    return Ok(End::Nothing(Commit::Done { position, versions }));
                 }
                 Decision::Write(plan) => plan,
             };
@@ -298,7 +298,7 @@ impl Attempt<'_> {
             None => engine.head(),
         };
         let commit = Commit::Done {
-            sequence,
+            position: engine.position(sequence),
             versions: plan.versions,
         };
         Ok(Done { commit, changed })

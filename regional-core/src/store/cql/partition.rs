@@ -5,7 +5,7 @@
 //! safely ([`fence`]), however late its request may still arrive.
 
 use super::session::{Applied, Bind, Cql, Failure};
-use crate::Error;
+use crate::{Error, store::checks};
 use brink_protocol::{address::PartitionAddress, record::Version};
 use bytes::Bytes;
 use std::{collections::BTreeMap, time::Duration};
@@ -31,6 +31,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 pub(super) const WRITE: &str = "UPDATE records SET version = ?, value = ?, expires_at = ?, ids = ? \
                      WHERE tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ? \
                      IF version = ? AND expires_at = ?";
+/// Removes a row under the same condition.
+const REMOVE: &str = "DELETE FROM records \
+                      WHERE tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ? \
+                      IF version = ? AND expires_at = ?";
 const READ_ANCHOR: &str = "SELECT version, ids FROM records \
                            WHERE tenant = ? AND collection = ? AND partition = ? AND kind = -1 AND sort = ''";
 
@@ -249,18 +253,25 @@ fn anchor_statement(partition: &PartitionAddress, before: &Anchor, id: CommitId)
     statement(partition, (ANCHOR, ""), written, condition)
 }
 
-fn row_statement(partition: &PartitionAddress, row: &RowWrite) -> Vec<Bind> {
+fn row_statement(partition: &PartitionAddress, row: &RowWrite) -> (&'static str, Vec<Bind>) {
     let before = (
         row.before.map(|before| before.version.cast_signed()),
         row.before.map(|before| before.expires_at),
     );
+    if row.kind == RECORD && !row.after.is_there() && !checks::leaves_version(&row.sort) {
+        let mut values = key(partition);
+        values.extend([Bind::Tiny(row.kind), row.sort.as_str().into()]);
+        values.extend([before.0.into(), before.1.into()]);
+        return (REMOVE, values);
+    }
     let after = [
         Bind::Big(row.after.version.cast_signed()),
         row.value.clone().into(),
         Bind::Big(row.after.expires_at),
         Bind::Unset,
     ];
-    statement(partition, (row.kind, &row.sort), after, before)
+    let values = statement(partition, (row.kind, &row.sort), after, before);
+    (WRITE, values)
 }
 
 /// The statements of a commit.
@@ -269,8 +280,8 @@ pub(super) fn batch(
     before: &Anchor,
     rows: &[RowWrite],
     id: CommitId,
-) -> Vec<Vec<Bind>> {
-    let mut statements = vec![anchor_statement(partition, before, id)];
+) -> Vec<(&'static str, Vec<Bind>)> {
+    let mut statements = vec![(WRITE, anchor_statement(partition, before, id))];
     statements.extend(rows.iter().map(|row| row_statement(partition, row)));
     statements
 }
@@ -300,7 +311,7 @@ pub(super) async fn commit(
 ) -> Result<Outcome, Error> {
     let id = CommitId::new()?;
     let statements = batch(partition, before, rows, id);
-    match session.conditional_batch(WRITE, statements).await {
+    match session.conditional_batch(statements).await {
         Ok(Applied::Yes) => Ok(Outcome::Applied),
         Ok(Applied::No) => Ok(Outcome::Refused),
         Err(Failure {

@@ -57,7 +57,7 @@ pub(super) async fn get(
     record: &Key,
     now_ms: u64,
 ) -> Result<Option<Entry>, Error> {
-    record.check()?;
+    record.check_any()?;
     let (state, value) = row(session, tenant, record).await?;
     Ok(entry(record.sort.clone(), state, value, now_ms))
 }

@@ -6,11 +6,14 @@ use super::{
     records::{EntryRow, entry},
     session::{Bind, Cql},
 };
-use crate::{Error, store::PAGE_BYTES_MAX};
+use crate::{
+    Error,
+    store::{PAGE_BYTES_MAX, checks::AFTER_PLATFORM},
+};
 use brink_protocol::{
     TenantName,
     address::PartitionAddress,
-    record::{Bound, Page, Range},
+    record::{Bound, PLATFORM_SORT, Page, Range},
 };
 
 /// Rows of the first request: 16 of the largest records are 16 MiB.
@@ -101,7 +104,7 @@ pub(super) async fn page(
     range: &Range,
     now_ms: u64,
 ) -> Result<Page, Error> {
-    range.check()?;
+    range.check_any()?;
     let partition = PartitionAddress {
         tenant: tenant.clone(),
         collection: range.collection.clone(),
@@ -124,8 +127,12 @@ pub(super) async fn page(
         let found: Vec<EntryRow> = session.rows(statement(&step), values).await?;
         let is_last = found.len() < rows;
         seen += found.len();
-        let mut end = None;
+        let (mut end, mut passes_over) = (None, false);
         for (sort, version, expires_at, value) in found {
+            passes_over = sort.starts_with(PLATFORM_SORT) && !range.has_platform();
+            if passes_over {
+                break;
+            }
             end = Some(sort.clone());
             let Some(entry) = entry(sort, RowState::read(version, expires_at), value, now_ms)
             else {
@@ -139,6 +146,14 @@ pub(super) async fn page(
             }
             bytes += size;
             page.entries.push(entry);
+        }
+        if passes_over && range.descending {
+            upper = Bound::Inclusive(String::new());
+            continue;
+        }
+        if passes_over {
+            lower = Bound::Inclusive(AFTER_PLATFORM.to_owned());
+            continue;
         }
         let Some(end) = end.filter(|_| !is_last) else {
             return Ok(page);

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | read | `LOCAL_QUORUM` | yes, and of another replica when the first is slow |
 //! | serial read | `LOCAL_SERIAL` or `SERIAL` | no |
+//! | read of all data centres | `EACH_QUORUM` | yes |
 //! | write | `LOCAL_QUORUM` or `EACH_QUORUM` | yes: only writes that may be repeated are done so |
 //! | conditional write | the same, ordered by `LOCAL_SERIAL` or `SERIAL` | no: whoever does not know its outcome finds out |
 
@@ -16,7 +17,7 @@ use scylla::{
         session::Session,
         session_builder::SessionBuilder,
     },
-    cluster::metadata::ColumnType,
+    cluster::metadata::{ColumnType, Strategy},
     deserialize::row::DeserializeRow,
     errors::{DbError, ExecutionError, RequestAttemptError},
     policies::{
@@ -134,6 +135,9 @@ pub(super) struct Cql {
     conditional: ExecutionProfileHandle,
     global: ExecutionProfileHandle,
     global_reads: ExecutionProfileHandle,
+    each_reads: ExecutionProfileHandle,
+    confirm: Confirm,
+    is_spread: bool,
 }
 
 mod parking {
@@ -221,8 +225,15 @@ impl Cql {
             .build()
             .await
             .map_err(|error| Error::store(WHAT, error))?;
+        let is_spread = keyspace.is_some_and(|name| is_spread(&session, name));
         Ok(Self {
             session,
+            confirm: options.confirm,
+            is_spread,
+            each_reads: again()
+                .consistency(Consistency::EachQuorum)
+                .build()
+                .into_handle(),
             prepared: parking::Statements::default(),
             reads: again()
                 .consistency(Consistency::LocalQuorum)
@@ -342,6 +353,29 @@ impl Cql {
         self.read(text, values, &self.serial_reads).await
     }
 
+    /// Rows from a quorum of each data centre, as they stand in any of them; where replicas differ, they are repaired
+    /// before this answers.
+    pub(super) async fn each_rows<R>(
+        &self,
+        text: &'static str,
+        values: Vec<Bind>,
+    ) -> Result<Vec<R>, Error>
+    where
+        R: for<'r> DeserializeRow<'r, 'r>,
+    {
+        self.read(text, values, &self.each_reads).await
+    }
+
+    /// Whether a quorum of this data centre may lack what a core of another has written and acknowledged.
+    pub(super) fn is_near_alone(&self) -> bool {
+        self.is_spread && self.confirm == Confirm::Local
+    }
+
+    /// Whether what is acknowledged is at a quorum of each data centre, and there are several.
+    pub(super) fn confirms_each(&self) -> bool {
+        self.is_spread && self.confirm == Confirm::Each
+    }
+
     /// Writes what may be written twice.
     pub(super) async fn write(&self, text: &'static str, values: Vec<Bind>) -> Result<(), Error> {
         self.execute(text, values, &self.writes, true).await?;
@@ -361,10 +395,8 @@ impl Cql {
     /// Writes to one partition, all under their conditions or none.
     pub(super) async fn conditional_batch(
         &self,
-        text: &'static str,
-        values: Vec<Vec<Bind>>,
+        statements: Vec<(&'static str, Vec<Bind>)>,
     ) -> Result<Applied, Failure> {
-        let statements = values.into_iter().map(|values| (text, values)).collect();
         self.batch(statements, &self.conditional).await
     }
 }
@@ -390,6 +422,16 @@ impl Cql {
     {
         self.read(text, values, &self.global_reads).await
     }
+}
+
+/// Whether a keyspace has replicas in several data centres.
+fn is_spread(session: &Session, keyspace: &str) -> bool {
+    let state = session.get_cluster_state();
+    let Some(keyspace) = state.get_keyspace(keyspace) else {
+        return false;
+    };
+    matches!(&keyspace.strategy, Strategy::NetworkTopologyStrategy { datacenter_repfactors }
+        if datacenter_repfactors.len() > 1)
 }
 
 fn failure(text: &'static str, error: &ExecutionError) -> Failure {

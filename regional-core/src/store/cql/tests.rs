@@ -12,9 +12,7 @@ mod registry;
 mod stalls;
 
 use super::{
-    partition::{
-        CommitId, Outcome, RECORD, Reading, RowState, RowWrite, WRITE, anchor, batch, find_out,
-    },
+    partition::{CommitId, Outcome, RECORD, Reading, RowState, RowWrite, anchor, batch, find_out},
     session::Applied,
     *,
 };
@@ -185,7 +183,7 @@ async fn what_became_of_a_lost_answer_is_found_out() {
         let id = CommitId::new().unwrap();
         let request = batch(&partition, &before, &[row(None)], id);
         if happens {
-            let applied = session.conditional_batch(WRITE, request.clone()).await;
+            let applied = session.conditional_batch(request.clone()).await;
             assert_eq!(applied.unwrap(), Applied::Yes);
         }
         for _ in 0..others {
@@ -197,7 +195,7 @@ async fn what_became_of_a_lost_answer_is_found_out() {
             "{name}: {found:?}"
         );
         // However late the request arrives, nothing comes of it any more.
-        let late = session.conditional_batch(WRITE, request).await;
+        let late = session.conditional_batch(request).await;
         assert_eq!(late.unwrap(), Applied::No, "{name}");
     }
 }
@@ -286,7 +284,7 @@ async fn many_open_at_once() {
         store.commit(one_record("p", "x")).await.unwrap();
     }
     let last = &stores[3];
-    last.engine.logs.look(&last.engine.session).await.unwrap();
+    last.engine.looks.look().await.unwrap();
     assert_eq!(last.held().borrow().heads.iter().count(), 4);
 }
 

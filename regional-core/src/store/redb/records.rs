@@ -65,6 +65,34 @@ fn walk(
     now_ms: u64,
     visit: &mut dyn FnMut(&str, Row<'_>),
 ) -> Result<bool, Error> {
+    let mut parts = checks::parts(range);
+    if range.descending {
+        parts.reverse();
+    }
+    let mut taken = Taken::default();
+    for part in &parts {
+        if walk_part(table, tenant, part, now_ms, &mut taken, visit)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What a page holds so far.
+#[derive(Default)]
+struct Taken {
+    records: u32,
+    bytes: usize,
+}
+
+fn walk_part(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    tenant: &TenantName,
+    range: &Range,
+    now_ms: u64,
+    taken: &mut Taken,
+    visit: &mut dyn FnMut(&str, Row<'_>),
+) -> Result<bool, Error> {
     const WHAT: &str = "scanning a partition";
     let Some((lower, upper)) = keys::range(tenant, range) else {
         return Ok(false);
@@ -75,7 +103,6 @@ fn walk(
         upper.as_ref().map(Vec::as_slice),
     );
     let mut rows = table.range::<&[u8]>(bounds).or_store(WHAT)?;
-    let (mut count, mut bytes) = (0u32, 0usize);
     loop {
         let next = if range.descending {
             rows.next_back()
@@ -89,14 +116,15 @@ fn walk(
         if !row.is_alive(now_ms) {
             continue;
         }
-        if count == range.limit || (count > 0 && bytes + row.value.len() > PAGE_BYTES_MAX) {
+        let is_full = taken.records > 0 && taken.bytes + row.value.len() > PAGE_BYTES_MAX;
+        if taken.records == range.limit || is_full {
             return Ok(true);
         }
         let sort = key.value().get(prefix..).unwrap_or_default();
         let sort = std::str::from_utf8(sort).map_err(|e| Error::corrupt("sort key", e))?;
         visit(sort, row);
-        count += 1;
-        bytes += row.value.len();
+        taken.records += 1;
+        taken.bytes += row.value.len();
     }
 }
 
@@ -178,7 +206,7 @@ pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result
     }
     if transaction.writes.is_empty() && transaction.answer.is_none() {
         return Ok(Commit::Done {
-            sequence: batch.head(),
+            position: batch.position(batch.head()),
             versions: Vec::new(),
         });
     }
@@ -193,7 +221,10 @@ pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result
         };
         keep_answer(batch, &key, &answer)?;
     }
-    Ok(Commit::Done { sequence, versions })
+    Ok(Commit::Done {
+        position: batch.position(sequence),
+        versions,
+    })
 }
 
 fn record_key(partition: &PartitionAddress, sort: &str) -> Vec<u8> {
@@ -313,7 +344,7 @@ fn write_one(
         expires_at_ms,
     } = &write.action
     else {
-        remove(batch, key, present)?;
+        remove(batch, key, &write.sort, present)?;
         return Ok(None);
     };
     if present.row.is_none() && present.last > 0 {
@@ -340,11 +371,19 @@ fn write_one(
     Ok(Some(row.version))
 }
 
-/// Removes the row, and keeps its version so that it is not used again.
-pub(super) fn remove(batch: &mut Batch<'_>, key: &[u8], present: Present) -> Result<(), Error> {
+/// Removes the row, and keeps its version if that could be used again.
+pub(super) fn remove(
+    batch: &mut Batch<'_>,
+    key: &[u8],
+    sort: &str,
+    present: Present,
+) -> Result<(), Error> {
     const WHAT: &str = "deleting a record";
     if present.row.is_some() {
         batch.tables.records.remove(key).or_store(WHAT)?;
+        if !checks::leaves_version(sort) {
+            return Ok(());
+        }
         batch
             .tables
             .ended

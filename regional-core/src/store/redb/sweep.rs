@@ -37,8 +37,8 @@ pub(super) fn sweep(batch: &mut Batch<'_>, now_ms: u64, limit: usize) -> Result<
             .remove(index.as_slice())
             .or_store(WHAT)?;
         let present = present(batch, &key, now_ms)?;
-        remove(batch, &key, present)?;
         let (tenant, collection, partition, sort) = keys::split_record(&key)?;
+        remove(batch, &key, &sort, present)?;
         let address = PartitionAddress {
             tenant,
             collection,

@@ -6,7 +6,7 @@ use crate::store::{
     Store as _,
     cql::{
         CqlStore,
-        partition::{CommitId, Reading, WRITE, batch},
+        partition::{CommitId, Reading, batch},
     },
 };
 use brink_protocol::record::Key;
@@ -21,7 +21,7 @@ async fn bare(store: &CqlStore, name: &str) {
     let partition = partition_of(name);
     let before = anchor(session, &partition, Reading::Quorum).await.unwrap();
     let statements = batch(&partition, &before, &[row(None)], CommitId::new().unwrap());
-    session.conditional_batch(WRITE, statements).await.unwrap();
+    session.conditional_batch(statements).await.unwrap();
 }
 
 async fn committed(store: &CqlStore, name: &str) {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `POST /link/v1/records` | [`RecordsRequest`] | [`RecordsAnswer`] |
 //! | `POST /link/v1/commands` | [`CommandRequest`] | [`CommandAnswer`] |
+//! | `POST /link/v1/workflows` | [`crate::workflow::StartWorkflow`] | [`crate::workflow::StartWorkflowAnswer`] |
 //! | `POST /link/v1/purges` | [`PurgeRequest`] | [`PurgeAnswer`] |
 //! | `GET /link/v1/components/{digest}` | | the component |
 //! | `GET /link/v1/deployments` | | [`crate::deployment::DeploymentTable`] |
@@ -31,6 +32,8 @@ pub mod path {
     pub const RECORDS: &str = "/link/v1/records";
     /// Commands.
     pub const COMMANDS: &str = "/link/v1/commands";
+    /// Starts of workflows.
+    pub const WORKFLOWS: &str = "/link/v1/workflows";
     /// Purges by modules.
     pub const PURGES: &str = "/link/v1/purges";
     /// `PURGE` requests that arrived at an edge.

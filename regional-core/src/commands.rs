@@ -15,7 +15,7 @@ use crate::{
     clock::now_ms,
     deployments::Tables,
     logs::Logs,
-    records::{position, position_of, record_error},
+    records::{position, record_error},
     store::{Answer, AnswerKey, Commit, NewAnswer, Store, Transaction},
 };
 use brink_protocol::{
@@ -23,7 +23,7 @@ use brink_protocol::{
     address::PartitionAddress,
     deployment::{Deployment, DeploymentTable, World},
     link::{CommandAnswer, CommandError, CommandRequest},
-    record::{RecordError, VALUE_BYTES_MAX, check_partition},
+    record::{RecordError, VALUE_BYTES_MAX, check_partition, is_platform},
 };
 use brink_sandbox::{BoxError, Component, Context, RunError, Sandbox};
 use bytes::Bytes;
@@ -99,6 +99,12 @@ fn check(request: &CommandRequest) -> Result<(), CommandError> {
     let invalid = |text: String| CommandError::Invalid(text);
     check_partition(&request.collection, &request.partition)
         .map_err(|error| invalid(error.to_string()))?;
+    if is_platform(&request.collection, "") {
+        return Err(CommandError::Denied(format!(
+            "the collection {} is the platform's: no command runs in it",
+            request.collection
+        )));
+    }
     if request.input.len() > VALUE_BYTES_MAX {
         return Err(invalid(format!(
             "the input is {} bytes, the limit is {VALUE_BYTES_MAX}",
@@ -285,12 +291,9 @@ impl Commands {
             .await
             .map_err(|error| store_failed(&error))?
         {
-            Commit::Done { sequence, .. } => {
-                let position = position_of(self.store.origin(), sequence);
-                answer
-                    .map(|output| Attempt::Done(output, position))
-                    .map_err(CommandError::Refused)
-            }
+            Commit::Done { position, .. } => answer
+                .map(|output| Attempt::Done(output, position))
+                .map_err(CommandError::Refused),
             Commit::Conflict { .. } => Ok(Attempt::Again),
             Commit::Answered(kept) => {
                 run.asked_for_caller.store(true, Ordering::Relaxed);

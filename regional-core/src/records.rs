@@ -72,6 +72,17 @@ pub async fn reach(store: &dyn Store, at_least: &Position) -> Result<(), RecordE
     }
 }
 
+/// What is the platform's may be read by those whose it is about, and is written by the platform alone.
+fn refuse_platform(key: &Key) -> Result<(), RecordError> {
+    if !key.is_platform() {
+        return Ok(());
+    }
+    Err(RecordError::Denied(format!(
+        "records of {:?} under such a key are the platform's: it alone writes them",
+        key.collection
+    )))
+}
+
 /// Answers record operations.
 #[derive(Clone)]
 pub struct Records {
@@ -137,11 +148,13 @@ impl Records {
                 lifetime_ms,
                 condition,
             } => {
+                refuse_platform(&key)?;
                 let (version, position) =
                     self.put(tenant, key, value, lifetime_ms, condition).await?;
                 Ok((RecordOutcome::Written(version), Some(position)))
             }
             RecordOperation::Delete(key) => {
+                refuse_platform(&key)?;
                 let (_, position) = self
                     .write(tenant, key, Action::Delete, Condition::Always)
                     .await?;
@@ -200,9 +213,9 @@ impl Records {
             .await
             .map_err(|error| record_error(&error))?
         {
-            Commit::Done { sequence, versions } => {
+            Commit::Done { position, versions } => {
                 let version = versions.into_iter().next().flatten();
-                Ok((version, position_of(self.store.origin(), sequence)))
+                Ok((version, position))
             }
             Commit::Conflict { present } => Err(RecordError::Conflict(present)),
             Commit::Answered(_) => Err(RecordError::Unavailable(

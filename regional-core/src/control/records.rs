@@ -6,7 +6,7 @@ use super::reply::{Failure, Reply, Written};
 use crate::{
     Error,
     clock::now_ms,
-    records::{position, position_of},
+    records::position,
     store::{Action, BATCH_BYTES_MAX, Commit, NewAudit, Store, Transaction, Write},
 };
 use axum::{
@@ -15,12 +15,12 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use brink_protocol::{
-    TenantName,
+    Position, TenantName,
     address::PartitionAddress,
     change::RECORDS_PER_CHANGE_MAX,
     control::{COMPONENT_BYTES_MAX, ImportLine, Imported},
     link::Condition,
-    record::{Bound, Entry, Range, check_partition, check_sort, check_value},
+    record::{Bound, Entry, Range, check_partition, check_sort, check_value, is_platform},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
@@ -70,19 +70,16 @@ pub(super) async fn import(
     app.store.add_audit(audit).await?;
     let transactions = transactions(&caller.tenant, partitions, now);
     let commits = stream::iter(transactions).map(|transaction| app.store.commit(transaction));
-    let highest = commits
+    let position = commits
         .buffer_unordered(IMPORT_CONCURRENCY)
-        .try_fold(0, |highest: u64, commit| {
-            future::ready(Ok(match commit {
-                Commit::Done { sequence, .. } => highest.max(sequence),
-                Commit::Conflict { .. } | Commit::Answered(_) => highest,
-            }))
+        .try_fold(Position::default(), |mut all, commit| {
+            if let Commit::Done { position, .. } = commit {
+                all.merge(&position);
+            }
+            future::ready(Ok(all))
         })
         .await?;
-    Ok(Written::ok(
-        position_of(app.store.origin(), highest),
-        Imported { imported },
-    ))
+    Ok(Written::ok(position, Imported { imported }))
 }
 
 /// A line as it may come: an [`ImportLine`], with the `version` that an export wrote and that does not count here.
@@ -122,6 +119,18 @@ fn parse(body: &[u8]) -> Result<Partitions, Failure> {
             .and_then(|()| check_sort(&line.sort))
             .and_then(|()| check_value(&value, line.lifetime_ms))
             .map_err(|error| wrong(error.to_string()))?;
+        if is_platform(&line.collection, &line.sort) {
+            return Err(Failure::new(
+                403,
+                "forbidden",
+                "The collection is the platform's",
+                format!(
+                    "line {}: nobody but the platform writes to {}",
+                    index + 1,
+                    line.collection
+                ),
+            ));
+        }
         let partition = partitions
             .entry((line.collection, line.partition))
             .or_default();

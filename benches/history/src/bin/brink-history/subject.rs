@@ -134,9 +134,10 @@ impl Subject {
             Call::Commit(commit) => {
                 let transaction = self.transaction(partition, commit, now);
                 match store.commit(transaction).await? {
-                    store::Commit::Done { sequence, versions } => {
-                        Outcome::Done { sequence, versions }
-                    }
+                    store::Commit::Done { position, versions } => Outcome::Done {
+                        sequence: position.get(store.origin()),
+                        versions,
+                    },
                     store::Commit::Conflict { present } => Outcome::Conflict { present },
                     store::Commit::Answered(answer) => Outcome::Answered(number(&answer.output)),
                 }

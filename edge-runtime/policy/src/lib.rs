@@ -6,11 +6,14 @@
 //! |---|---|---|
 //! | [`http`] | what may be stored and reused, for how long, what a client's condition or range gets | RFC 9110, 9111, 9213, 5861 |
 //! | [`coherence`] | which stored entries a change ends, what a fill may store, when a silent feed counts | coherence.md |
+//! | [`cores`], [`hedge`] | which core is used, when a second one is asked as well | - |
 //! | [`cache_status`] | what the answer says of it | RFC 9211 |
 //! | [`key`], [`names`], [`routes`] | under what key, with which names, by whom | RFC 9111 §2, RFC 9875 |
 
 pub mod cache_status;
 pub mod coherence;
+pub mod cores;
+pub mod hedge;
 pub mod http;
 pub mod key;
 pub mod names;

@@ -5,8 +5,11 @@
 //! so that runs beside each other do not meet; its files lie in a folder of that network below the system's folder for
 //! temporary files. The data goes when the cluster ends; the nodes' logs stay until the network is taken again.
 //!
+//! The Kafka broker is Apache Kafka, from there too, in a network of its own.
+//!
 //! Everything here blocks: call it from a blocking thread.
 
+mod broker;
 mod child;
 mod cluster;
 mod cql;
@@ -14,8 +17,9 @@ mod fetch;
 mod network;
 mod node;
 
+pub use broker::{Broker, BrokerOptions, KAFKA_PORT};
 pub use cluster::{Cluster, DEADLINE, shared};
-pub use fetch::{cache_folder, cassandra, is_fetched};
+pub use fetch::{cache_folder, cassandra, is_cassandra_fetched, is_kafka_fetched, kafka};
 pub use node::{CQL_PORT, Durability, Options, PASSWORD, USER};
 
 use std::{io, path::PathBuf};

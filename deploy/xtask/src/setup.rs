@@ -20,7 +20,7 @@ pub const UP: [Need; 3] = [Need::Compiler, Need::Curl, Need::Wasm];
 /// What running the platform on a CQL engine needs besides.
 pub const CQL: [Need; 3] = [Need::Java, Need::Maven, Need::Cassandra];
 /// What the tests need.
-pub const TEST: [Need; 10] = [
+pub const TEST: [Need; 11] = [
     Need::Compiler,
     Need::Git,
     Need::Curl,
@@ -31,6 +31,7 @@ pub const TEST: [Need; 10] = [
     Need::Java,
     Need::Maven,
     Need::Cassandra,
+    Need::Kafka,
 ];
 /// What the benches need.
 pub const BENCH: [Need; 5] = [
@@ -103,19 +104,7 @@ pub fn ensure(root: &Path, steps: &Steps, needs: &[Need]) -> Result<()> {
             python::make(root)
         })?;
     }
-    if missing(root, needs)
-        .iter()
-        .any(|(need, _)| *need == Need::Cassandra)
-    {
-        let outcome = steps.run("fetch Apache Cassandra", || {
-            brink_engines::cassandra()
-                .map(drop)
-                .map_err(anyhow::Error::from)
-        });
-        if let Err(error) = outcome {
-            steps.say(&format!("{error:#}"));
-        }
-    }
+    fetch_engines(steps, &missing(root, needs));
     let mut fatal = Vec::new();
     for (need, lack) in missing(root, needs) {
         if need.optional() {
@@ -131,6 +120,20 @@ pub fn ensure(root: &Path, steps: &Steps, needs: &[Need]) -> Result<()> {
         "not everything that is needed is there:\n  {}",
         fatal.join("\n  ")
     )
+}
+
+/// Fetches the engines that are missing; what fails is said, and the engine stays missing.
+fn fetch_engines(steps: &Steps, missing: &[(Need, String)]) {
+    for (need, _) in missing {
+        let (what, fetch): (_, fn() -> _) = match need {
+            Need::Cassandra => ("fetch Apache Cassandra", brink_engines::cassandra),
+            Need::Kafka => ("fetch Apache Kafka", brink_engines::kafka),
+            _ => continue,
+        };
+        if let Err(error) = steps.run(what, || fetch().map(drop).map_err(anyhow::Error::from)) {
+            steps.say(&format!("{error:#}"));
+        }
+    }
 }
 
 fn missing(root: &Path, needs: &[Need]) -> Vec<(Need, String)> {

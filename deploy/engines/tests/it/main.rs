@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use brink_engines::{Cluster, Durability, Options};
+use brink_engines::{Broker, BrokerOptions, Cluster, Durability, Options};
 use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -78,4 +78,28 @@ fn a_node_takes_tls_only_and_keeps_its_data_where_it_is_told() {
     assert!(cluster.authority().is_some_and(|file| file.is_file()));
     cluster.stop(std::time::Duration::from_secs(20));
     assert!(Path::new(folder.path()).join("node1/commitlog").is_dir());
+}
+
+#[test]
+fn a_killed_broker_comes_back_and_leaves_nothing() {
+    let mut broker = Broker::start(&BrokerOptions::default()).expect("a broker");
+    let address = broker.address();
+    assert!(takes_clients(address));
+    broker.kill();
+    assert!(!takes_clients(address));
+    broker.restart().expect("it comes back");
+    assert!(takes_clients(address));
+    drop(broker);
+    assert!(!takes_clients(address));
+    assert!(!folder(address).join("kafka").exists());
+}
+
+#[test]
+fn a_broker_that_does_not_start_says_why() {
+    let options = BrokerOptions {
+        settings: vec!["node.id=-7".to_owned()],
+        ..BrokerOptions::default()
+    };
+    let error = Broker::start(&options).expect_err("it must not start");
+    assert!(error.to_string().contains("node.id"), "{error}");
 }

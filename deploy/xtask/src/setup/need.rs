@@ -24,12 +24,14 @@ pub enum Need {
     Python,
     /// A browser for one test.
     Chromium,
-    /// For the CQL engine.
+    /// For the engines.
     Java,
-    /// For fetching the CQL engine.
+    /// For fetching the engines.
     Maven,
     /// The CQL engine of the tests.
     Cassandra,
+    /// The Kafka broker of the tests.
+    Kafka,
     /// A load generator for HTTP/2 and HTTP/3.
     H2load,
     /// A load generator for HTTP/1.1.
@@ -49,6 +51,7 @@ impl fmt::Display for Need {
             Self::Java => "Java 17",
             Self::Maven => "Maven",
             Self::Cassandra => "Apache Cassandra from Maven Central",
+            Self::Kafka => "Apache Kafka from Maven Central",
             Self::H2load => "h2load",
             Self::Wrk => "wrk",
         })
@@ -87,11 +90,14 @@ impl Need {
                 .is_none()
                 .then(|| "no `chromium` is on the path".to_owned()),
             Self::Java => program("java"),
-            Self::Maven if brink_engines::is_fetched() => None,
-            Self::Maven => program("mvn"),
-            Self::Cassandra => {
-                (!brink_engines::is_fetched()).then(|| "it is not fetched yet".to_owned())
+            Self::Maven
+                if brink_engines::is_cassandra_fetched() && brink_engines::is_kafka_fetched() =>
+            {
+                None
             }
+            Self::Maven => program("mvn"),
+            Self::Cassandra => not_fetched(brink_engines::is_cassandra_fetched()),
+            Self::Kafka => not_fetched(brink_engines::is_kafka_fetched()),
             Self::H2load => program("h2load"),
             Self::Wrk => program("wrk"),
         }
@@ -110,7 +116,7 @@ impl Need {
             Self::Chromium => &["chromium"],
             Self::Java => &["openjdk-17-jre-headless"],
             Self::Maven => &["maven"],
-            Self::Cassandra => &[],
+            Self::Cassandra | Self::Kafka => &[],
             Self::H2load => &["nghttp2-client"],
             Self::Wrk => &["wrk"],
         }
@@ -124,11 +130,15 @@ impl Need {
             Self::Wasm => format!(
                 "Run `rustup target add wasm32-unknown-unknown`, or as root on Debian `apt-get install {packages}`"
             ),
-            Self::Cassandra => "See what Maven said above".to_owned(),
+            Self::Cassandra | Self::Kafka => "See what Maven said above".to_owned(),
             Self::Python if packages.is_empty() => "See what pip said above".to_owned(),
             _ => format!("On Debian, as root: `apt-get install {packages}`"),
         }
     }
+}
+
+fn not_fetched(is_fetched: bool) -> Option<String> {
+    (!is_fetched).then(|| "it is not fetched yet".to_owned())
 }
 
 /// The browser.

@@ -84,6 +84,10 @@ label!(
     NodeName, "node"
 );
 label!(
+    /// A region: one or more cores with a database, or a data centre of one, of their own.
+    RegionName, "region"
+);
+label!(
     /// A module, command or plugin of a tenant.
     ModuleName, "module name"
 );

@@ -16,6 +16,7 @@ pub mod link;
 pub mod log;
 pub mod peers;
 pub mod place;
+pub mod placement;
 pub mod position;
 pub mod problem;
 pub mod purge;
@@ -26,5 +27,5 @@ pub mod workflow;
 
 pub use digest::Digest;
 pub use error::Error;
-pub use ids::{ModuleName, NodeName, OriginId, PopName, TenantName};
+pub use ids::{ModuleName, NodeName, OriginId, PopName, RegionName, TenantName};
 pub use position::Position;

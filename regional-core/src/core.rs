@@ -96,7 +96,8 @@ impl Parts {
         let pops = Pops::load(Arc::clone(&store), lease).await?;
         let tables = Tables::load(Arc::clone(&store)).await?;
         let sessions = SessionSigner::load(Arc::clone(&store), now_ms()).await?;
-        let ages = Ages::new(config.peers.iter().map(|peer| peer.name.clone()));
+        let peers = config.peers.iter().map(|peer| peer.name.clone());
+        let ages = Ages::new(store.is_shared(), peers);
         let names = config.peers.iter().map(|peer| peer.name.clone());
         let peers = Peers::new(config.node.clone(), names);
         let terms = Terms {

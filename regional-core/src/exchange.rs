@@ -18,7 +18,7 @@ pub use self::peers::{Known, Peers};
 use self::client::{Answer, Client};
 use crate::{
     session_keys::SessionSigner,
-    store::{Appended, Store},
+    store::{Appended, Held, Store},
 };
 use brink_listener::client::ClientTls;
 use brink_protocol::{
@@ -58,15 +58,18 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// How old the knowledge of the peers' logs is.
 pub struct Ages {
     began: Instant,
+    is_shared: bool,
     peers: Vec<(NodeName, Mutex<Knowledge>)>,
 }
 
 impl Ages {
-    /// Of these peers; nothing is known of them yet.
+    /// Of these peers; nothing is known of them yet. `is_shared`: the store is looked at by itself
+    /// ([`crate::store::Store::is_shared`]), and says what there is to know.
     #[must_use]
-    pub fn new(peers: impl IntoIterator<Item = NodeName>) -> Arc<Self> {
+    pub fn new(is_shared: bool, peers: impl IntoIterator<Item = NodeName>) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
+            is_shared,
             peers: peers
                 .into_iter()
                 .map(|peer| (peer, Mutex::default()))
@@ -84,16 +87,24 @@ impl Ages {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How old the knowledge of the peer that is known least is at most, where `held` is held: see
-    /// [`ReportAnswer::age_ms`]. 0 without peers; [`AGE_MS_MAX`] at most. Read `held` first and say no older head.
+    /// How old the knowledge of the core that is known least is at most, where this is held: see
+    /// [`ReportAnswer::age_ms`]. 0 without other cores; [`AGE_MS_MAX`] at most. Say no older heads than those of `held`.
+    ///
+    /// On a store that cores share it is the time since the logs of all were last read, this core's own among them: a peer
+    /// that is gone acknowledges nothing that is not in its log. Else it is that of the peers' answers.
     #[must_use]
-    pub fn age_ms(&self, held: &Position) -> u64 {
+    pub fn age_ms(&self, held: &Held) -> u64 {
+        if self.is_shared {
+            let age = held.looked_at.map(|at| at.elapsed().as_millis());
+            let age = age.and_then(|age| u64::try_from(age).ok());
+            return age.map_or(AGE_MS_MAX, |age| age.min(AGE_MS_MAX));
+        }
         let now_ms = self.now_ms();
         let ages = self.peers.iter().map(|(_, knowledge)| {
             knowledge
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .age_ms(held, now_ms)
+                .age_ms(&held.heads, now_ms)
         });
         ages.max().unwrap_or(0)
     }
@@ -366,15 +377,33 @@ mod tests {
 
     #[test]
     fn the_peer_that_is_known_least_counts() {
-        let held: Position = "b.1=1,c.1=1".parse().unwrap();
-        assert_eq!(Ages::new([]).age_ms(&held), 0);
+        let heads: Position = "b.1=1,c.1=1".parse().unwrap();
+        let held = Held {
+            heads: heads.clone(),
+            ..Held::default()
+        };
+        assert_eq!(Ages::new(false, []).age_ms(&held), 0);
         let (b, c): (NodeName, NodeName) = ("b".parse().unwrap(), "c".parse().unwrap());
-        let ages = Ages::new([b.clone(), c.clone()]);
+        let ages = Ages::new(false, [b.clone(), c.clone()]);
         ages.claim(&b, ages.now_ms(), "b.1=1".parse().unwrap());
         assert_eq!(ages.age_ms(&held), AGE_MS_MAX);
         ages.claim(&c, ages.now_ms(), "c.1=1".parse().unwrap());
         assert!(ages.age_ms(&held) < AGE_MS_MAX);
-        assert!(check_head(&b, &held).is_err());
+        assert!(check_head(&b, &heads).is_err());
         assert!(check_head(&b, &"b.7=1".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_shared_store_says_itself_when_it_was_looked_at() {
+        let b: NodeName = "b".parse().unwrap();
+        let ages = Ages::new(true, [b.clone()]);
+        ages.claim(&b, ages.now_ms(), Position::default());
+        let mut held = Held::default();
+        assert_eq!(ages.age_ms(&held), AGE_MS_MAX, "never");
+        held.looked_at = Some(Instant::now());
+        assert!(ages.age_ms(&held) < AGE_MS_MAX);
+        let hour = Duration::from_secs(3600);
+        held.looked_at = Instant::now().checked_sub(hour);
+        assert!(held.looked_at.is_none() || ages.age_ms(&held) >= 3_600_000);
     }
 }

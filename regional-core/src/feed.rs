@@ -157,7 +157,7 @@ impl Feed {
             region: self.terms.region.clone(),
             lease_ms: self.terms.lease_ms,
             age_ms: match reader {
-                Reader::Pop(_) => self.ages.age_ms(&view.heads),
+                Reader::Pop(_) => self.ages.age_ms(&view),
                 Reader::Core(_) => 0,
             },
         })?;

@@ -13,7 +13,7 @@ use crate::{
     measure::{Measured, RequestSpan},
     pops::Pops,
     purges::{self, Asker, Purges},
-    records::{Records, position, position_of},
+    records::{Records, position_of},
     refusal::Refusal,
     store::Store,
 };
@@ -332,8 +332,8 @@ impl Link {
         }
         self.pops.report(&report, crate::clock::now_ms());
         // The age of what is held here, and no older head with it.
-        let head = position(&*self.store);
-        let age_ms = self.ages.age_ms(&head);
+        let held = Arc::clone(&self.store.held().borrow());
+        let (head, age_ms) = (held.heads.clone(), self.ages.age_ms(&held));
         answer(&ReportAnswer { head, age_ms })
     }
 }

@@ -39,7 +39,7 @@ async fn bench_with(log_changes_max: u64, peers: &[&str]) -> Bench {
         stall_ms: 10_000,
     };
     let (one, two) = (Arc::clone(&pops), Arc::clone(&sessions));
-    let ages = Ages::new(peers.iter().map(|peer| peer.parse().unwrap()));
+    let ages = Ages::new(false, peers.iter().map(|peer| peer.parse().unwrap()));
     let feed = Feed::new(Arc::clone(&store), one, two, ages, terms);
     Bench {
         _directory: directory,

@@ -20,6 +20,7 @@ mod later;
 mod log;
 mod migrations;
 mod options;
+mod look;
 mod origins;
 mod partition;
 mod pops;
@@ -132,8 +133,10 @@ impl Store for CqlStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Change>, Error> {
-        let head = self.engine.logs.now().heads.get(origin);
-        read_log::changes(&self.engine.session, origin, after, head, limit).await
+        let Some(kept) = self.engine.logs.kept(origin) else {
+            return Ok(Vec::new());
+        };
+        read_log::changes(&self.engine.session, origin, after, kept, limit).await
     }
 
     async fn get(

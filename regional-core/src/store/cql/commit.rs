@@ -6,10 +6,10 @@
 
 use super::{
     answers,
-    decide::{Decision, Mode, Plan, View, answer_row, decide, needs_serial},
+    decide::{Decision, Mode, Plan, View, answer_row, answer_sort, decide, needs_serial},
     engine::Engine,
     expiry, origins,
-    partition::{self, Outcome, Reading, RowWrite},
+    partition::{self, ANSWER, Outcome, RECORD, Reading, RowWrite},
     scan,
 };
 use crate::{
@@ -83,15 +83,15 @@ pub(super) async fn run(
         is_noted: false,
     };
     let outcome = {
-        let _alone = engine.alone(&transaction.partition).await;
+        let _alone = engine.alone(&transaction.partition, deadline).await?;
         attempt.until_done().await
     };
     attempt.finish(outcome).await
 }
 
 enum End {
-    /// Nothing was written.
-    Nothing(Commit),
+    /// Nothing was written. These were to be deleted, and are gone.
+    Nothing(Commit, Vec<RecordChange>),
     /// It was.
     Written(Plan),
     /// It may have been, or may still be.
@@ -123,17 +123,13 @@ impl Attempt<'_> {
                 origins::check(&self.engine.session, &self.engine.claim).await?;
             }
             let plan = match decide(self.transaction, self.mode, &view) {
-                Decision::End(Commit::Answered(answer)) => {
-                    let answer = answers::settled(self.engine, answer).await?;
-                    return Ok(End::Nothing(Commit::Answered(answer)));
-                }
-                Decision::End(commit) => return Ok(End::Nothing(commit)),
-                Decision::Nothing(versions) => {
+                Decision::End(commit) => return Ok(End::Nothing(commit, Vec::new())),
+                Decision::Nothing { versions, gone } => {
                     if !self.is_still_so(&view).await? {
                         continue;
                     }
                     let position = self.engine.position(self.engine.head());
-                    return Ok(End::Nothing(Commit::Done { position, versions }));
+                    return Ok(End::Nothing(Commit::Done { position, versions }, gone));
                 }
                 Decision::Write(plan) => plan,
             };
@@ -175,7 +171,7 @@ impl Attempt<'_> {
             }
         };
         let answer = match &transaction.answer {
-            Some(new) => answers::row(session, partition, &new.command, &new.key).await?,
+            Some(new) => answers::row(session, partition, &new.command, &new.key, reading).await?,
             None => None,
         };
         let mut ranges = Vec::new();
@@ -278,8 +274,8 @@ impl Attempt<'_> {
         let at_ms = self.transaction.now_ms;
         let plan = match outcome {
             Ok(End::Written(plan)) => plan,
-            Ok(End::Nothing(commit)) => {
-                self.give_up().await?;
+            Ok(End::Nothing(commit, gone)) => {
+                let commit = self.nothing(commit, gone).await?;
                 return Ok(Done { commit, changed: 0 });
             }
             Ok(End::Unknown(error)) => {
@@ -304,12 +300,46 @@ impl Attempt<'_> {
         Ok(Done { commit, changed })
     }
 
-    async fn give_up(&self) -> Result<(), Error> {
-        if let Some(intent) = self.intent {
-            let at_ms = self.transaction.now_ms;
-            self.engine.log.settle(intent, self.named(), at_ms).await?;
+    /// Settles what was intended, if anything was; gives the sequence of that.
+    async fn give_up(&self) -> Result<Option<u64>, Error> {
+        let Some(intent) = self.intent else {
+            return Ok(None);
+        };
+        let at_ms = self.transaction.now_ms;
+        let settled = self.engine.log.settle(intent, self.named(), at_ms).await?;
+        Ok(Some(settled))
+    }
+
+    /// What is told where nothing was written.
+    async fn nothing(&self, commit: Commit, gone: Vec<RecordChange>) -> Result<Commit, Error> {
+        let settled = self.give_up().await?;
+        match commit {
+            Commit::Answered(answer) => {
+                let answer = answers::settled(self.engine, answer, self.deadline).await?;
+                Ok(Commit::Answered(answer))
+            }
+            Commit::Done { versions, .. } if settled.is_some() || !gone.is_empty() => {
+                // Whoever deleted it may not have said so yet, and its position would not be in this answer.
+                let sequence = match settled {
+                    Some(settled) => settled,
+                    None => self.say(gone).await?,
+                };
+                let position = self.engine.position(sequence);
+                Ok(Commit::Done { position, versions })
+            }
+            other => Ok(other),
         }
-        Ok(())
+    }
+
+    /// Says in the log that records are not what they were.
+    async fn say(&self, records: Vec<RecordChange>) -> Result<u64, Error> {
+        let kind = ChangeKind::Records {
+            partition: self.transaction.partition.clone(),
+            records,
+            phase: Phase::Written,
+        };
+        let at_ms = self.transaction.now_ms;
+        self.engine.log.append(at_ms, kind).await
     }
 
     /// Goes on in the background until nothing of the write can happen any more.
@@ -318,10 +348,14 @@ impl Attempt<'_> {
             return;
         };
         let (records, at_ms) = (self.named(), self.transaction.now_ms);
+        let answer = self.transaction.answer.as_ref();
+        let answer = answer.map(|new| (ANSWER, answer_sort(&new.command, &new.key)));
+        let rows = records.iter().map(|record| (RECORD, record.sort.clone()));
+        let rows = rows.chain(answer).collect();
         let engine = Arc::clone(self.engine);
         let partition = self.transaction.partition.clone();
         tokio::spawn(async move {
-            partition::fence(&engine.session, &partition).await;
+            partition::fence(&engine.session, &partition, rows).await;
             if let Err(error) = engine.log.settle(intent, records, at_ms).await {
                 tracing::warn!(%error, intent, "a write of unknown outcome stays open");
             }

@@ -3,7 +3,7 @@
 use super::partition::{ANSWER, Anchor, RECORD, RowState, RowWrite};
 use crate::{
     Error,
-    store::{ANSWER_LIFETIME_MS, Action, Answer, Commit, NewAnswer, Seen, Transaction, checks},
+    store::{Action, Answer, Commit, NewAnswer, Seen, Transaction, checks},
 };
 use brink_protocol::{
     ModuleName, Position,
@@ -39,8 +39,13 @@ pub(super) enum Mode {
 pub(super) enum Decision {
     /// Nothing: the transaction ends here.
     End(Commit),
-    /// Nothing is to be changed; the versions of the records that were named.
-    Nothing(Vec<Option<Version>>),
+    /// Nothing is to be changed.
+    Nothing {
+        /// The versions of the records that were named.
+        versions: Vec<Option<Version>>,
+        /// Those that were to be deleted and are gone, by a write that may not be settled yet.
+        gone: Vec<RecordChange>,
+    },
     /// These rows are to be written.
     Write(Plan),
 }
@@ -125,6 +130,7 @@ fn plan(transaction: &Transaction, mode: Mode, view: &View) -> Decision {
         changes: Vec::new(),
         answer_before: view.answer.as_ref().map(|(state, _)| *state),
     };
+    let mut gone = Vec::new();
     for write in &transaction.writes {
         let before = view.rows.get(&write.sort).copied();
         let last = before.map_or(0, |row| row.version);
@@ -146,6 +152,12 @@ fn plan(transaction: &Transaction, mode: Mode, view: &View) -> Decision {
         };
         plan.versions.push(version);
         if !is_change {
+            if mode == Mode::Write && before.is_some() {
+                gone.push(RecordChange {
+                    sort: write.sort.clone(),
+                    version: None,
+                });
+            }
             continue;
         }
         plan.changes.push(RecordChange {
@@ -161,7 +173,8 @@ fn plan(transaction: &Transaction, mode: Mode, view: &View) -> Decision {
         });
     }
     if plan.rows.is_empty() && transaction.answer.is_none() {
-        return Decision::Nothing(plan.versions);
+        let versions = plan.versions;
+        return Decision::Nothing { versions, gone };
     }
     Decision::Write(plan)
 }
@@ -182,7 +195,7 @@ pub(super) fn answer_row(
         input: new.input,
         output: new.output.clone(),
         position,
-        expires_at_ms: now_ms.saturating_add(ANSWER_LIFETIME_MS),
+        expires_at_ms: now_ms.saturating_add(new.lifetime_ms),
     };
     let bytes = postcard::to_stdvec(&answer).map_err(|error| Error::corrupt("answer", error))?;
     let version = before.map_or(0, |row| row.version).saturating_add(1);

@@ -3,9 +3,11 @@
 use super::{
     held::Logs,
     log::{Appender, Writer, fence},
+    look::Looks,
     options::Options,
     origins::{self, Claim},
-    partition, read_log, schema,
+    partition::{self, RECORD},
+    read_log, schema,
     session::Cql,
 };
 use crate::{Error, clock::now_ms, store::beginning::beginning};
@@ -16,7 +18,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long a write waits for room before it is refused.
@@ -36,6 +41,8 @@ pub(super) struct Engine {
     pub(super) log: Appender,
     /// What is held of all logs.
     pub(super) logs: Arc<Logs>,
+    /// Looks for those of other cores.
+    pub(super) looks: Arc<Looks>,
     /// How long a write may take.
     pub(super) write_timeout: Duration,
     /// The log takes no more entries.
@@ -54,12 +61,18 @@ impl Engine {
         let head = fence(&session, &claim).await?;
         let log = read_log::recover(&session, &claim.origin, claim.oldest, head).await?;
         let logs = Arc::new(Logs::new(claim.origin.clone(), log.kept()));
-        logs.look(&session).await?;
+        let failed = CancellationToken::new();
+        let looks = Arc::new(Looks {
+            session: Arc::clone(&session),
+            logs: Arc::clone(&logs),
+            claim: claim.clone(),
+            failed: failed.clone(),
+        });
+        looks.look().await?;
         let open: Vec<(u64, Intent)> = log
             .open()
             .map(|(sequence, intent)| (sequence, intent.clone()))
             .collect();
-        let failed = CancellationToken::new();
         let log = Writer::start(
             Arc::clone(&session),
             claim.clone(),
@@ -73,6 +86,7 @@ impl Engine {
             claim,
             log,
             logs,
+            looks,
             write_timeout: options.write_timeout,
             failed,
             closing: CancellationToken::new(),
@@ -85,12 +99,8 @@ impl Engine {
         if engine.claim.origin.incarnation > 1 && engine.head() == 0 {
             engine.log.append(now_ms(), beginning()?).await?;
         }
-        let follow = Arc::clone(&engine.logs).follow(
-            Arc::clone(&engine.session),
-            options.poll_interval,
-            engine.closing.clone(),
-        );
-        tokio::spawn(follow);
+        let looks = Arc::clone(&engine.looks);
+        tokio::spawn(looks.follow(options.poll_interval, engine.closing.clone()));
         Ok(engine)
     }
 
@@ -100,7 +110,9 @@ impl Engine {
             tracing::info!(writes = open.len(), "settling writes that were cut off");
         }
         let settled = open.into_iter().map(|(sequence, intent)| async move {
-            partition::fence(&self.session, &intent.partition).await;
+            let rows = intent.records.iter();
+            let rows = rows.map(|record| (RECORD, record.sort.clone())).collect();
+            partition::fence(&self.session, &intent.partition, rows).await;
             self.log.settle(sequence, intent.records, now_ms()).await
         });
         stream::iter(settled)
@@ -134,11 +146,21 @@ impl Engine {
     }
 
     /// Keeps other commits of this process away from a partition, so that they do not fail by each other.
-    pub(super) async fn alone(&self, partition: &PartitionAddress) -> Option<MutexGuard<'_, ()>> {
+    ///
+    /// # Errors
+    /// [`Error::Busy`]: those before it were not done by the deadline.
+    pub(super) async fn alone(
+        &self,
+        partition: &PartitionAddress,
+        deadline: Instant,
+    ) -> Result<Option<MutexGuard<'_, ()>>, Error> {
         let hash = self.hasher.hash_one(partition);
         let index = usize::try_from(hash % LOCKS as u64).unwrap_or_default();
-        let lock = self.locks.get(index)?;
-        Some(lock.lock().await)
+        let Some(lock) = self.locks.get(index) else {
+            return Ok(None);
+        };
+        let locked = tokio::time::timeout_at(deadline, lock.lock()).await;
+        locked.map(Some).map_err(|_| Error::Busy)
     }
 
     /// Takes no more writes and ends what follows other logs.

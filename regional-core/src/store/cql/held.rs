@@ -1,24 +1,15 @@
 //! What is held of all logs: this core's own as it appends, those of other cores as they are found by looking.
 
-use super::{
-    group::{bucket_of, last_of},
-    origins,
-    session::{Bind, Cql},
-};
 use crate::{Error, store::Held};
 use brink_protocol::{OriginId, Position, log::Kept};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::watch, time::Instant};
 
-const LAST: &str = "SELECT sequence, open_from FROM log \
-                    WHERE node = ? AND incarnation = ? AND bucket = ? ORDER BY sequence DESC LIMIT 1";
-
-/// Where a log ends.
+/// Where a log ends, as one row of it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     /// Its last entry.
@@ -27,12 +18,23 @@ pub(super) struct End {
     pub(super) open_from: u64,
 }
 
-/// What is held of all logs.
+/// What was found of a log.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Whose it is.
+    pub(super) origin: OriginId,
+    /// The first entry that it keeps.
+    pub(super) oldest: u64,
+    /// None: it has no entry.
+    pub(super) end: Option<End>,
+}
+
+/// What is held of all logs. Heads only go on, whatever the order in which looks end.
 pub(super) struct Logs {
     own: OriginId,
     held: watch::Sender<Arc<Held>>,
-    /// By origin the first entry that is open. Moved before `held`.
-    open_from: Mutex<BTreeMap<OriginId, u64>>,
+    /// By origin where it ends. Moved before `held`.
+    ends: Mutex<BTreeMap<OriginId, End>>,
 }
 
 impl Logs {
@@ -42,7 +44,7 @@ impl Logs {
         Self {
             own,
             held: watch::Sender::new(Arc::new(held)),
-            open_from: Mutex::default(),
+            ends: Mutex::default(),
         }
     }
 
@@ -56,37 +58,80 @@ impl Logs {
         Arc::clone(&self.held.borrow())
     }
 
+    /// What is kept of one log.
+    pub(super) fn kept(&self, origin: &OriginId) -> Option<Kept> {
+        self.held.borrow().kept.get(origin).copied()
+    }
+
     /// This core's own log.
     pub(super) fn own(&self) -> Kept {
-        let held = self.held.borrow();
-        let own = held.kept.get(&self.own).copied();
-        own.unwrap_or(Kept { oldest: 1, head: 0 })
+        self.kept(&self.own).unwrap_or(Kept { oldest: 1, head: 0 })
+    }
+
+    fn ends(&self) -> MutexGuard<'_, BTreeMap<OriginId, End>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves this core's own.
     pub(super) fn move_own(&self, kept: Kept, open_from: u64) {
-        self.note_open([(self.own.clone(), open_from)]);
+        let end = End {
+            head: kept.head,
+            open_from,
+        };
+        self.ends().insert(self.own.clone(), end);
         let insert = |all: &mut BTreeMap<OriginId, Kept>| {
             all.insert(self.own.clone(), kept);
         };
-        self.change(insert);
+        self.change(insert, None);
     }
 
-    fn note_open(&self, found: impl IntoIterator<Item = (OriginId, u64)>) {
-        let mut open = self
-            .open_from
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        open.extend(found);
+    /// Takes what a look found of the other cores' logs. `looked_at`: everything that was acknowledged then is in it.
+    pub(super) fn found(&self, found: Vec<Found>, looked_at: Option<Instant>) {
+        let mut ends = self.ends();
+        for Found { origin, end, .. } in &found {
+            let Some(end) = end else { continue };
+            let present = ends.entry(origin.clone()).or_insert(*end);
+            if present.head < end.head {
+                *present = *end;
+            }
+        }
+        drop(ends);
+        let merge = |all: &mut BTreeMap<OriginId, Kept>| {
+            for Found {
+                origin,
+                oldest,
+                end,
+            } in found
+            {
+                let head = end.map_or(oldest.saturating_sub(1), |end| end.head);
+                let kept = all.entry(origin).or_insert(Kept { oldest, head });
+                kept.head = kept.head.max(head);
+                kept.oldest = kept.oldest.max(oldest);
+            }
+            let newest: BTreeMap<_, _> = all
+                .keys()
+                .map(|origin| (origin.node.clone(), origin.incarnation))
+                .collect();
+            all.retain(|origin, _| newest.get(&origin.node) == Some(&origin.incarnation));
+        };
+        self.change(merge, looked_at);
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<OriginId, Kept>)) {
+    fn change(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<OriginId, Kept>),
+        looked_at: Option<Instant>,
+    ) {
         self.held.send_if_modified(|held| {
             let mut kept = held.kept.clone();
             change(&mut kept);
             let is_new = kept != held.kept;
-            if is_new {
-                *held = Arc::new(Held::new(kept));
+            let looked_at = held.looked_at.max(looked_at);
+            if is_new || looked_at != held.looked_at {
+                *held = Arc::new(Held {
+                    looked_at,
+                    ..Held::new(kept)
+                });
             }
             is_new
         });
@@ -94,26 +139,19 @@ impl Logs {
 
     /// A position that covers the end of the write that `intent` intended; none: it is not known to have one yet.
     fn settled(&self, origin: &OriginId, intent: u64) -> Option<Position> {
-        let open = {
-            let open = self
-                .open_from
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            open.get(origin).copied()
-        };
-        let held = self.held.borrow();
         let is_over =
             |known: &OriginId| known.node == origin.node && known.incarnation > origin.incarnation;
         let mut position = Position::default();
-        if held.kept.keys().any(is_over) {
+        if self.held.borrow().kept.keys().any(is_over) {
             position.advance(origin, intent);
             return Some(position);
         }
-        let kept = held.kept.get(origin)?;
-        if kept.head < intent || open.is_none_or(|open| open <= intent) {
+        // Both of one row: what was open when the log ended there.
+        let End { head, open_from } = self.ends().get(origin).copied()?;
+        if head < intent || open_from <= intent {
             return None;
         }
-        position.advance(origin, kept.head);
+        position.advance(origin, head);
         Some(position)
     }
 
@@ -142,83 +180,53 @@ impl Logs {
             )
         })
     }
-
-    /// Looks at the other cores' logs.
-    pub(super) async fn look(&self, session: &Cql) -> Result<(), Error> {
-        let before = self.now();
-        let others = origins::all(session).await?;
-        let mut kept = BTreeMap::new();
-        let mut open = Vec::new();
-        for (origin, oldest) in others {
-            if origin.node == self.own.node {
-                continue;
-            }
-            let known = before.kept.get(&origin).map_or(0, |kept| kept.head);
-            let head = match end(session, &origin, known.max(oldest)).await? {
-                Some(end) => {
-                    open.push((origin.clone(), end.open_from));
-                    end.head.max(known)
-                }
-                None => known.max(oldest.saturating_sub(1)),
-            };
-            kept.insert(origin, Kept { oldest, head });
-        }
-        self.note_open(open);
-        self.change(|all| {
-            all.retain(|origin, _| *origin == self.own || kept.contains_key(origin));
-            all.extend(kept);
-        });
-        Ok(())
-    }
-
-    /// Looks again and again.
-    pub(super) async fn follow(
-        self: Arc<Self>,
-        session: Arc<Cql>,
-        interval: Duration,
-        closing: CancellationToken,
-    ) {
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
-            if let Err(error) = self.look(&session).await {
-                metrics::counter!("brink_core_store_looks_failed_total").increment(1);
-                tracing::debug!(%error, "the other cores' logs were not read");
-            }
-        }
-    }
 }
 
-/// Where a log ends, looked for from the bucket of the entry `from` on; none: nothing is kept there.
-pub(super) async fn end(session: &Cql, origin: &OriginId, from: u64) -> Result<Option<End>, Error> {
-    let mut bucket = bucket_of(from.max(1));
-    let mut found = None;
-    loop {
-        let values = bucket_key(origin, bucket);
-        let rows: Vec<(Option<i64>, Option<i64>)> = session.rows(LAST, values).await?;
-        // A bucket that was fenced and has no entry yet is a row without a sequence.
-        let Some(&(Some(head), open_from)) = rows.first() else {
-            return Ok(found);
-        };
-        let unreadable = |error: std::num::TryFromIntError| Error::corrupt("end of a log", error);
-        let head: u64 = head.try_into().map_err(unreadable)?;
-        let open_from = match open_from {
-            Some(open_from) => open_from.try_into().map_err(unreadable)?,
-            None => head + 1,
-        };
-        found = Some(End { head, open_from });
-        if head < last_of(bucket) {
-            return Ok(found);
-        }
-        bucket += 1;
-    }
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
 
-/// The key of a bucket.
-pub(super) fn bucket_key(origin: &OriginId, bucket: u64) -> Vec<Bind> {
-    vec![
-        origin.node.as_str().into(),
-        Bind::Big(i64::from(origin.incarnation)),
-        Bind::Big(bucket.cast_signed()),
-    ]
+    fn found(origin: &str, oldest: u64, head: u64, open_from: u64) -> Found {
+        Found {
+            origin: origin.parse().unwrap(),
+            oldest,
+            end: Some(End { head, open_from }),
+        }
+    }
+
+    #[test]
+    fn heads_only_go_on() {
+        let own = Kept { oldest: 1, head: 0 };
+        let logs = Logs::new("a.1".parse().unwrap(), own);
+        let b: OriginId = "b.1".parse().unwrap();
+        let early = Instant::now();
+        let late = early + Duration::from_millis(1);
+        logs.found(vec![found("b.1", 1, 7, 8)], Some(late));
+        // A look that began before and ends after.
+        logs.found(vec![found("b.1", 1, 5, 4)], Some(early));
+        assert_eq!(logs.kept(&b), Some(Kept { oldest: 1, head: 7 }));
+        assert_eq!(logs.now().looked_at, Some(late));
+        let settled = logs.settled(&b, 4).unwrap();
+        assert_eq!(settled.get(&b), 7, "with the end that has it closed");
+        // One that did not see a core that has come meanwhile does not forget it.
+        logs.found(vec![found("c.1", 1, 1, 2)], None);
+        assert_eq!(logs.now().heads.iter().count(), 3);
+        // A later life takes the place of an earlier one, not the other way round.
+        logs.found(vec![found("b.2", 1, 1, 2)], None);
+        logs.found(vec![found("b.1", 1, 9, 10)], None);
+        assert_eq!(logs.now().heads.to_string(), "a.1=0,b.2=1,c.1=1");
+    }
+
+    #[test]
+    fn a_look_that_finds_nothing_new_wakes_nobody() {
+        let own = Kept { oldest: 1, head: 0 };
+        let logs = Logs::new("a.1".parse().unwrap(), own);
+        logs.found(vec![found("b.1", 1, 7, 8)], Some(Instant::now()));
+        let held = logs.subscribe();
+        let later = Instant::now() + Duration::from_secs(1);
+        logs.found(vec![found("b.1", 1, 7, 8)], Some(later));
+        assert!(!held.has_changed().unwrap());
+        assert_eq!(held.borrow().looked_at, Some(later));
+    }
 }

@@ -6,7 +6,8 @@
 
 use super::{
     group::{BUCKET_ENTRIES, GROUP_BYTES_MAX, bucket_of, last_of, push},
-    held::{Logs, bucket_key},
+    held::Logs,
+    look::bucket_key,
     origins::{self, Claim},
     session::{Applied, Bind, Cql},
 };

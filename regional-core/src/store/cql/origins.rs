@@ -13,7 +13,7 @@ const WHAT: &str = "taking over the log of this core";
 const ATTEMPTS: usize = 20;
 
 const OWN: &str = "SELECT incarnation, term, oldest FROM origins WHERE every = 0 AND node = ?";
-const ALL: &str = "SELECT node, incarnation, oldest FROM origins WHERE every = 0 LIMIT 1000";
+const ALL: &str = "SELECT node, incarnation, oldest, term FROM origins WHERE every = 0 LIMIT 1000";
 const BEGIN: &str = "INSERT INTO origins (every, node, incarnation, term, oldest) \
                      VALUES (0, ?, 1, 1, 1) IF NOT EXISTS";
 /// Where the log begins is a condition too: the former process may be about to drop what was its first bucket.
@@ -82,7 +82,7 @@ fn claim_of(node: &NodeName, incarnation: i64, term: i64, oldest: i64) -> Result
 }
 
 async fn check_room(session: &Cql) -> Result<(), Error> {
-    let known = all(session).await?.len();
+    let known = all(session, false).await?.len();
     if known >= ORIGINS_MAX {
         return Err(brink_protocol::Error::Limit {
             what: "origins whose logs are kept",
@@ -94,14 +94,17 @@ async fn check_room(session: &Cql) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every log that is written here, with the first entry that it keeps.
-pub(super) async fn all(session: &Cql) -> Result<Vec<(OriginId, u64)>, Error> {
-    let rows: Vec<(String, i64, i64)> = session.rows(ALL, Vec::new()).await?;
-    let origin = |(node, incarnation, oldest): (String, i64, i64)| {
-        let claim = claim_of(&node.parse()?, incarnation, 0, oldest)?;
-        Ok((claim.origin, claim.oldest))
+/// Every log that is written here. `each`: as it is known to a quorum of each data centre, not of this one alone.
+pub(super) async fn all(session: &Cql, each: bool) -> Result<Vec<Claim>, Error> {
+    let rows: Vec<(String, i64, i64, i64)> = if each {
+        session.each_rows(ALL, Vec::new()).await?
+    } else {
+        session.rows(ALL, Vec::new()).await?
     };
-    rows.into_iter().map(origin).collect()
+    let claim = |(node, incarnation, oldest, term): (String, i64, i64, i64)| {
+        claim_of(&node.parse()?, incarnation, term, oldest)
+    };
+    rows.into_iter().map(claim).collect()
 }
 
 /// Says where the log begins now; no: another process has taken it over.

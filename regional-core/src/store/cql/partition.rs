@@ -321,9 +321,39 @@ pub(super) async fn commit(
         Err(failure) => {
             metrics::counter!("brink_core_store_unknown_total").increment(1);
             tracing::debug!(error = %failure.error, "finding out what came of a commit");
-            Ok(find_out(session, partition, before, id, deadline, failure.error).await)
+            let found = find_out(session, partition, before, id, deadline, failure.error).await;
+            if !matches!(found, Outcome::Applied) {
+                return Ok(found);
+            }
+            // Its answer was lost: it may be in one data centre alone.
+            let rows = rows.iter().map(|row| (row.kind, row.sort.clone()));
+            let spread = spread(session, partition, rows.collect());
+            Ok(match tokio::time::timeout_at(deadline, spread).await {
+                Ok(Ok(())) => Outcome::Applied,
+                Ok(Err(error)) => Outcome::Unknown(error),
+                Err(_) => Outcome::Unknown(Error::store("commit", "it is not everywhere yet")),
+            })
         }
     }
+}
+
+/// Brings the partition's row and those named to a quorum of each data centre, if that is what confirms a commit.
+/// Whatever is read from each is repaired where it is missing.
+pub(super) async fn spread(
+    session: &Cql,
+    partition: &PartitionAddress,
+    rows: Vec<(i8, String)>,
+) -> Result<(), Error> {
+    if !session.confirms_each() {
+        return Ok(());
+    }
+    let mut rows = [(ANCHOR, String::new())].into_iter().chain(rows).peekable();
+    while rows.peek().is_some() {
+        let mut values = key(partition);
+        values.push(Bind::Rows(rows.by_ref().take(ROWS_MAX).collect()));
+        session.each_rows::<StateRow>(READ, values).await?;
+    }
+    Ok(())
 }
 
 /// What came of a commit whose answer was lost.
@@ -369,17 +399,25 @@ async fn take_place(
     session.conditional(WRITE, values).await
 }
 
-/// Makes sure that no commit happens any more that has read the partition before now. Never gives up; whoever waits may.
-pub(super) async fn fence(session: &Cql, partition: &PartitionAddress) {
+/// Makes sure that no commit happens any more that has read the partition before now, and that one that has happened is
+/// where a commit is confirmed, with these rows of it. Never gives up; whoever waits may.
+pub(super) async fn fence(session: &Cql, partition: &PartitionAddress, rows: Vec<(i8, String)>) {
     let mut backoff = BACKOFF.0;
+    let mut is_fenced = false;
     loop {
-        let fenced = async {
-            let found = anchor(session, partition, Reading::Serial).await?;
-            Ok::<_, Error>(take_place(session, partition, &found).await?)
+        let fencing = async {
+            if !is_fenced {
+                let found = anchor(session, partition, Reading::Serial).await?;
+                is_fenced = take_place(session, partition, &found).await? == Applied::Yes;
+            }
+            if is_fenced {
+                spread(session, partition, rows.clone()).await?;
+            }
+            Ok::<_, Error>(is_fenced)
         };
-        match fenced.await {
-            Ok(Applied::Yes) => return,
-            Ok(Applied::No) => continue,
+        match fencing.await {
+            Ok(true) => return,
+            Ok(false) => continue,
             Err(error) => tracing::warn!(%error, "fencing a partition again"),
         }
         tokio::time::sleep(backoff).await;

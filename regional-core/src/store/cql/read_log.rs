@@ -1,57 +1,112 @@
 //! Reading any log that is kept here.
+//!
+//! A reading never passes over anything: entries follow each other without a gap, from the one after `after` on, or from the
+//! first that is kept. What a quorum shows with a gap, or in part, is read again after everything that is half-way; if it
+//! is there still, the reading ends before it.
 
 use super::{
-    group::{bucket_of, last_of, split},
-    held::bucket_key,
+    group::{bucket_of, split},
+    look::bucket_key,
     session::{Bind, Cql},
 };
 use crate::{Error, store::CHANGES_BYTES_MAX};
-use brink_protocol::{OriginId, change::Change, log::Log};
+use brink_protocol::{
+    OriginId,
+    change::Change,
+    log::{Kept, Log},
+};
 use bytes::Bytes;
 
 /// Groups of one request. Each is at most [`super::group::GROUP_BYTES_MAX`] and one change.
 const GROUPS_MAX: i32 = 16;
 
-const GROUPS: &str = "SELECT sequence, changes FROM log \
+/// With everything that a row has, so that a repair brings all of it.
+const GROUPS: &str = "SELECT sequence, changes, open_from FROM log \
                       WHERE node = ? AND incarnation = ? AND bucket = ? AND sequence > ? LIMIT ?";
 const LAST: &str = "SELECT open_from FROM log WHERE node = ? AND incarnation = ? AND bucket = ? \
                     ORDER BY sequence DESC LIMIT 1";
 
-/// Changes after `after` up to `head`, at most `limit` and not many more than [`CHANGES_BYTES_MAX`].
+type GroupRow = (i64, Option<Bytes>, Option<i64>);
+
+/// Changes after `after` of what is kept, at most `limit` and not many more than [`CHANGES_BYTES_MAX`].
 pub(super) async fn changes(
     session: &Cql,
     origin: &OriginId,
     after: u64,
-    head: u64,
+    kept: Kept,
     limit: usize,
 ) -> Result<Vec<Change>, Error> {
-    let mut changes = Vec::new();
-    let (mut bytes, mut last) = (0, after);
-    while last < head && changes.len() < limit {
-        let bucket = bucket_of(last + 1);
-        let mut values = bucket_key(origin, bucket);
-        values.extend([Bind::Big(last.cast_signed()), Bind::Int(GROUPS_MAX)]);
-        let rows: Vec<(i64, Option<Bytes>)> = session.rows(GROUPS, values).await?;
-        if rows.is_empty() {
-            // What was dropped is not given; the caller sees that it is missing.
-            last = last_of(bucket);
-            continue;
+    let mut reading = Reading {
+        next: (after + 1).max(kept.oldest),
+        head: kept.head,
+        limit,
+        bytes: 0,
+        changes: Vec::new(),
+    };
+    while reading.next <= kept.head && !reading.is_full() {
+        let next = reading.next;
+        let values = || {
+            let mut values = bucket_key(origin, bucket_of(next));
+            values.extend([Bind::Big((next - 1).cast_signed()), Bind::Int(GROUPS_MAX)]);
+            values
+        };
+        let mut is_whole = reading.take(session.rows(GROUPS, values()).await?)?;
+        if reading.next == next && !reading.is_full() {
+            // Nothing of it, or not what was to come.
+            is_whole = reading.take(session.serial_rows(GROUPS, values()).await?)?;
         }
-        for (sequence, group) in rows {
-            for (change, size) in split(group.unwrap_or_default())? {
-                if change.sequence <= after || change.sequence > head {
-                    continue;
-                }
-                bytes += size;
-                if changes.len() >= limit || (bytes > CHANGES_BYTES_MAX && !changes.is_empty()) {
-                    return Ok(changes);
-                }
-                changes.push(change);
+        if !is_whole || (reading.next == next && !reading.is_full()) {
+            if reading.changes.is_empty() {
+                let reason = format!("entry {} of {origin} is not there", reading.next);
+                return Err(Error::store("reading a log", reason));
             }
-            last = sequence.cast_unsigned();
+            break;
         }
     }
-    Ok(changes)
+    Ok(reading.changes)
+}
+
+struct Reading {
+    /// The next entry.
+    next: u64,
+    head: u64,
+    limit: usize,
+    bytes: usize,
+    changes: Vec<Change>,
+}
+
+impl Reading {
+    fn is_full(&self) -> bool {
+        self.changes.len() >= self.limit
+            || (self.bytes > CHANGES_BYTES_MAX && !self.changes.is_empty())
+    }
+
+    /// Takes what follows from groups; whether there was no gap.
+    fn take(&mut self, rows: Vec<GroupRow>) -> Result<bool, Error> {
+        for (_, group, _) in rows {
+            let Some(group) = group else {
+                return Ok(false);
+            };
+            for (change, size) in split(group)? {
+                if change.sequence < self.next || change.sequence > self.head {
+                    continue;
+                }
+                if change.sequence > self.next {
+                    return Ok(false);
+                }
+                if self.changes.len() >= self.limit
+                    || (self.bytes + size > CHANGES_BYTES_MAX && !self.changes.is_empty())
+                {
+                    self.bytes = usize::MAX;
+                    return Ok(true);
+                }
+                self.bytes += size;
+                self.next += 1;
+                self.changes.push(change);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// The log that was left at `head`, with all that is open in it.
@@ -70,7 +125,8 @@ pub(super) async fn recover(
         return Ok(log);
     }
     let values = bucket_key(origin, bucket_of(head));
-    let rows: Vec<(Option<i64>,)> = session.rows(LAST, values).await?;
+    // After the fence, a serial read: whatever was half-way is there whole.
+    let rows: Vec<(Option<i64>,)> = session.serial_rows(LAST, values).await?;
     let open_from = rows
         .first()
         .and_then(|(open_from,)| *open_from)
@@ -78,7 +134,8 @@ pub(super) async fn recover(
     let mut tail = Vec::new();
     let mut after = open_from.min(head).max(oldest) - 1;
     while after < head {
-        let read = changes(session, origin, after, head, usize::MAX).await?;
+        let kept = Kept { oldest, head };
+        let read = changes(session, origin, after, kept, usize::MAX).await?;
         let Some(last) = read.last() else {
             return Err(Error::corrupt("log", "its end is missing"));
         };

@@ -1,7 +1,7 @@
 //! Reading records.
 
 use super::{
-    partition::{RowState, key},
+    partition::{Reading, RowState, anchor, key},
     session::{Bind, Cql},
 };
 use crate::{Error, store::checks};
@@ -12,10 +12,17 @@ use brink_protocol::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-/// Partitions of one `get_many` that are read at a time.
-const PARTITIONS_AT_ONCE: usize = 8;
+/// Records of one request: 16 of the largest are 16 MiB.
+const RECORDS_AT_ONCE: usize = 16;
+/// Requests of one `get_many` that are under way at a time: 32 MiB if all are the largest.
+const REQUESTS_AT_ONCE: usize = 2;
+/// How often a partition is read whose records take several requests, until none of them is from another moment.
+const TRIES_MAX: usize = 5;
 
 const GET: &str = "SELECT version, expires_at, value FROM records \
                    WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 0 AND sort = ?";
@@ -94,23 +101,25 @@ pub(super) async fn get_many(
     now_ms: u64,
 ) -> Result<Vec<Option<Entry>>, Error> {
     checks::keys(keys)?;
-    let mut sorts: BTreeMap<PartitionAddress, Vec<String>> = BTreeMap::new();
+    let mut sorts: BTreeMap<PartitionAddress, BTreeSet<&str>> = BTreeMap::new();
     for key in keys {
         let of = sorts.entry(address(tenant, key)).or_default();
-        of.push(key.sort.clone());
+        of.insert(&key.sort);
     }
-    let read = sorts.into_iter().map(|(partition, mut sorts)| async move {
-        sorts.sort_unstable();
-        sorts.dedup();
-        let found = partition_entries(session, &partition, sorts, now_ms).await?;
-        Ok::<_, Error>((partition, found))
+    // Of all partitions: what is too much is refused before more of it is asked for.
+    let bytes = AtomicUsize::new(0);
+    let read = sorts.into_iter().map(|(partition, sorts)| {
+        let bytes = &bytes;
+        async move {
+            let sorts: Vec<&str> = sorts.into_iter().collect();
+            let found = one_moment(session, &partition, &sorts, now_ms, bytes).await?;
+            Ok::<_, Error>((partition, found))
+        }
     });
-    let mut read = stream::iter(read).buffer_unordered(PARTITIONS_AT_ONCE);
+    let mut read = stream::iter(read.collect::<Vec<_>>()).buffer_unordered(REQUESTS_AT_ONCE);
     let mut found = BTreeMap::new();
-    let mut bytes = 0;
     while let Some((partition, entries)) = read.try_next().await? {
         for entry in entries {
-            checks::count(&mut bytes, Some(&entry))?;
             let address = (partition.clone(), entry.sort.clone());
             found.insert(address, entry);
         }
@@ -124,6 +133,42 @@ pub(super) async fn get_many(
         Ok(entry)
     };
     keys.iter().map(give).collect()
+}
+
+/// Records of a partition. Those of several requests are of one moment if the partition's revision did not change.
+async fn one_moment(
+    session: &Cql,
+    partition: &PartitionAddress,
+    sorts: &[&str],
+    now_ms: u64,
+    all_bytes: &AtomicUsize,
+) -> Result<Vec<Entry>, Error> {
+    let is_one_request = sorts.len() <= RECORDS_AT_ONCE;
+    for _ in 0..TRIES_MAX {
+        let before = match is_one_request {
+            true => None,
+            false => Some(anchor(session, partition, Reading::Quorum).await?),
+        };
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for sorts in sorts.chunks(RECORDS_AT_ONCE) {
+            let asked = sorts.iter().map(|sort| (*sort).to_owned()).collect();
+            for entry in partition_entries(session, partition, asked, now_ms).await? {
+                bytes += entry.value.len();
+                entries.push(entry);
+            }
+            let mut total = all_bytes.load(Ordering::Relaxed) + bytes;
+            checks::count(&mut total, None)?;
+        }
+        let is_one = match &before {
+            None => true,
+            Some(before) => anchor(session, partition, Reading::Quorum).await? == *before,
+        };
+        if is_one {
+            all_bytes.fetch_add(bytes, Ordering::Relaxed);
+            return Ok(entries);
+        }
+    }
+    Err(Error::Busy)
 }
 
 async fn partition_entries(

@@ -19,7 +19,7 @@ use crate::{
 use arc_swap::ArcSwap;
 use brink_protocol::{
     PopName, codec,
-    deployment::{Deployment, DeploymentTable, World},
+    deployment::{Deployment, DeploymentTable},
     link::{LogLine, path},
 };
 use brink_sandbox::{BoxError, Component, Sandbox};
@@ -163,10 +163,7 @@ impl Deployments {
 
     /// Loads what `source` deploys beyond what `old` has.
     async fn load_all(&self, source: &DeploymentTable, old: &Table) -> Loaded {
-        let mut wanted = source
-            .deployments
-            .iter()
-            .filter(|d| d.world != World::Command);
+        let mut wanted = source.deployments.iter().filter(|d| d.world.is_of_edge());
         let mut loading = FuturesUnordered::new();
         let mut deployed = DeployedMap::new();
         let mut is_whole = true;

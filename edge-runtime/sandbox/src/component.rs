@@ -3,13 +3,14 @@
 use crate::{
     Body, Context, RunError, World,
     answer::{Answering, Cell},
-    bindings::{command::CommandPre, platform::plugin_types as wit, plugin::PluginPre},
+    bindings::{
+        command::CommandPre, plugin::PluginPre, projection::ProjectionPre, workflow::WorkflowPre,
+    },
     engine::Ticker,
     fault::{self, CpuSpent},
-    heads,
     host::Host,
+    invoke::{Call, Returned, invoke},
     meter::{Budget, Meter},
-    plugin::{RequestAction, RequestHead, ResponseAction, ResponseHead},
     pool::{Exports, GiveBack, Live, Pool, Slot, Slots},
     run::{Busy, Fault, Run},
 };
@@ -32,6 +33,8 @@ pub(crate) enum Pre {
     Module(ProxyPre<Host>),
     Command(CommandPre<Host>),
     Plugin(PluginPre<Host>),
+    Projection(ProjectionPre<Host>),
+    Workflow(WorkflowPre<Host>),
 }
 
 impl Pre {
@@ -40,6 +43,8 @@ impl Pre {
             Self::Module(pre) => pre.engine(),
             Self::Command(pre) => pre.engine(),
             Self::Plugin(pre) => pre.engine(),
+            Self::Projection(pre) => pre.engine(),
+            Self::Workflow(pre) => pre.engine(),
         }
     }
 
@@ -48,6 +53,8 @@ impl Pre {
             Self::Module(pre) => Exports::Module(pre.instantiate_async(store).await?),
             Self::Command(pre) => Exports::Command(pre.instantiate_async(store).await?),
             Self::Plugin(pre) => Exports::Plugin(pre.instantiate_async(store).await?),
+            Self::Projection(pre) => Exports::Projection(pre.instantiate_async(store).await?),
+            Self::Workflow(pre) => Exports::Workflow(pre.instantiate_async(store).await?),
         })
     }
 }
@@ -177,83 +184,11 @@ impl Component {
         .await
     }
 
-    /// Runs a command, always in a fresh instance. The inner result is the command's own: `Err` refuses.
-    ///
-    /// # Errors
-    /// See [`RunError`]. An answer over `response_bytes_max` is one.
-    pub async fn execute(
-        &self,
-        input: Vec<u8>,
-        context: Context,
-        limits: &Limits,
-    ) -> Result<Result<Vec<u8>, Vec<u8>>, RunError> {
-        self.expect(World::Command, "execute")?;
-        let limits = Limits {
-            instance_reuse_max: 1,
-            ..limits.clone()
-        };
-        let limit = limits.response_bytes_max;
-        let answer = self.call(Call::Execute(input), context, &limits).await?;
-        let Returned::Executed(answer) = answer else {
-            return Err(unexpected());
-        };
-        let (Ok(bytes) | Err(bytes)) = &answer;
-        if bytes.len() as u64 > limit {
-            return Err(RunError::ResponseTooLarge { limit });
-        }
-        Ok(answer)
-    }
-
-    /// Shows a plugin the head of a request.
-    ///
-    /// # Errors
-    /// See [`RunError`].
-    pub async fn on_request(
-        &self,
-        head: &RequestHead,
-        context: Context,
-        limits: &Limits,
-    ) -> Result<RequestAction, RunError> {
-        self.expect(World::Plugin, "on-request")?;
-        let head = heads::request_out(head);
-        let action = self.call(Call::OnRequest(head), context, limits).await?;
-        let Returned::Request(action) = action else {
-            return Err(unexpected());
-        };
-        heads::request_action(action)
-    }
-
-    /// Shows a plugin the head of the response to a request.
-    ///
-    /// # Errors
-    /// See [`RunError`].
-    pub async fn on_response(
-        &self,
-        request: &RequestHead,
-        head: ResponseHead,
-        context: Context,
-        limits: &Limits,
-    ) -> Result<ResponseAction, RunError> {
-        self.expect(World::Plugin, "on-response")?;
-        let (request, response) = (heads::request_out(request), heads::response_out(&head));
-        let action = self
-            .call(Call::OnResponse(request, response), context, limits)
-            .await?;
-        let Returned::Response(action) = action else {
-            return Err(unexpected());
-        };
-        heads::response_action(action)
-    }
-
-    fn expect(&self, world: World, call: &'static str) -> Result<(), RunError> {
+    pub(crate) fn expect(&self, world: World, call: &'static str) -> Result<(), RunError> {
         if self.0.world == world {
             return Ok(());
         }
-        let world = match self.0.world {
-            World::Module => "module",
-            World::Command => "command",
-            World::Plugin => "plugin",
-        };
+        let world = self.0.world.as_str();
         Err(RunError::WrongWorld { world, call })
     }
 
@@ -276,7 +211,7 @@ impl Component {
     }
 
     /// A run that is one call.
-    async fn call(
+    pub(crate) async fn call(
         &self,
         call: Call,
         context: Context,
@@ -308,47 +243,6 @@ impl Component {
     }
 }
 
-/// A call of a command or plugin.
-enum Call {
-    Execute(Vec<u8>),
-    OnRequest(wit::RequestHead),
-    OnResponse(wit::RequestHead, wit::ResponseHead),
-}
-
-/// What it returned.
-enum Returned {
-    Executed(Result<Vec<u8>, Vec<u8>>),
-    Request(wit::RequestAction),
-    Response(wit::ResponseAction),
-}
-
-async fn invoke(live: &mut Live, call: Call) -> wasmtime::Result<Returned> {
-    let exports = Arc::clone(&live.exports);
-    let store = &mut live.store;
-    Ok(match (exports.as_ref(), call) {
-        (Exports::Command(command), Call::Execute(input)) => {
-            Returned::Executed(command.call_execute(store, &input).await?)
-        }
-        (Exports::Plugin(plugin), Call::OnRequest(head)) => {
-            Returned::Request(plugin.call_on_request(store, &head).await?)
-        }
-        (Exports::Plugin(plugin), Call::OnResponse(request, response)) => {
-            Returned::Response(plugin.call_on_response(store, &request, &response).await?)
-        }
-        (Exports::Module(_) | Exports::Command(_) | Exports::Plugin(_), _) => {
-            wasmtime::bail!("a call of another world")
-        }
-    })
-}
-
-/// A call that returned another call's result: cannot be, and is no reason to panic.
-fn unexpected() -> RunError {
-    RunError::Trap {
-        reason: "the host mixed up its calls".into(),
-        backtrace: String::new(),
-    }
-}
-
 impl Loaded {
     /// An instance ready for one run.
     async fn enter(
@@ -366,7 +260,8 @@ impl Loaded {
                 return Ok(live);
             }
             Start::Fresh(slot, meter) => {
-                let host = Host::new(context, limits, memory_bytes_max, meter);
+                let mut host = Host::new(context, limits, memory_bytes_max, meter);
+                host.is_pure = self.world == World::Workflow;
                 (new_store(self.pre.engine(), host)?, slot)
             }
         };

@@ -4,8 +4,10 @@ use async_trait::async_trait;
 use brink_protocol::{
     ModuleName,
     deployment::Grants,
+    event::EventPage,
     link::CommandError,
     record::{Entry, Key, Page, Range, RecordError, Version},
+    workflow::{WorkflowError, WorkflowState},
 };
 use bytes::Bytes;
 use http::HeaderName;
@@ -43,6 +45,52 @@ pub trait Records: Send + Sync {
         value: Bytes,
         lifetime_ms: Option<u64>,
     ) -> Result<Version, RecordError>;
+}
+
+/// Streams of events (`brink:platform/events`). Arguments have been checked against their limits.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Events of one partition after the number `after` (0: from the oldest that is kept), oldest first. `limit` is 1 to
+    /// [`brink_protocol::record::SCAN_LIMIT_MAX`].
+    async fn read(
+        &self,
+        collection: String,
+        partition: String,
+        after: u64,
+        limit: u32,
+    ) -> Result<EventPage, RecordError>;
+}
+
+/// The stream of a command's partition (`brink:platform/event-append`). Arguments have been checked against their
+/// limits.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Appends an event when the run's writes are committed; the number that it will have.
+    async fn append(
+        &self,
+        kind: String,
+        payload: Bytes,
+        lifetime_ms: Option<u64>,
+    ) -> Result<u64, RecordError>;
+}
+
+/// Starts workflows and says where they stand (`brink:platform/workflows`). Arguments have been checked against their
+/// limits.
+#[async_trait]
+pub trait Workflows: Send + Sync {
+    /// Starts a workflow under an id; whether it was started by this call.
+    async fn start(
+        &self,
+        workflow: ModuleName,
+        id: String,
+        input: Bytes,
+    ) -> Result<bool, WorkflowError>;
+    /// Where it stands; none: there is none of this id.
+    async fn get(
+        &self,
+        workflow: ModuleName,
+        id: String,
+    ) -> Result<Option<WorkflowState>, WorkflowError>;
 }
 
 /// A call of a command, checked against its limits.
@@ -213,8 +261,14 @@ pub trait Egress: Send + Sync {
 pub struct Context {
     /// The tenant's records.
     pub records: Arc<dyn Records>,
+    /// The tenant's events.
+    pub events: Arc<dyn Events>,
+    /// The stream of a command's partition.
+    pub event_log: Arc<dyn EventLog>,
     /// Commands at the core.
     pub commands: Arc<dyn Commands>,
+    /// Workflows at the core.
+    pub workflows: Arc<dyn Workflows>,
     /// The present answer's cache entry.
     pub cache: Arc<dyn ResponseCache>,
     /// Who asks, and where it runs.

@@ -3,15 +3,18 @@
 use crate::{
     Body,
     context::{
-        CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, Identity,
-        Level, LogSink, Records, ResponseCache, Witness,
+        CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, EventLog,
+        Events, Identity, Level, LogSink, Records, ResponseCache, Witness, Workflows,
     },
 };
 use async_trait::async_trait;
 use brink_protocol::{
+    ModuleName,
     deployment::Grants,
+    event::EventPage,
     link::CommandError,
     record::{Entry, Key, Page, Range, RecordError, Version},
+    workflow::{WorkflowError, WorkflowState},
 };
 use bytes::Bytes;
 use std::sync::{Arc, LazyLock};
@@ -62,6 +65,50 @@ pub struct NoCommands;
 impl Commands for NoCommands {
     async fn execute(&self, _: CommandCall) -> Result<Vec<u8>, CommandError> {
         Err(CommandError::Denied("there are no commands here".into()))
+    }
+}
+
+/// No events: none are read and none appended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoEvents;
+
+impl NoEvents {
+    fn error() -> RecordError {
+        RecordError::Denied("there are no events here".into())
+    }
+}
+
+#[async_trait]
+impl Events for NoEvents {
+    async fn read(&self, _: String, _: String, _: u64, _: u32) -> Result<EventPage, RecordError> {
+        Err(Self::error())
+    }
+}
+
+#[async_trait]
+impl EventLog for NoEvents {
+    async fn append(&self, _: String, _: Bytes, _: Option<u64>) -> Result<u64, RecordError> {
+        Err(Self::error())
+    }
+}
+
+/// No workflows: none is started or looked up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoWorkflows;
+
+impl NoWorkflows {
+    fn error() -> WorkflowError {
+        WorkflowError::Denied("there are no workflows here".into())
+    }
+}
+
+#[async_trait]
+impl Workflows for NoWorkflows {
+    async fn start(&self, _: ModuleName, _: String, _: Bytes) -> Result<bool, WorkflowError> {
+        Err(Self::error())
+    }
+    async fn get(&self, _: ModuleName, _: String) -> Result<Option<WorkflowState>, WorkflowError> {
+        Err(Self::error())
     }
 }
 
@@ -143,7 +190,10 @@ impl Egress for NoEgress {
 
 static CONTEXT: LazyLock<Context> = LazyLock::new(|| Context {
     records: Arc::new(NoRecords),
+    events: Arc::new(NoEvents),
+    event_log: Arc::new(NoEvents),
     commands: Arc::new(NoCommands),
+    workflows: Arc::new(NoWorkflows),
     cache: Arc::new(NoCache),
     identity: Arc::new(NoIdentity),
     witness: Arc::new(NoWitness),

@@ -109,7 +109,8 @@ fn no_world_text(exports: &[String]) -> String {
     };
     format!(
         "this component exports {listed}, which Brink does not call.{hint} Export one of: \
-         `wasi:http/incoming-handler@0.2.x` (a module), `execute` (a command), `on-request` and `on-response` (a plugin)"
+         `wasi:http/incoming-handler@0.2.x` (a module), `execute` (a command), `on-request` and `on-response` (a plugin), \
+         `target` and `apply` (a projection), `decide` (a workflow)"
     )
 }
 

@@ -15,7 +15,8 @@ use std::{
 };
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{
-    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+    Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView,
+    WasiView,
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -23,6 +24,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 const RESOURCES_MAX: usize = 10_000;
 /// Most random bytes that one call of `wasi:random` may ask for.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+/// What `wasi:random` repeats where every run must be the same.
+const FIXED_BYTES: [u8; 8] = *b"\x9e\x37\x79\xb9\x7f\x4a\x7c\x15";
 
 /// The data of a store. It outlives a run when the instance is used again; what belongs to a run is set by
 /// [`Host::start`] and taken back by [`Host::finish`].
@@ -34,6 +38,8 @@ pub(crate) struct Host {
     /// Names on the present answer.
     pub(crate) tag_names: usize,
     pub(crate) looks: Looks,
+    /// Every run with the same arguments is the same: the time and random numbers of `wasi` are fixed.
+    pub(crate) is_pure: bool,
     table: ResourceTable,
     hooks: Hooks,
     http: WasiHttpCtx,
@@ -57,6 +63,7 @@ impl Host {
             meter,
             tag_names: 0,
             looks: Looks::default(),
+            is_pure: false,
             table,
             hooks: Hooks {
                 egress: Arc::clone(&context.egress),
@@ -126,7 +133,7 @@ impl HostMonotonicClock for Still {
 }
 
 /// No environment, no arguments, no directories, no network; stdout and stderr become log lines.
-fn wasi_context(lines: &Arc<Lines>, now: Option<SystemTime>) -> WasiCtx {
+fn wasi_context(lines: &Arc<Lines>, now: Option<SystemTime>, is_pure: bool) -> WasiCtx {
     let stdio = |stream| Stdio {
         lines: Arc::clone(lines),
         stream,
@@ -143,6 +150,12 @@ fn wasi_context(lines: &Arc<Lines>, now: Option<SystemTime>) -> WasiCtx {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         builder.wall_clock(Still(now)).monotonic_clock(Still(now));
     }
+    if is_pure {
+        builder
+            .secure_random(Deterministic::new(FIXED_BYTES.to_vec()))
+            .insecure_random(Deterministic::new(FIXED_BYTES.to_vec()))
+            .insecure_random_seed(0);
+    }
     builder.build()
 }
 
@@ -150,7 +163,7 @@ impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let ctx = self
             .wasi
-            .get_or_insert_with(|| wasi_context(&self.lines, self.context.now));
+            .get_or_insert_with(|| wasi_context(&self.lines, self.context.now, self.is_pure));
         WasiCtxView {
             ctx,
             table: &mut self.table,

@@ -216,6 +216,10 @@ pub(crate) fn world_of(exports: &[String]) -> Option<World> {
         Some(World::Command)
     } else if has("on-request") && has("on-response") {
         Some(World::Plugin)
+    } else if has("target") && has("apply") {
+        Some(World::Projection)
+    } else if has("decide") {
+        Some(World::Workflow)
     } else {
         None
     }

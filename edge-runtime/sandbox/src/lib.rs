@@ -2,18 +2,21 @@
 //!
 //! - [`inspect`] says what a component is and whether it can run here, without compiling it.
 //! - [`Sandbox::load`] compiles it, or takes it from the cache of compiled components, and gives a [`Component`].
-//! - [`Component::handle`], [`Component::execute`], [`Component::on_request`] and [`Component::on_response`] run it.
-//!   What it may reach is in the [`Context`], how much it may use in the [`Limits`].
+//! - [`Component::handle`], [`Component::execute`], [`Component::on_request`] and [`Component::on_response`],
+//!   [`Component::project_target`] and [`Component::project_apply`], [`Component::decide`] run it, each those of its
+//!   world. What it may reach is in the [`Context`], how much it may use in the [`Limits`].
 //!
 //! A run happens in the caller's own task: there is no task per run and no queue. Dropping the future, or the body of
 //! an answer that is still being written, ends the run.
 
 mod answer;
 mod bindings;
+mod calls;
 mod compile_cache;
 mod component;
 mod config;
 mod context;
+mod decisions;
 pub mod denied;
 mod egress;
 mod engine;
@@ -22,6 +25,7 @@ mod fault;
 mod heads;
 mod host;
 mod inspect;
+mod invoke;
 mod limiter;
 mod lines;
 mod linkers;
@@ -38,8 +42,8 @@ pub use brink_protocol::deployment::{Grants, Limits, World};
 pub use component::Component;
 pub use config::{Config, INSTANCES_MAX, MEMORY_BYTES_MAX};
 pub use context::{
-    CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, Identity,
-    Level, LogSink, MODULE_SUFFIX, Records, ResponseCache, Witness,
+    CacheError, CommandCall, Commands, Context, Egress, EgressError, EgressTimeouts, EventLog,
+    Events, Identity, Level, LogSink, MODULE_SUFFIX, Records, ResponseCache, Witness, Workflows,
 };
 pub use error::{BoxError, Error, MissingImport, RunError};
 pub use inspect::{Inspection, inspect};

@@ -18,6 +18,8 @@ pub(crate) struct Linkers {
     module: Linker<Host>,
     command: Linker<Host>,
     plugin: Linker<Host>,
+    projection: Linker<Host>,
+    workflow: Linker<Host>,
 }
 
 impl Linkers {
@@ -27,6 +29,8 @@ impl Linkers {
             module: module(engine)?,
             command: command(engine)?,
             plugin: plugin(engine)?,
+            projection: projection(engine)?,
+            workflow: workflow(engine)?,
         })
     }
 
@@ -36,6 +40,8 @@ impl Linkers {
             World::Module => &self.module,
             World::Command => &self.command,
             World::Plugin => &self.plugin,
+            World::Projection => &self.projection,
+            World::Workflow => &self.workflow,
         }
     }
 }
@@ -47,32 +53,71 @@ fn module(engine: &Engine) -> Result<Linker<Host>> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     watch::watch(&mut linker)?;
     own(&mut linker)?;
+    events(&mut linker)?;
     platform::commands::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    platform::workflows::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     platform::cache::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     Ok(linker)
 }
 
-/// `brink:platform` without commands and cache, and no outbound HTTP: a command may run more than once, so it has no
-/// other effects than its writes.
+/// `brink:platform` without commands, workflows and cache, and no outbound HTTP: a command may run more than once, so it
+/// has no other effects than its writes and events.
 fn command(engine: &Engine) -> Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     basics(&mut linker)?;
     own(&mut linker)?;
+    events(&mut linker)?;
+    platform::event_append::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     Ok(linker)
 }
 
-/// As for commands, and the types of heads.
+/// No events, and the types of heads.
 fn plugin(engine: &Engine) -> Result<Linker<Host>> {
-    let mut linker = command(engine)?;
+    let mut linker = Linker::new(engine);
+    basics(&mut linker)?;
+    own(&mut linker)?;
     platform::plugin_types::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
     Ok(linker)
 }
 
+/// Records and the transaction's moment: what is made of events must not depend on anything else.
+fn projection(engine: &Engine) -> Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    basics(&mut linker)?;
+    spoken(&mut linker)?;
+    platform::records::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    platform::clock::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    platform::event_types::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    Ok(linker)
+}
+
+/// Values and log lines alone: decided again with the same arguments, it is the same. (`basics` has clocks and random
+/// numbers, which languages with a large runtime import and read when they start: a workflow's clock stands still, and
+/// `wasi:random` gives the same bytes in every run.)
+fn workflow(engine: &Engine) -> Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    basics(&mut linker)?;
+    spoken(&mut linker)?;
+    platform::workflow_types::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host)?;
+    Ok(linker)
+}
+
+/// Streams of events.
+fn events(linker: &mut Linker<Host>) -> Result<()> {
+    platform::event_types::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    platform::events::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
+}
+
 /// What every world of `brink:platform` imports.
-fn own(linker: &mut Linker<Host>) -> Result<()> {
-    platform::records::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+fn spoken(linker: &mut Linker<Host>) -> Result<()> {
     platform::config::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
-    platform::log::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
+    platform::log::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)
+}
+
+/// What modules, commands and plugins import.
+fn own(linker: &mut Linker<Host>) -> Result<()> {
+    spoken(linker)?;
+    platform::records::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     platform::identity::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     platform::clock::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;
     platform::random::add_to_linker::<_, HasSelf<Host>>(linker, |host| host)?;

@@ -2,7 +2,7 @@
 
 use crate::{
     RunError,
-    bindings::{command::Command, plugin::Plugin},
+    bindings::{command::Command, plugin::Plugin, projection::Projection, workflow::Workflow},
     host::Host,
 };
 use std::{
@@ -94,6 +94,8 @@ pub(crate) enum Exports {
     Module(Proxy),
     Command(Command),
     Plugin(Plugin),
+    Projection(Projection),
+    Workflow(Workflow),
 }
 
 /// An instance that can run, with its store.

@@ -2,7 +2,9 @@
 
 use crate::{
     BoxError, COMPONENT_BYTES_MAX, Config, Error, World,
-    bindings::{command::CommandPre, plugin::PluginPre},
+    bindings::{
+        command::CommandPre, plugin::PluginPre, projection::ProjectionPre, workflow::WorkflowPre,
+    },
     compile_cache::CompileCache,
     component::{Component, Pre, Shared},
     engine::{self, Ticker},
@@ -209,6 +211,8 @@ impl Sandbox {
                 World::Module => Pre::Module(ProxyPre::new(pre)?),
                 World::Command => Pre::Command(CommandPre::new(pre)?),
                 World::Plugin => Pre::Plugin(PluginPre::new(pre)?),
+                World::Projection => Pre::Projection(ProjectionPre::new(pre)?),
+                World::Workflow => Pre::Workflow(WorkflowPre::new(pre)?),
             })
         });
         let pre = pre.map_err(|error| Error::Compile {

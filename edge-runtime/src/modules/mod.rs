@@ -5,6 +5,7 @@ pub mod answer;
 mod collected;
 mod commands;
 mod egress;
+mod events;
 mod identity;
 mod log;
 mod nested;
@@ -15,6 +16,7 @@ mod response_cache;
 mod run;
 mod store;
 mod witness;
+mod workflows;
 
 pub use collected::Collected;
 pub use outbound::Guarded;

@@ -113,7 +113,7 @@ impl Run {
     }
 
     /// Before anything is read: an answer that comes, or not, depends on it all the same.
-    fn depends_on(&self, keys: &[Key]) -> Vec<Tag> {
+    pub(super) fn depends_on(&self, keys: &[Key]) -> Vec<Tag> {
         let tag = |key: &Key| {
             let address = RecordAddress::new(self.tenant.clone(), key.clone());
             Tag::Record {

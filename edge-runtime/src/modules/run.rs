@@ -110,7 +110,10 @@ impl Run {
     pub fn context(self: &Arc<Self>, deployed: &Deployed) -> Context {
         Context {
             records: Arc::clone(self) as _,
+            events: Arc::clone(self) as _,
+            event_log: Arc::new(denied::NoEvents),
             commands: Arc::clone(self) as _,
+            workflows: Arc::clone(self) as _,
             cache: Arc::clone(self) as _,
             identity: Arc::clone(self) as _,
             witness: Arc::clone(self) as _,
@@ -122,12 +125,14 @@ impl Run {
         }
     }
 
-    /// What the sandbox is given for a plugin: it has no answer of its own in the cache, calls no commands and sends
-    /// nothing out.
+    /// What the sandbox is given for a plugin: it has no answer of its own in the cache, reads no events, calls no
+    /// commands, starts no workflows and sends nothing out.
     #[must_use]
     pub fn plugin_context(self: &Arc<Self>, deployed: &Deployed) -> Context {
         Context {
+            events: Arc::new(denied::NoEvents),
             commands: Arc::new(denied::NoCommands),
+            workflows: Arc::new(denied::NoWorkflows),
             cache: Arc::new(denied::NoCache),
             egress: Arc::new(denied::NoEgress),
             ..self.context(deployed)

@@ -60,7 +60,7 @@ pub struct Grants {
     pub purge: bool,
 }
 
-/// A module, command or plugin as it is to run.
+/// A component as it is to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Deployment {
@@ -93,6 +93,33 @@ pub enum World {
     Command,
     /// Exports `on-request` and `on-response`.
     Plugin,
+    /// Exports `target` and `apply`. Runs at the core, and nowhere else.
+    Projection,
+    /// Exports `decide`. Runs at the core, and nowhere else.
+    Workflow,
+}
+
+impl World {
+    /// Its name in `wit/platform.wit`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Module => "module",
+            Self::Command => "command",
+            Self::Plugin => "plugin",
+            Self::Projection => "projection",
+            Self::Workflow => "workflow",
+        }
+    }
+
+    /// Whether PoPs run it: the core alone runs the others.
+    #[must_use]
+    pub fn is_of_edge(self) -> bool {
+        match self {
+            Self::Module | Self::Plugin => true,
+            Self::Command | Self::Projection | Self::Workflow => false,
+        }
+    }
 }
 
 /// Where requests of a host and path go.

@@ -209,15 +209,21 @@ mod tests {
         };
         let others = route("default", None, "/", 0);
         for (routes, fit) in [
-            (vec![led], [true, false, false]),
-            (vec![guarded], [false, false, true]),
-            (vec![others], [true, true, true]),
+            (vec![led], [true, false, false, false, false]),
+            (vec![guarded], [false, false, true, false, false]),
+            (vec![others], [true; 5]),
         ] {
             let table = DeploymentTable {
                 routes,
                 ..DeploymentTable::default()
             };
-            let worlds = [World::Module, World::Command, World::Plugin];
+            let worlds = [
+                World::Module,
+                World::Command,
+                World::Plugin,
+                World::Projection,
+                World::Workflow,
+            ];
             let fits = worlds.map(|world| check_world(&table, &deployment(world)).is_ok());
             assert_eq!(fits, fit, "{table:?}");
         }

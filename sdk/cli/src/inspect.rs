@@ -158,6 +158,10 @@ fn world_of(exports: &[Interface]) -> Option<World> {
         Some(World::Command)
     } else if function("on-request") && function("on-response") {
         Some(World::Plugin)
+    } else if function("target") && function("apply") {
+        Some(World::Projection)
+    } else if function("decide") {
+        Some(World::Workflow)
     } else {
         None
     }
@@ -199,15 +203,6 @@ pub(crate) fn grant_names(grants: Grants) -> Vec<&'static str> {
     .collect()
 }
 
-/// The name of a world.
-pub(crate) fn world_name(world: World) -> &'static str {
-    match world {
-        World::Module => "module",
-        World::Command => "command",
-        World::Plugin => "plugin",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -232,7 +227,10 @@ mod tests {
             ),
             (&["execute"], Some(World::Command)),
             (&["on-request", "on-response"], Some(World::Plugin)),
+            (&["target", "apply"], Some(World::Projection)),
+            (&["decide"], Some(World::Workflow)),
             (&["on-request"], None),
+            (&["target"], None),
             (&["wasi:cli/run@0.2.0"], None),
             (&[], None),
         ] {

@@ -2,5 +2,7 @@
 
 mod cache;
 mod commands;
+mod events;
 mod local;
 mod records;
+mod workflows;

@@ -275,6 +275,36 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
         "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)",
     ),
     (
+        "events_read",
+        "brink:platform/events@0.1.0",
+        "read",
+        "(param i32 i32 i32 i32 i64 i32 i32)",
+    ),
+    (
+        "events_append",
+        "brink:platform/event-append@0.1.0",
+        "append",
+        "(param i32 i32 i32 i32 i32 i64 i32)",
+    ),
+    (
+        "workflows_start",
+        "brink:platform/workflows@0.1.0",
+        "start",
+        "(param i32 i32 i32 i32 i32 i32 i32)",
+    ),
+    (
+        "workflows_get",
+        "brink:platform/workflows@0.1.0",
+        "get",
+        "(param i32 i32 i32 i32 i32)",
+    ),
+    (
+        "wasi_random",
+        "wasi:random/random@0.2.10",
+        "get-random-u64",
+        "(result i64)",
+    ),
+    (
         "cache_tag",
         "brink:platform/cache@0.1.0",
         "tag",
@@ -451,6 +481,16 @@ const WORLDS: &str = "
         import wasi:http/outgoing-handler@0.2.10;
     }
     world plugin { include brink:platform/plugin@0.1.0; }
+    world projection {
+        include brink:platform/projection@0.1.0;
+        import brink:platform/events@0.1.0;
+    }
+    world workflow {
+        include brink:platform/workflow@0.1.0;
+        import wasi:clocks/wall-clock@0.2.10;
+        import wasi:random/random@0.2.10;
+        import brink:platform/clock@0.1.0;
+    }
 ";
 
 const FIRST_TEXT: usize = 4096;

@@ -3,13 +3,16 @@
 use crate::guest;
 use async_trait::async_trait;
 use brink_protocol::{
+    ModuleName,
+    event::{Event, EventPage},
     link::CommandError,
     record::{Entry, Key, Page, Range, RecordError, Version},
+    workflow::{WorkflowError, WorkflowState},
 };
 use brink_sandbox::{
     Body, CacheError, CommandCall, Commands, Component, Config, Context, Egress, EgressError,
-    EgressTimeouts, Error, Grants, Identity, Level, Limits, LogSink, Records, ResponseCache,
-    RunError, Sandbox, Witness,
+    EgressTimeouts, Error, EventLog, Events, Grants, Identity, Level, Limits, LogSink, Records,
+    ResponseCache, RunError, Sandbox, Witness, Workflows,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -101,6 +104,63 @@ impl Commands for Notes {
 }
 
 #[async_trait]
+impl Events for Notes {
+    async fn read(
+        &self,
+        collection: String,
+        partition: String,
+        after: u64,
+        limit: u32,
+    ) -> Result<EventPage, RecordError> {
+        self.note(format!("read {collection}/{partition} {after} {limit}"));
+        let event = Event {
+            number: after + 1,
+            kind: "order.placed".into(),
+            at_ms: 5,
+            payload: Bytes::from_static(b"payload"),
+        };
+        Ok(EventPage {
+            events: vec![event],
+            more: true,
+            oldest: 2,
+            newest: 9,
+        })
+    }
+}
+
+#[async_trait]
+impl EventLog for Notes {
+    async fn append(&self, kind: String, v: Bytes, ms: Option<u64>) -> Result<u64, RecordError> {
+        self.note(format!("append {kind} {v:?} {ms:?}"));
+        Ok(10)
+    }
+}
+
+#[async_trait]
+impl Workflows for Notes {
+    async fn start(&self, name: ModuleName, id: String, v: Bytes) -> Result<bool, WorkflowError> {
+        self.note(format!("start {name} {id} {v:?}"));
+        match id.as_str() {
+            "away" => Err(WorkflowError::Unavailable("the core is away".into())),
+            _ => Ok(true),
+        }
+    }
+
+    async fn get(
+        &self,
+        name: ModuleName,
+        id: String,
+    ) -> Result<Option<WorkflowState>, WorkflowError> {
+        self.note(format!("where {name} {id}"));
+        Ok(match id.as_str() {
+            "absent" => None,
+            "open" => Some(WorkflowState::Compensating),
+            _ => Some(WorkflowState::Failed(Bytes::from_static(b"no stock"))),
+        })
+    }
+}
+
+#[async_trait]
 impl ResponseCache for Notes {
     fn tag(&self, names: Vec<String>) -> Result<(), CacheError> {
         self.note(format!("tag {names:?}"));
@@ -181,7 +241,10 @@ pub(crate) fn context() -> (Arc<Notes>, Context) {
     let config = BTreeMap::from([("currency".to_owned(), "EUR".to_owned())]);
     let context = Context {
         records: notes.clone(),
+        events: notes.clone(),
+        event_log: notes.clone(),
         commands: notes.clone(),
+        workflows: notes.clone(),
         cache: notes.clone(),
         identity: notes.clone(),
         witness: notes.clone(),

@@ -137,7 +137,8 @@ fn refuses_what_is_no_component() {
 #[test]
 fn refuses_what_exports_nothing_that_is_called() {
     const WANTED: &str = "Export one of: `wasi:http/incoming-handler@0.2.x` (a module), `execute` (a command), \
-                          `on-request` and `on-response` (a plugin)";
+                          `on-request` and `on-response` (a plugin), \
+                          `target` and `apply` (a projection), `decide` (a workflow)";
     let exporting = |name: &str| {
         wat(&format!(
             r#"(component (component $c) (instance $i (instantiate $c)) (export "{name}" (instance $i)))"#

@@ -7,8 +7,10 @@
     clippy::indexing_slicing
 )]
 
+mod background;
 mod cache;
 mod calls;
+mod events;
 mod faults;
 mod guest;
 mod guests;

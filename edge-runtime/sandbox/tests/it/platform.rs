@@ -22,14 +22,14 @@ async fn notes_of(body: &str, change: impl FnOnce(&mut Context)) -> Vec<String> 
     notes.all()
 }
 
-async fn check(body: &str, expected: &[&str]) {
+pub(crate) async fn check(body: &str, expected: &[&str]) {
     assert_eq!(notes_of(body, |_| {}).await, expected, "{body}");
 }
 
 /// The case of a result at 256.
-const CASE: &str = "(call $print_number (i64.load8_u (i32.const 256)))";
+pub(crate) const CASE: &str = "(call $print_number (i64.load8_u (i32.const 256)))";
 /// The case of an error whose case begins at 264.
-const ERROR_CASE: &str = "(call $print_number (i64.load8_u (i32.const 264)))";
+pub(crate) const ERROR_CASE: &str = "(call $print_number (i64.load8_u (i32.const 264)))";
 
 #[tokio::test]
 async fn records_get() {

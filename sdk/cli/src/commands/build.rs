@@ -4,7 +4,6 @@ use crate::{
     args::Build,
     build::{self, Built, Options},
     error::Error,
-    inspect::world_name,
     output::{Output, size},
     project::Project,
 };
@@ -32,7 +31,7 @@ fn describe(built: &Built) -> String {
     format!(
         "{}  {}  {}  {}\n",
         built.path.display(),
-        world_name(built.world),
+        built.world.as_str(),
         size(built.size_bytes),
         built.digest
     )

@@ -3,9 +3,10 @@
 use crate::{
     args::Inspect,
     error::Error,
-    inspect::{Inspection, Interface, grant_names, inspect_file, world_name},
+    inspect::{Inspection, Interface, grant_names, inspect_file},
     output::{Output, pairs, size},
 };
+use brink_protocol::deployment::World;
 
 /// Shows what a component is.
 pub(super) fn run(args: &Inspect, output: Output) -> Result<(), Error> {
@@ -14,7 +15,9 @@ pub(super) fn run(args: &Inspect, output: Output) -> Result<(), Error> {
 }
 
 fn describe(inspection: &Inspection) -> String {
-    let world = inspection.world.map_or("none that Brink runs", world_name);
+    let world = inspection
+        .world
+        .map_or("none that Brink runs", World::as_str);
     let grants = |grants| match grant_names(grants) {
         names if names.is_empty() => "none".to_owned(),
         names => names.join(", "),
@@ -58,10 +61,7 @@ fn interfaces(text: &mut String, heading: &str, interfaces: &[Interface]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use brink_protocol::{
-        Digest,
-        deployment::{Grants, World},
-    };
+    use brink_protocol::{Digest, deployment::Grants};
 
     #[test]
     fn as_people_read_it() {

@@ -4,7 +4,7 @@ use crate::{
     args::Publish,
     client::{Client, Content, PUBLISH_TIME_MAX},
     error::Error,
-    inspect::{grant_names, inspect_file, world_name},
+    inspect::{grant_names, inspect_file},
     moment::time,
     output::{Output, size, table},
     project::Project,
@@ -40,7 +40,7 @@ pub(super) async fn run(
             "{name} version {}{}: {}, {}, {}\n",
             version.version,
             if fresh { "" } else { " was published before" },
-            world_name(version.world),
+            version.world.as_str(),
             size(version.size_bytes),
             version.digest
         );
@@ -107,7 +107,7 @@ pub(super) async fn versions(
         let row = |version: &Version| {
             vec![
                 version.version.to_string(),
-                world_name(version.world).to_owned(),
+                version.world.as_str().to_owned(),
                 size(version.size_bytes),
                 time(version.published_at_ms),
                 version.published_by.clone(),

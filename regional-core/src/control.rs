@@ -4,6 +4,7 @@ mod app;
 mod cloudflare;
 mod deployments;
 mod dialect;
+mod events;
 mod extract;
 mod fastly;
 mod idempotency;
@@ -80,6 +81,7 @@ impl Control {
             .route("/v1/purges/{id}", get(purges::status))
             .route("/v1/records/import", post(records::import))
             .route("/v1/records/{collection}/{partition}", get(records::browse))
+            .route("/v1/events", get(events::read).post(events::append))
             .route("/v1/tokens", post(tokens::create).get(tokens::list))
             .route("/v1/tokens/{id}", delete(tokens::remove))
             .route("/v1/audit", get(tokens::audit))

@@ -16,11 +16,13 @@
 pub mod admin;
 pub mod clock;
 pub mod commands;
+pub mod components;
 pub mod config;
 pub mod control;
 pub mod core;
 pub mod deployments;
 pub mod error;
+pub mod events;
 pub mod exchange;
 pub mod feed;
 pub mod identity;

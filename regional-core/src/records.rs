@@ -37,6 +37,7 @@ pub fn position_of(origin: &OriginId, sequence: u64) -> Position {
 pub fn record_error(error: &Error) -> RecordError {
     match error {
         Error::Limit(limit) => RecordError::Invalid(limit.to_string()),
+        Error::Region { .. } => RecordError::Unavailable(error.to_string()),
         Error::Busy => RecordError::Unavailable("the core has too many writes waiting".into()),
         other => {
             tracing::error!(error = %other, "a record operation failed");

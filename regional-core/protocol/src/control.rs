@@ -1,5 +1,9 @@
 //! JSON bodies of the control API: operators, developers and the `brink` command.
 
+mod events;
+
+pub use events::{AppendedEvents, NewEvent, NewEvents, ShownEvent, ShownEvents};
+
 use crate::{
     Digest, ModuleName, NodeName, PopName, Position, TenantName,
     deployment::{Grants, Limits, Route, World},

@@ -25,7 +25,7 @@ pub const PLATFORM_COLLECTION: char = '_';
 /// does not begin at one passes over them.
 pub const PLATFORM_SORT: char = '\u{1}';
 /// Longest sort key of the platform's, in bytes: it may name a module, a partition and a number.
-pub const PLATFORM_SORT_BYTES_MAX: usize = 640;
+pub const PLATFORM_SORT_BYTES_MAX: usize = 700;
 
 /// Counts the writes of one record; the first is 1, and a deleted record's count goes on when it is written again.
 pub type Version = u64;
@@ -119,7 +119,7 @@ pub fn check_any_sort(sort: &str) -> Result<(), Error> {
         return Err(Error::name(
             "sort key of the platform",
             sort,
-            "U+0001 and at most 639 bytes without control characters",
+            "U+0001 and at most 699 bytes without control characters",
         ));
     }
     Ok(())
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn keys_of_the_platform() {
-        let long = format!("\u{1}{}", "x".repeat(640));
+        let long = format!("\u{1}{}", "x".repeat(700));
         for (key, any, is_platform) in [
             (key("stock", "p", "s"), true, false),
             (key("_streams", "p", "s"), true, true),

@@ -1,6 +1,6 @@
 //! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
 
-use super::{cloudflare, deployments, fastly, modules, purges, records, status, tokens};
+use super::{cloudflare, deployments, events, fastly, modules, purges, records, status, tokens};
 use axum::Json;
 use std::sync::LazyLock;
 use utoipa::{
@@ -38,6 +38,7 @@ impl Modify for Bearer {
         fastly::key, fastly::keys, fastly::all, fastly::url,
         cloudflare::purge, cloudflare::invalidate,
         records::import, records::browse,
+        events::read, events::append,
         tokens::create, tokens::list, tokens::remove, tokens::audit,
         status::health, status::status, status::pops, status::logs,
     ),

@@ -140,7 +140,7 @@ fn parse(body: &[u8]) -> Result<Partitions, Failure> {
 }
 
 /// JSON without the white space between its parts; none: it is nested too deeply for those who are to read it.
-fn compact(json: &str) -> Option<Bytes> {
+pub(super) fn compact(json: &str) -> Option<Bytes> {
     let mut out = Vec::with_capacity(json.len());
     let (mut is_text, mut is_escaped, mut depth) = (false, false, 0usize);
     for byte in json.bytes() {

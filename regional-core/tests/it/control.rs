@@ -45,6 +45,8 @@ async fn every_role_may_do_what_it_may() {
         ("POST", "/v1/purges", 2),
         ("POST", "/v1/records/import", 2),
         ("GET", "/v1/records/c/p", 2),
+        ("GET", "/v1/events?collection=c&partition=p", 2),
+        ("POST", "/v1/events", 2),
         ("GET", "/v1/tokens", 3),
         ("POST", "/v1/tokens", 3),
         ("DELETE", "/v1/tokens/x", 3),

@@ -13,6 +13,7 @@ mod commands;
 mod control;
 mod deploying;
 mod dialects;
+mod events;
 mod everywhere;
 mod exchange;
 mod guests;

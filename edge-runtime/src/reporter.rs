@@ -163,7 +163,7 @@ impl Reporter {
     async fn ask(&self, report: &Report) -> Result<ReportAnswer, LinkError> {
         let wait = self.cache.lease().max(ANSWER_WAIT_MIN);
         let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let asking = self.link.call(path::REPORTS, report, None);
+        let asking = self.link.tell(path::REPORTS, report);
         tokio::time::timeout(wait, asking)
             .await
             .unwrap_or(Err(LinkError::Timeout(ms)))

@@ -100,6 +100,12 @@ impl Feed {
         })
     }
 
+    /// The core's region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.terms.region
+    }
+
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,7 +23,7 @@ use brink_protocol::{
     control::COUNT_MS_MAX,
     link::{
         CORE_SUFFIX, CommandRequest, ExchangeRequest, FeedRequest, ForwardedPurge,
-        ForwardedPurgeAnswer, HeadsRequest, POP_SUFFIX, PurgeAnswer, PurgeRequest,
+        ForwardedPurgeAnswer, HeadsRequest, POP_SUFFIX, ProbeAnswer, PurgeAnswer, PurgeRequest,
         REPORT_LOG_LINES_MAX, RecordsRequest, Report, ReportAnswer, path,
     },
     peers::{CountsAnswer, CountsRequest, PopsRequest},
@@ -100,6 +100,7 @@ fn route(request: &Request<Body>) -> &'static str {
         path::POPS => path::POPS,
         path::COUNTS => path::COUNTS,
         path::REPORTS => path::REPORTS,
+        path::PROBE => path::PROBE,
         other if component_digest(other).is_some() => path::COMPONENTS,
         _ => "none",
     }
@@ -186,6 +187,10 @@ impl Link {
             path::EXCHANGE | path::HEADS | path::POPS | path::COUNTS => Err(Failure::NoCore),
             path::FEED => self.follow(&pop, &read(request).await?),
             path::REPORTS => self.report(&pop, read(request).await?).await,
+            path::PROBE => get(answer(&ProbeAnswer {
+                node: self.store.origin().node.clone(),
+                region: self.feed.region().to_owned(),
+            })?),
             // From the store: the feed may have told of a revision that the copy in memory does not have yet.
             path::DEPLOYMENTS => get(answer(&self.store.table().await.map_err(core)?)?),
             other => match component_digest(other) {

@@ -42,7 +42,7 @@ pub struct View {
     pub cache: Cache,
     /// What the feed has brought.
     pub progress: Arc<Progress>,
-    /// The way to the core; none: standalone.
+    /// The way to the cores; none: standalone.
     pub link: Option<Link>,
     /// Sums.
     pub sums: Arc<Sums>,
@@ -83,6 +83,7 @@ impl Admin {
             .route("/cache", get(cache))
             .route("/status", get(status))
             .route("/routes", get(routes))
+            .route("/cores", get(cores))
             .fallback(nothing)
             .with_state(view);
         let serving = axum::serve(self.listener, router).into_future();
@@ -105,7 +106,7 @@ fn problem(status: u16, slug: &str, title: &str, detail: impl Into<String>) -> R
 }
 
 async fn nothing() -> Response {
-    let paths = "served are /health, /ready, /metrics, /cache?url=, /status and /routes";
+    let paths = "served are /health, /ready, /metrics, /cache?url=, /status, /cores and /routes";
     problem(404, "no-page", "There is no such page", paths)
 }
 
@@ -194,6 +195,7 @@ async fn status(State(view): State<View>) -> Json<serde_json::Value> {
         "ready": unready(&view).is_none(),
         "core": view.link.as_ref().map(|link| json!({
             "transport": link.transport(),
+            "cores": link.cores(),
             "feed_is_live": view.progress.is_live(),
             "lag_changes": lag(&position, &head),
             "head": head.to_string(),
@@ -238,6 +240,12 @@ fn describe(deployed: &crate::routes::Deployed) -> serde_json::Value {
         "world": deployment.world,
         "superseded": deployed.is_superseded,
     })
+}
+
+/// Which cores there are, how each is, and which is used: the feed, reports and questions are that one's.
+async fn cores(State(view): State<View>) -> Response {
+    let cores = view.link.as_ref().map(Link::cores).unwrap_or_default();
+    Json(cores).into_response()
 }
 
 #[derive(Serialize)]

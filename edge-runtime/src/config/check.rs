@@ -3,6 +3,7 @@
 use super::{Core, File, Listen, Settings};
 use crate::error::Error;
 use brink_listener::{TlsConfig, client::ClientTls};
+use brink_policy::cores::CORES_MAX;
 use brink_protocol::PopName;
 use serde::Deserialize as _;
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -151,23 +152,47 @@ fn pop(name: Option<&str>, mistakes: &mut Vec<String>) -> Option<PopName> {
         .ok()
 }
 
-fn core(core: &Core, mistakes: &mut Vec<String>) -> Option<crate::link::Config> {
-    let before = mistakes.len();
-    if core.address.is_none() {
-        mistakes.push("core.address: HOST:PORT of the core's link is needed (or --core)".into());
+/// The cores that may be used, each once.
+fn addresses(core: &Core, mistakes: &mut Vec<String>) -> Vec<String> {
+    let (key, addresses) = match &core.address {
+        Some(_) if !core.addresses.is_empty() => {
+            mistakes.push("core.address and core.addresses: only one of them is allowed".into());
+            return Vec::new();
+        }
+        Some(address) => ("core.address", vec![address.clone()]),
+        None => ("core.addresses", core.addresses.clone()),
+    };
+    if addresses.is_empty() {
+        let needed =
+            "core.address: HOST:PORT of the core's link is needed, or core.addresses (or --core)";
+        mistakes.push(needed.into());
     }
-    let is_address = |address: &String| {
+    if addresses.len() > CORES_MAX {
+        mistakes.push(format!("core.addresses: at most {CORES_MAX} are allowed"));
+    }
+    let is_address = |address: &str| {
         address.rsplit_once(':').is_some_and(|(host, port)| {
             !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
         })
     };
-    if core
-        .address
-        .as_ref()
-        .is_some_and(|address| !is_address(address))
-    {
-        mistakes.push("core.address: it is written HOST:PORT".into());
+    for (number, address) in addresses.iter().enumerate() {
+        if !is_address(address) {
+            mistakes.push(format!("{key}: {address:?} is not written HOST:PORT"));
+        }
+        if addresses
+            .iter()
+            .take(number)
+            .any(|before| before == address)
+        {
+            mistakes.push(format!("{key}: {address} is there twice"));
+        }
     }
+    addresses
+}
+
+fn core(core: &Core, mistakes: &mut Vec<String>) -> Option<crate::link::Config> {
+    let before = mistakes.len();
+    let addresses = addresses(core, mistakes);
     if core.identity.is_none() {
         let needed = "core.identity: the directory with pop.pem, pop.key and ca.pem is needed (or --identity)";
         mistakes.push(needed.into());
@@ -185,18 +210,20 @@ fn core(core: &Core, mistakes: &mut Vec<String>) -> Option<crate::link::Config> 
     if core.request_ms_max == 0 || core.requests_max == 0 {
         mistakes.push("core.request_ms_max and core.requests_max: at least 1".into());
     }
-    let (Some(address), Some(identity), true) =
-        (&core.address, &core.identity, mistakes.len() == before)
-    else {
+    if core.hedge_percent > 100 {
+        mistakes.push("core.hedge_percent: at most 100".into());
+    }
+    let (Some(identity), true) = (&core.identity, mistakes.len() == before) else {
         return None;
     };
     Some(crate::link::Config {
-        address: address.clone(),
+        addresses,
         tls: ClientTls::new(identity.join("ca.pem"))
             .with_identity(identity.join("pop.pem"), identity.join("pop.key")),
         transport: core.transport,
         request_time_max: Duration::from_millis(core.request_ms_max),
         requests_max: core.requests_max,
+        hedge_percent: core.hedge_percent,
     })
 }
 

@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The configuration file. Every key has a default, but for `pop`, `core.address` and `core.identity`, which a PoP
-/// needs.
+/// The configuration file. Every key has a default, but for `pop`, `core.identity` and one of `core.address`
+/// and `core.addresses`, which a PoP needs.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
@@ -25,7 +25,7 @@ pub struct File {
     pub limits: brink_listener::Limits,
     /// Where operators look in.
     pub admin: Admin,
-    /// The regional core.
+    /// The regional cores.
     pub core: Core,
     /// The first stage of the pipeline.
     pub admission: Admission,
@@ -70,12 +70,15 @@ pub struct Admin {
     pub address: Option<SocketAddr>,
 }
 
-/// The regional core.
+/// The regional cores.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Core {
-    /// `HOST:PORT` of its link.
+    /// `HOST:PORT` of the link of the only core. Either this or `addresses`.
     pub address: Option<String>,
+    /// `HOST:PORT` of each core that may be used, at most 8, which all have one store. Links are kept to the best two; one is
+    /// used, and the other as soon as that breaks off, fails or falls silent.
+    pub addresses: Vec<String>,
     /// Directory with `pop.pem`, `pop.key` and `ca.pem`, as `brink-core issue-pop` writes them.
     pub identity: Option<PathBuf>,
     /// `auto` (QUIC, and TLS over TCP if QUIC does not connect within 1.5 s), `quic` or `tcp`. Default `auto`.
@@ -84,16 +87,21 @@ pub struct Core {
     pub request_ms_max: u64,
     /// Questions to the core in flight; more wait until their time is up. Default 256.
     pub requests_max: usize,
+    /// Reads of a hundred that may be asked at a second core as well when they take longer than nineteen of twenty did of
+    /// late; 0: none. Default 5.
+    pub hedge_percent: u32,
 }
 
 impl Default for Core {
     fn default() -> Self {
         Self {
             address: None,
+            addresses: Vec::new(),
             identity: None,
             transport: Transport::Auto,
             request_ms_max: 5_000,
             requests_max: 256,
+            hedge_percent: 5,
         }
     }
 }
@@ -146,9 +154,9 @@ pub struct Flags {
     /// Directory of what outlives a restart.
     #[arg(long, env = "BRINK_EDGE_DATA")]
     pub data: Option<PathBuf>,
-    /// HOST:PORT of the core's link.
+    /// HOST:PORT of the core's link; once for each core that may be used.
     #[arg(long)]
-    pub core: Option<String>,
+    pub core: Vec<String>,
     /// Directory with pop.pem, pop.key and ca.pem.
     #[arg(long)]
     pub identity: Option<PathBuf>,
@@ -171,7 +179,7 @@ pub struct Settings {
     pub listener: brink_listener::Config,
     /// Where operators look in; none: nowhere.
     pub admin: Option<SocketAddr>,
-    /// The way to the core; none: there is none.
+    /// The way to the cores; none: there are none.
     pub core: Option<crate::link::Config>,
     /// See [`Admission::exchanges_max`].
     pub exchanges_max: u32,
@@ -224,7 +232,9 @@ impl File {
         }
         over(&mut self.listen.tcp, flags.listen);
         over(&mut self.admin.address, flags.admin);
-        over(&mut self.core.address, flags.core);
+        if !flags.core.is_empty() {
+            (self.core.address, self.core.addresses) = (None, flags.core);
+        }
         over(&mut self.core.identity, flags.identity);
         over(&mut self.listen.certificate, flags.certificate);
         over(&mut self.listen.key, flags.key);

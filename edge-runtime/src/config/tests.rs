@@ -14,7 +14,7 @@ fn identity() -> tempfile::TempDir {
 fn flags(identity: &Path) -> Flags {
     Flags {
         pop: Some("ams".into()),
-        core: Some("localhost:7000".into()),
+        core: vec!["localhost:7000".into()],
         identity: Some(identity.to_owned()),
         ..Flags::default()
     }
@@ -72,13 +72,13 @@ fn what_is_missing_is_named() {
         mistakes,
         [
             "pop: the PoP needs a name (or --pop)",
-            "core.address: HOST:PORT of the core's link is needed (or --core)",
+            "core.address: HOST:PORT of the core's link is needed, or core.addresses (or --core)",
             "core.identity: the directory with pop.pem, pop.key and ca.pem is needed (or --identity)",
         ]
     );
     let empty = tempfile::tempdir().unwrap();
     let mut file = File::default().with(flags(empty.path()));
-    file.core.address = Some("localhost".into());
+    file.core.addresses = vec!["localhost".into()];
     file.listen.key = Some("k".into());
     file.sandbox.instances_max = 0;
     file.admission.exchanges_max = 0;
@@ -100,8 +100,59 @@ fn flags_go_before_the_file() {
     assert_eq!(settings.listener.quic, None, "no certificate, no HTTP/3");
     assert_eq!(settings.cache.memory_bytes_max, 1_000_000);
     assert_eq!(settings.cache.dir.unwrap(), Path::new("data/cache"));
-    assert_eq!(settings.core.unwrap().address, "localhost:7000");
+    assert_eq!(settings.core.unwrap().addresses, ["localhost:7000"]);
     assert!(settings.cache.follows_feed && settings.admin.is_some());
+}
+
+#[test]
+fn one_core_is_named_or_several() {
+    let identity = identity();
+    let nine = (1..=9)
+        .map(|n| format!("'c:{n}'"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let nine = format!("addresses = [{nine}]");
+    for (text, flag, expected) in [
+        ("address = 'a:1'", None, Ok(vec!["a:1"])),
+        ("addresses = ['a:1', 'b:1']", None, Ok(vec!["a:1", "b:1"])),
+        ("addresses = ['a:1', 'b:1']", Some("c:1"), Ok(vec!["c:1"])),
+        ("address = 'a:1'", Some("c:1"), Ok(vec!["c:1"])),
+        (
+            "address = 'a:1'\naddresses = ['b:1']",
+            None,
+            Err("core.address and core.addresses: only one of them is allowed"),
+        ),
+        (
+            "addresses = ['a:1', 'a:1']",
+            None,
+            Err("core.addresses: a:1 is there twice"),
+        ),
+        (
+            "addresses = ['a:1', 'b']",
+            None,
+            Err("core.addresses: \"b\" is not written HOST:PORT"),
+        ),
+        (&nine, None, Err("core.addresses: at most 8 are allowed")),
+        (
+            "hedge_percent = 101\naddress = 'a:1'",
+            None,
+            Err("core.hedge_percent: at most 100"),
+        ),
+    ] {
+        let mut given = flags(identity.path());
+        given.core = flag.into_iter().map(str::to_owned).collect();
+        let file = File::parse(&format!("[core]\n{text}\n")).unwrap();
+        let found = file.with(given).settings();
+        match (found, expected) {
+            (Ok(settings), Ok(addresses)) => {
+                assert_eq!(settings.core.unwrap().addresses, addresses, "{text}");
+            }
+            (Err(Error::Config(mistakes)), Err(mistake)) => {
+                assert_eq!(mistakes, [mistake], "{text}");
+            }
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{
     backoff::Backoff,
     cache::Cache,
     chance::chance,
-    link::{AnswerBody, Link, LinkError},
+    link::{AnswerBody, Link, LinkError, Stream},
     progress::{Progress, lag},
     reports::Reports,
     session::Sessions,
@@ -25,6 +25,7 @@ use brink_protocol::{
 };
 use figures::Figures;
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -64,7 +65,9 @@ enum Broken {
     #[error("the core ended it")]
     Ended,
     #[error("nothing came for {} ms", SILENCE_MAX.as_millis())]
-    Silent,
+    Silent { core: usize },
+    #[error("another core is used now")]
+    Moved,
     #[error("it began with another message than Start, or began twice")]
     NoStart,
     #[error("{origin}: changes before {sequence} are missing")]
@@ -92,8 +95,10 @@ impl Feed {
             figures.live.set(0.0);
             tracing::warn!(reason = %broken, position = %self.cache.position(), "feed broke off");
             match broken {
-                Broken::Silent => self.link.suspect(),
+                Broken::Silent { core } => self.link.suspect(core),
                 Broken::Gap { .. } => figures.gaps.increment(1),
+                // The other core has not failed: its feed is asked for at once.
+                Broken::Moved => continue,
                 Broken::Link(_) | Broken::Message(_) | Broken::Ended | Broken::NoStart => {}
             }
             tokio::select! {
@@ -111,7 +116,9 @@ impl Feed {
         }
     }
 
-    async fn run(&self, figures: &Figures) -> Result<std::convert::Infallible, Broken> {
+    /// Follows the feed of the core that is used, as long as it is used. The next one goes on from what was applied:
+    /// positions name the logs of all cores.
+    async fn run(&self, figures: &Figures) -> Result<Infallible, Broken> {
         let held = self.cache.position();
         let request = FeedRequest {
             pop: self.pop.clone(),
@@ -119,13 +126,31 @@ impl Feed {
         };
         let is_asked = request.position.is_some();
         let sent = Instant::now();
-        let mut body = self.link.stream(path::FEED, &request).await?;
-        let mut frames = FrameReader::default();
-        let start = next(&mut body, &mut frames).await?;
-        self.start(start, is_asked, sent, figures)?;
+        let Stream { mut body, core } = self.link.stream(path::FEED, &request).await?;
+        let reading = async {
+            let mut incoming = Incoming {
+                body: &mut body,
+                frames: FrameReader::default(),
+                core,
+            };
+            let start = incoming.next().await?;
+            self.start(start, is_asked, sent, figures)?;
+            self.read(incoming, figures).await
+        };
+        tokio::select! {
+            broken = reading => broken,
+            () = self.link.moved_from(core) => Err(Broken::Moved),
+        }
+    }
+
+    async fn read(
+        &self,
+        mut incoming: Incoming<'_>,
+        figures: &Figures,
+    ) -> Result<Infallible, Broken> {
         let mut messages = 0u32;
         loop {
-            let message = next(&mut body, &mut frames).await?;
+            let message = incoming.next().await?;
             match message {
                 FeedMessage::Change(change) => self.change(&change, figures)?,
                 FeedMessage::Heartbeat { head } => self.heartbeat(head, figures),
@@ -240,15 +265,24 @@ impl Feed {
     }
 }
 
-/// The next message, however many pieces it comes in.
-async fn next(body: &mut AnswerBody, frames: &mut FrameReader) -> Result<FeedMessage, Broken> {
-    loop {
-        if let Some(message) = frames.next()? {
-            return Ok(message);
+/// The messages of one feed.
+struct Incoming<'a> {
+    body: &'a mut AnswerBody,
+    frames: FrameReader,
+    core: usize,
+}
+
+impl Incoming<'_> {
+    /// The next message, however many pieces it comes in.
+    async fn next(&mut self) -> Result<FeedMessage, Broken> {
+        loop {
+            if let Some(message) = self.frames.next()? {
+                return Ok(message);
+            }
+            let piece = tokio::time::timeout(SILENCE_MAX, self.body.piece())
+                .await
+                .map_err(|_| Broken::Silent { core: self.core })??;
+            self.frames.push(&piece.ok_or(Broken::Ended)?);
         }
-        let piece = tokio::time::timeout(SILENCE_MAX, body.piece())
-            .await
-            .map_err(|_| Broken::Silent)??;
-        frames.push(&piece.ok_or(Broken::Ended)?);
     }
 }

@@ -8,6 +8,9 @@ pub enum LinkError {
     /// There is no connection, and none came within a second.
     #[error("the core is not connected")]
     NotConnected,
+    /// The connection broke, or was gone, before the whole question was handed to it: no core has done what it asks.
+    #[error("the connection to the core broke before the question was sent: {0}")]
+    NotSent(String),
     /// A connection could not be made, or broke before the answer was whole.
     #[error("the connection to the core broke: {0}")]
     Disconnected(String),
@@ -47,11 +50,32 @@ impl LinkError {
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::NotConnected | Self::Disconnected(_) | Self::Timeout(_) | Self::Overloaded => {
-                true
-            }
+            Self::NotConnected
+            | Self::NotSent(_)
+            | Self::Disconnected(_)
+            | Self::Timeout(_)
+            | Self::Overloaded => true,
             Self::Refused { status, .. } => *status >= 500,
             Self::Malformed(_) => false,
+        }
+    }
+
+    /// Whether what was asked may have been done though there is no answer.
+    #[must_use]
+    pub const fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Disconnected(_) | Self::Timeout(_) | Self::Malformed(_) => true,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::NotConnected | Self::NotSent(_) | Self::Overloaded => false,
+        }
+    }
+
+    /// Whether it speaks against the core that was asked.
+    pub(super) const fn is_of_the_core(&self) -> bool {
+        match self {
+            Self::Disconnected(_) | Self::NotSent(_) | Self::Malformed(_) => true,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::NotConnected | Self::Timeout(_) | Self::Overloaded => false,
         }
     }
 
@@ -60,6 +84,7 @@ impl LinkError {
     pub const fn outcome(&self) -> &'static str {
         match self {
             Self::NotConnected => "not-connected",
+            Self::NotSent(_) => "not-sent",
             Self::Disconnected(_) => "disconnected",
             Self::Timeout(_) => "timeout",
             Self::Overloaded => "overloaded",

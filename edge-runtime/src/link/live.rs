@@ -7,7 +7,16 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
-use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// How long QUIC may take to connect before TCP is tried.
 const QUIC_CONNECT_MAX: Duration = Duration::from_millis(1500);
@@ -46,7 +55,14 @@ impl Identity {
 
 /// Sends requests on one connection; cheap to clone.
 #[derive(Clone)]
-pub(super) enum Live {
+pub(super) struct Live {
+    sender: Sender,
+    /// Counts what came on it.
+    heard: Arc<AtomicU64>,
+}
+
+#[derive(Clone)]
+enum Sender {
     Quic(quic::Sender),
     Tcp(tcp::Sender),
 }
@@ -83,7 +99,7 @@ pub(super) async fn connect(
 async fn over_quic(address: SocketAddr, identity: &Identity) -> Result<(Live, Driver), LinkError> {
     let connecting = quic::connect(address, CORE_NAME, Arc::clone(&identity.quic));
     let (sender, driver) = within(QUIC_CONNECT_MAX, connecting).await?;
-    Ok((Live::Quic(sender), Box::pin(driver.run())))
+    Ok((Live::new(Sender::Quic(sender)), Box::pin(driver.run())))
 }
 
 async fn over_tcp(address: SocketAddr, identity: &Identity) -> Result<(Live, Driver), LinkError> {
@@ -95,7 +111,7 @@ async fn over_tcp(address: SocketAddr, identity: &Identity) -> Result<(Live, Dri
             Err(error) => error.to_string(),
         }
     };
-    Ok((Live::Tcp(sender), Box::pin(driver)))
+    Ok((Live::new(Sender::Tcp(sender)), Box::pin(driver)))
 }
 
 async fn within<T>(
@@ -109,12 +125,24 @@ async fn within<T>(
 }
 
 impl Live {
+    fn new(sender: Sender) -> Self {
+        Self {
+            sender,
+            heard: Arc::default(),
+        }
+    }
+
     /// `quic` or `tcp`.
     pub(super) const fn transport(&self) -> &'static str {
-        match self {
-            Self::Quic(_) => "quic",
-            Self::Tcp(_) => "tcp",
+        match self.sender {
+            Sender::Quic(_) => "quic",
+            Sender::Tcp(_) => "tcp",
         }
+    }
+
+    /// A number that changes whenever something comes from the core: heads and pieces of answers.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Sends one request with its whole body and waits for the head of the answer.
@@ -123,21 +151,27 @@ impl Live {
         request: Request<()>,
         body: Bytes,
     ) -> Result<Response<AnswerBody>, LinkError> {
-        match self {
-            Self::Quic(sender) => {
+        let heard = self.heard;
+        let (head, kind) = match self.sender {
+            Sender::Quic(sender) => {
                 let (head, stream) = quic::send(sender, request, body).await?;
-                Ok(head.map(|()| AnswerBody(Kind::Quic(Box::new(stream)))))
+                (head, Kind::Quic(Box::new(stream)))
             }
-            Self::Tcp(sender) => {
+            Sender::Tcp(sender) => {
                 let (head, incoming) = tcp::send(sender, request, body).await?;
-                Ok(head.map(|()| AnswerBody(Kind::Tcp(incoming))))
+                (head, Kind::Tcp(incoming))
             }
-        }
+        };
+        heard.fetch_add(1, Ordering::Relaxed);
+        Ok(head.map(|()| AnswerBody { kind, heard }))
     }
 }
 
 /// The body of an answer, as it arrives.
-pub struct AnswerBody(Kind);
+pub struct AnswerBody {
+    kind: Kind,
+    heard: Arc<AtomicU64>,
+}
 
 enum Kind {
     Quic(Box<quic::Stream>),
@@ -150,10 +184,14 @@ impl AnswerBody {
     /// # Errors
     /// The connection or the stream broke before the end.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, LinkError> {
-        match &mut self.0 {
+        let piece = match &mut self.kind {
             Kind::Quic(stream) => quic::piece(stream).await,
             Kind::Tcp(incoming) => tcp::piece(incoming).await,
+        };
+        if let Ok(Some(_)) = piece {
+            self.heard.fetch_add(1, Ordering::Relaxed);
         }
+        piece
     }
 
     /// The whole body.

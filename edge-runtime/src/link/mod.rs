@@ -1,47 +1,65 @@
-//! The core link: questions to the regional core over mutually authenticated QUIC, or TLS where QUIC does not get
-//! through.
+//! The core link: questions to regional cores over mutually authenticated QUIC, or TLS where QUIC does not get through.
 //!
-//! One connection carries everything. [`Link::maintain`] keeps it: when it breaks it is made anew, with waits that
-//! double from 50 ms to 2 s. A question that finds no connection waits at most a second for one.
+//! [`Link::maintain`] keeps a connection to each of the best two cores, made anew when it breaks, with waits that double
+//! from 50 ms to 2 s. One core is used, for questions, reports and the feed; [`brink_policy::cores`] decides which. A
+//! question that finds no connection waits at most a second for one.
+//!
+//! What becomes of a question whose core breaks off, fails or falls silent:
+//!
+//! | question | then |
+//! |---|---|
+//! | changes nothing ([`Link::call_again`], [`Link::fetch`]), or carries an idempotency key | asked at another core, within its time |
+//! | reads records | asked at the second core as well when it is late, within a budget |
+//! | changes something, and surely did not arrive | asked at another core |
+//! | changes something, and may have arrived | fails: it may or may not have happened |
 
+mod ask;
+mod choices;
+mod core;
 mod error;
+mod figures;
 mod live;
 mod quic;
+mod status;
 mod tcp;
 
 pub use error::LinkError;
 pub use live::{AnswerBody, Transport};
+pub use status::CoreStatus;
 
-use crate::{backoff::Backoff, chance::chance};
+use ask::{Answered, Ask, Repeat};
 use brink_listener::client::ClientTls;
-use brink_protocol::{
-    codec,
-    link::{CORE_NAME, path},
-};
+use brink_policy::hedge::{Budget, Latencies};
+use brink_protocol::{codec, link::path};
 use brink_telemetry::TraceContext;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
+use choices::Choices;
+use core::{Core, Ways};
+use figures::Figures;
+use futures_util::future::join_all;
+use http::Method;
 use live::{Identity, Live};
-use metrics::{Counter, Gauge, Histogram};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::{Notify, Semaphore, watch},
-    time::Instant,
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
 };
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of a refusal that are read for its reason.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 /// How long a question waits for a connection when there is none.
 const CONNECTION_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How often it is decided anew which cores are linked and used, though nothing happens.
+const DECIDED_EVERY: Duration = Duration::from_millis(250);
 
-/// Where the core is and what questions to it may cost.
+/// Where the cores are and what questions to them may cost.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `HOST:PORT`; a name is looked up at each connect.
-    pub address: String,
-    /// Our certificate and key, and the authority of the core's.
+    /// `HOST:PORT` of each core, at most [`brink_policy::cores::CORES_MAX`]; a name is looked up at each connect.
+    pub addresses: Vec<String>,
+    /// Our certificate and key, and the authority of the cores'.
     pub tls: ClientTls,
     /// Which transports may be used.
     pub transport: Transport,
@@ -49,63 +67,35 @@ pub struct Config {
     pub request_time_max: Duration,
     /// Questions in flight; more wait, until their deadline.
     pub requests_max: usize,
+    /// Reads of a hundred that may be asked at a second core when they are late.
+    pub hedge_percent: u32,
 }
 
-/// The link to the core. Cheap to clone.
+/// The link to the cores. Cheap to clone.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
 
 struct Inner {
     config: Config,
     identity: Identity,
-    live: watch::Sender<Option<Live>>,
-    suspect: Notify,
+    cores: Vec<Core>,
+    choices: Choices,
+    hedging: Mutex<Hedging>,
     permits: Semaphore,
     figures: Figures,
 }
 
-/// Metrics by path, registered once.
-struct Figures {
-    by_path: HashMap<&'static str, (Counter, Histogram)>,
-    connected: Gauge,
-    connects: Counter,
+struct Hedging {
+    latencies: Latencies,
+    budget: Budget,
 }
 
-impl Figures {
-    fn new() -> Self {
-        let paths = [
-            path::RECORDS,
-            path::COMMANDS,
-            path::PURGES,
-            path::FORWARDED_PURGES,
-            path::COMPONENTS,
-            path::DEPLOYMENTS,
-            path::FEED,
-            path::REPORTS,
-        ];
-        let register = |path: &'static str| {
-            (
-                metrics::counter!("brink_link_requests_total", "path" => path),
-                metrics::histogram!("brink_link_request_seconds", "path" => path),
-            )
-        };
-        Self {
-            by_path: paths.iter().map(|path| (*path, register(path))).collect(),
-            connected: metrics::gauge!("brink_link_connected"),
-            connects: metrics::counter!("brink_link_connects_total"),
-        }
-    }
-
-    fn answered(&self, path: &'static str, began: Instant, failure: Option<&LinkError>) {
-        if let Some((requests, seconds)) = self.by_path.get(path) {
-            requests.increment(1);
-            seconds.record(began.elapsed().as_secs_f64());
-        }
-        if let Some(error) = failure {
-            metrics::counter!("brink_link_errors_total", "path" => path, "reason" => error.outcome())
-                .increment(1);
-        }
-    }
+/// A stream without end, and the core that it comes from.
+pub struct Stream {
+    /// Its pieces.
+    pub body: AnswerBody,
+    /// For [`Link::moved_from`] and [`Link::suspect`].
+    pub core: usize,
 }
 
 impl Link {
@@ -114,85 +104,48 @@ impl Link {
     /// # Errors
     /// A certificate or key cannot be read.
     pub fn new(config: Config) -> Result<Self, brink_listener::Error> {
+        let addresses = config.addresses.iter().cloned().enumerate();
+        let cores: Vec<_> = addresses
+            .map(|(n, address)| Core::new(n, address))
+            .collect();
         Ok(Self(Arc::new(Inner {
             identity: Identity::load(&config.tls)?,
-            live: watch::Sender::new(None),
-            suspect: Notify::new(),
+            choices: Choices::new(cores.len()),
+            cores,
+            hedging: Mutex::new(Hedging {
+                latencies: Latencies::default(),
+                budget: Budget::new(config.hedge_percent),
+            }),
             permits: Semaphore::new(config.requests_max),
-            figures: Figures::new(),
+            figures: Figures::register(),
             config,
         })))
     }
 
     /// Keeps the link connected until `stop`.
     pub async fn maintain(&self, stop: CancellationToken) {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        let mut told = false;
-        while !stop.is_cancelled() {
-            let connected = tokio::select! {
-                () = stop.cancelled() => return,
-                connected = self.connect() => connected,
-            };
-            match connected {
-                Ok((live, driver)) => {
-                    tracing::info!(core = %self.0.config.address, transport = live.transport(), "core link connected");
-                    (told, backoff) = (false, fresh(backoff));
-                    let reason = self.hold(live, driver, &stop).await;
-                    if !stop.is_cancelled() {
-                        tracing::warn!(core = %self.0.config.address, reason, "core link lost");
-                    }
-                }
-                Err(error) if told => tracing::debug!(%error, "core link not connected"),
-                Err(error) => {
-                    told = true;
-                    tracing::warn!(core = %self.0.config.address, %error, "core link not connected, trying on");
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(backoff.next(chance())) => {}
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<(Live, live::Driver), LinkError> {
-        let config = &self.0.config;
-        let addresses: Vec<_> = tokio::net::lookup_host(&config.address)
-            .await
-            .map_err(|e| LinkError::Disconnected(format!("{}: {e}", config.address)))?
-            .collect();
-        live::connect(&addresses, config.transport, &self.0.identity).await
-    }
-
-    /// Lends the connection out until it is over; answers why it is.
-    async fn hold(&self, live: Live, driver: live::Driver, stop: &CancellationToken) -> String {
-        self.0.figures.connected.set(1.0);
-        self.0.figures.connects.increment(1);
-        self.0.live.send_replace(Some(live));
-        let reason = tokio::select! {
-            reason = driver => reason,
-            () = self.0.suspect.notified() => "it is silent".to_owned(),
-            () = stop.cancelled() => "the edge stops".to_owned(),
+        let inner = &self.0;
+        let ways = Ways {
+            identity: &inner.identity,
+            transport: inner.config.transport,
+            choices: &inner.choices,
         };
-        self.0.live.send_replace(None);
-        self.0.figures.connected.set(0.0);
-        reason
-    }
-
-    /// The connection seems dead though its transport says nothing: close it and connect anew.
-    pub fn suspect(&self) {
-        if self.0.live.borrow().is_some() {
-            self.0.suspect.notify_one();
+        let keeping = join_all(inner.cores.iter().map(|core| core.keep(&ways, &stop)));
+        tokio::select! {
+            _ = keeping => {}
+            () = inner.decide() => {}
         }
     }
 
-    /// `quic` or `tcp`; none while there is no connection.
+    /// The present connection's `quic` or `tcp`; none while there is no connection.
     #[must_use]
     pub fn transport(&self) -> Option<&'static str> {
-        self.0.live.borrow().as_ref().map(Live::transport)
+        let used = self.0.cores.get(self.0.choices.used()?)?;
+        used.live.borrow().as_ref().map(Live::transport)
     }
 
-    /// Asks one question in messages of the link, within the configured time.
+    /// Asks one question in messages of the link, within the configured time. It is asked again only if it surely did not
+    /// arrive.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -202,19 +155,12 @@ impl Link {
         question: &Q,
         trace: Option<&TraceContext>,
     ) -> Result<A, LinkError> {
-        let body = codec::encode(question).map_err(|e| LinkError::Malformed(e.to_string()))?;
-        let request = Ask {
-            method: Method::POST,
-            path,
-            suffix: "",
-            body,
-            trace,
-        };
-        let answer = self.bounded(request, codec::MESSAGE_BYTES_MAX).await?;
-        codec::decode(&answer).map_err(|e| LinkError::Malformed(e.to_string()))
+        let ask = Ask::question(path, question, trace, Repeat::Unsent)?;
+        decode(&self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?)
     }
 
-    /// As [`Link::call`], and asks once more if the connection broke: for questions that change nothing.
+    /// As [`Link::call`], and asks again where that helps: for questions that change nothing, or that the core does once
+    /// however often it is asked.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -224,13 +170,57 @@ impl Link {
         question: &Q,
         trace: Option<&TraceContext>,
     ) -> Result<A, LinkError> {
-        match self.call(path, question, trace).await {
-            Err(LinkError::Disconnected(_)) => self.call(path, question, trace).await,
-            outcome => outcome,
-        }
+        self.call_until(path, question, trace, |_| true).await
     }
 
-    /// Fetches `path` and `suffix`, at most `bytes_max` bytes.
+    /// As [`Link::call_again`], and asks another core as well if the answer is not `good`: the better of both counts.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn call_until<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        question: &Q,
+        trace: Option<&TraceContext>,
+        is_good: impl Fn(&A) -> bool,
+    ) -> Result<A, LinkError> {
+        let ask = Ask::question(path, question, trace, Repeat::Always)?;
+        let began = Instant::now();
+        let answered = self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?;
+        let answer: A = decode(&answered)?;
+        if is_good(&answer) || self.0.choices.second().is_none() {
+            return Ok(answer);
+        }
+        Figures::repeated(path);
+        let left = self
+            .0
+            .config
+            .request_time_max
+            .saturating_sub(began.elapsed());
+        let asking = self
+            .0
+            .ask(&ask, codec::MESSAGE_BYTES_MAX, Some(answered.core));
+        let other = match tokio::time::timeout(left, asking).await {
+            Ok(Ok(other)) => decode(&other).ok().filter(|other| is_good(other)),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        Ok(other.unwrap_or(answer))
+    }
+
+    /// As [`Link::call`], and is given up at once at a core that falls silent, if another answers.
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn tell<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        question: &Q,
+    ) -> Result<A, LinkError> {
+        let ask = Ask::question(path, question, None, Repeat::GivenUp)?;
+        decode(&self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?)
+    }
+
+    /// Fetches `path` and `suffix`, at most `bytes_max` bytes; asks again where that helps.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -240,14 +230,15 @@ impl Link {
         suffix: &str,
         bytes_max: usize,
     ) -> Result<Bytes, LinkError> {
-        let request = Ask {
+        let ask = Ask {
             method: Method::GET,
             path,
             suffix,
             body: Bytes::new(),
             trace: None,
+            repeat: Repeat::Always,
         };
-        self.bounded(request, bytes_max).await
+        Ok(self.0.bounded(&ask, bytes_max).await?.bytes)
     }
 
     /// Begins a stream without end: the deadline counts for the head of its answer only.
@@ -258,35 +249,107 @@ impl Link {
         &self,
         path: &'static str,
         question: &Q,
-    ) -> Result<AnswerBody, LinkError> {
-        let body = codec::encode(question).map_err(|e| LinkError::Malformed(e.to_string()))?;
-        let request = Ask {
-            method: Method::POST,
-            path,
-            suffix: "",
-            body,
-            trace: None,
-        };
-        self.within_deadline(path, async {
-            let answer = self.send(request).await?;
-            accepted(answer).await
-        })
-        .await
+    ) -> Result<Stream, LinkError> {
+        let ask = Ask::question(path, question, None, Repeat::Unsent)?;
+        self.0
+            .within_deadline(path, async {
+                let core = self.0.pick(None).await?;
+                let beginning = async { ask::accepted(ask::send(core, &ask).await?).await };
+                let outcome = tokio::select! {
+                    outcome = beginning => outcome,
+                    () = self.moved_from(core.number) => {
+                        Err(LinkError::Disconnected("another core is used now".into()))
+                    }
+                };
+                self.0.judge(core, outcome.as_ref().err());
+                let core = core.number;
+                outcome.map(|body| Stream { body, core })
+            })
+            .await
     }
 
-    async fn bounded(&self, request: Ask<'_>, bytes_max: usize) -> Result<Bytes, LinkError> {
-        let path = request.path;
-        self.within_deadline(path, async {
+    /// Waits for a connection, for good.
+    pub async fn connected(&self) {
+        self.0.choices.until(|choice| choice.used.is_some()).await;
+    }
+
+    /// Waits until another core is used than this one.
+    pub async fn moved_from(&self, core: usize) {
+        self.0
+            .choices
+            .until(|choice| choice.used.is_some_and(|used| used != core))
+            .await;
+    }
+
+    /// This core's connection seems dead though its transport says nothing: close it and connect anew.
+    pub fn suspect(&self, core: usize) {
+        if let Some(core) = self.0.cores.get(core) {
+            core.suspect();
+        }
+    }
+
+    /// How each core is, in the order of the configuration.
+    #[must_use]
+    pub fn cores(&self) -> Vec<CoreStatus> {
+        let used = self.0.choices.used();
+        let status = |core: &Core| {
+            let measured = self.0.choices.measured(core.number);
+            CoreStatus::new(core, measured, used == Some(core.number))
+        };
+        self.0.cores.iter().map(status).collect()
+    }
+}
+
+impl Inner {
+    /// Decides anew again and again, and says when another core is used.
+    async fn decide(&self) {
+        let mut watching = self.choices.watch();
+        let mut used = None;
+        let mut ticks = tokio::time::interval(DECIDED_EVERY);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.choices.note(|_, _| {}),
+                changed = watching.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+            let now = watching.borrow_and_update().used;
+            if now == used {
+                continue;
+            }
+            let address = now
+                .and_then(|n| self.cores.get(n))
+                .map(|core| &core.address);
+            match address {
+                Some(core) if used.is_some() => tracing::warn!(%core, "another core is used"),
+                Some(core) => tracing::info!(%core, "a core is used"),
+                None => tracing::warn!("no core is connected"),
+            }
+            if used.is_some() && now.is_some() {
+                self.figures.moves.increment(1);
+            }
+            self.figures
+                .connected
+                .set(f64::from(u8::from(now.is_some())));
+            for core in &self.cores {
+                let is_used = Some(core.number) == now;
+                core.figures.used.set(f64::from(u8::from(is_used)));
+            }
+            used = now;
+        }
+    }
+
+    async fn bounded(&self, ask: &Ask<'_>, bytes_max: usize) -> Result<Answered, LinkError> {
+        self.within_deadline(ask.path, async {
             // Reports are few, and the lease is made of their answers: they do not wait behind slow questions.
-            let _permit = match path {
+            let _permit = match ask.path {
                 path::REPORTS => None,
                 _ => {
-                    let permit = self.0.permits.acquire().await;
+                    let permit = self.permits.acquire().await;
                     Some(permit.map_err(|_| LinkError::Overloaded)?)
                 }
             };
-            let answer = self.send(request).await?;
-            accepted(answer).await?.whole(bytes_max).await
+            self.ask(ask, bytes_max, None).await
         })
         .await
     }
@@ -297,69 +360,36 @@ impl Link {
         asking: impl Future<Output = Result<T, LinkError>>,
     ) -> Result<T, LinkError> {
         let began = Instant::now();
-        let limit = self.0.config.request_time_max;
+        let limit = self.config.request_time_max;
         let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let outcome = match tokio::time::timeout(limit, asking).await {
             Ok(outcome) => outcome,
-            Err(_) if self.0.permits.available_permits() == 0 => Err(LinkError::Overloaded),
+            Err(_) if self.permits.available_permits() == 0 => Err(LinkError::Overloaded),
             Err(_) => Err(LinkError::Timeout(ms)),
         };
-        self.0.figures.answered(path, began, outcome.as_ref().err());
+        self.figures.answered(path, began, outcome.as_ref().err());
         outcome
     }
+}
 
-    async fn send(&self, ask: Ask<'_>) -> Result<Response<AnswerBody>, LinkError> {
-        let live = self.live().await?;
-        let uri = format!("https://{CORE_NAME}{}{}", ask.path, ask.suffix);
-        let mut request = Request::builder().method(ask.method).uri(uri);
-        if !ask.body.is_empty() {
-            request = request.header(CONTENT_TYPE, HeaderValue::from_static(codec::MEDIA_TYPE));
-        }
-        let mut request = request
-            .body(())
-            .map_err(|e| LinkError::Malformed(e.to_string()))?;
-        if let Some(trace) = ask.trace {
-            trace.inject(request.headers_mut());
-        }
-        live.send(request, ask.body).await
-    }
-
-    /// The present connection, or the next one.
-    async fn live(&self) -> Result<Live, LinkError> {
-        let mut watching = self.0.live.subscribe();
-        let waiting = watching.wait_for(Option::is_some);
-        match tokio::time::timeout(CONNECTION_WAIT_MAX, waiting).await {
-            Ok(Ok(live)) => live.clone().ok_or(LinkError::NotConnected),
-            Ok(Err(_)) | Err(_) => Err(LinkError::NotConnected),
-        }
-    }
-
-    /// Waits for a connection, for good.
-    pub async fn connected(&self) {
-        let _ = self.0.live.subscribe().wait_for(Option::is_some).await;
+impl<'a> Ask<'a> {
+    fn question<Q: Serialize>(
+        path: &'static str,
+        question: &Q,
+        trace: Option<&'a TraceContext>,
+        repeat: Repeat,
+    ) -> Result<Self, LinkError> {
+        Ok(Self {
+            method: Method::POST,
+            path,
+            suffix: "",
+            body: codec::encode(question).map_err(|e| LinkError::Malformed(e.to_string()))?,
+            trace,
+            repeat,
+        })
     }
 }
 
-/// One question.
-struct Ask<'a> {
-    method: Method,
-    path: &'static str,
-    suffix: &'a str,
-    body: Bytes,
-    trace: Option<&'a TraceContext>,
-}
-
-fn fresh(mut backoff: Backoff) -> Backoff {
-    backoff.reset();
-    backoff
-}
-
-/// The body of a 2xx answer; another status is a refusal.
-async fn accepted(answer: Response<AnswerBody>) -> Result<AnswerBody, LinkError> {
-    let (head, body) = answer.into_parts();
-    if head.status.is_success() {
-        return Ok(body);
-    }
-    let document = body.whole(REFUSAL_BYTES_MAX).await.unwrap_or_default();
-    Err(LinkError::refused(head.status, &document))
+fn decode<A: DeserializeOwned>(answered: &Answered) -> Result<A, LinkError> {
+    codec::decode(&answered.bytes).map_err(|e| LinkError::Malformed(e.to_string()))
 }

@@ -81,8 +81,9 @@ pub(super) async fn send(
     request: Request<()>,
     body: Bytes,
 ) -> Result<(Response<()>, Stream), LinkError> {
-    let broken = |e: h3::error::StreamError| LinkError::Disconnected(e.to_string());
-    let mut stream = sender.send_request(request).await.map_err(broken)?;
+    // Without the end of its body no core acts on a question.
+    let unsent = |e: h3::error::StreamError| LinkError::NotSent(e.to_string());
+    let mut stream = sender.send_request(request).await.map_err(unsent)?;
     // A core that answers without reading to the end resets our half: its answer still counts.
     let sent = async {
         if !body.is_empty() {
@@ -93,7 +94,20 @@ pub(super) async fn send(
     let sent = sent.await;
     match (stream.recv_response().await, sent) {
         (Ok(response), _) => Ok((response, stream)),
-        (Err(error), Ok(())) | (Err(_), Err(error)) => Err(broken(error)),
+        (Err(_), Err(error)) => Err(unsent(error)),
+        (Err(error), Ok(())) => Err(broken(&error)),
+    }
+}
+
+/// RFC 9114 §4.1.1: what is rejected was not begun.
+fn broken(error: &h3::error::StreamError) -> LinkError {
+    match error {
+        h3::error::StreamError::RemoteTerminate { code, .. }
+            if *code == h3::error::Code::H3_REQUEST_REJECTED =>
+        {
+            LinkError::NotSent(error.to_string())
+        }
+        _ => LinkError::Disconnected(error.to_string()),
     }
 }
 
@@ -102,6 +116,6 @@ pub(super) async fn piece(stream: &mut Stream) -> Result<Option<Bytes>, LinkErro
     match stream.recv_data().await {
         Ok(Some(mut piece)) => Ok(Some(piece.copy_to_bytes(piece.remaining()))),
         Ok(None) => Ok(None),
-        Err(error) => Err(LinkError::Disconnected(error.to_string())),
+        Err(error) => Err(broken(&error)),
     }
 }

@@ -62,9 +62,18 @@ pub(super) async fn send(
     body: Bytes,
 ) -> Result<(Response<()>, Incoming), LinkError> {
     let answer = sender
-        .send_request(request.map(|()| Full::new(body)))
+        .try_send_request(request.map(|()| Full::new(body)))
         .await
-        .map_err(|e| LinkError::Disconnected(reason(&e)))?;
+        .map_err(|mut refused| {
+            // It comes back when the connection never took it.
+            let is_unsent = refused.take_message().is_some();
+            let reason = reason(&refused.into_error());
+            if is_unsent {
+                LinkError::NotSent(reason)
+            } else {
+                LinkError::Disconnected(reason)
+            }
+        })?;
     let (head, body) = answer.into_parts();
     Ok((Response::from_parts(head, ()), body))
 }

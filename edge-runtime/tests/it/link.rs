@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 fn link(core: &Core, transport: Transport) -> (Link, CancellationToken) {
     let dir = core.identity();
     let config = Config {
-        address: core.address.to_string(),
+        addresses: vec![core.address.to_string()],
         tls: ClientTls::new(dir.join("ca.pem"))
             .with_identity(dir.join("pop.pem"), dir.join("pop.key")),
         transport,
         request_time_max: Duration::from_millis(2_000),
         requests_max: 2,
+        hedge_percent: 5,
     };
     let link = Link::new(config).unwrap();
     let stop = CancellationToken::new();

@@ -15,6 +15,7 @@
 //! | `POST /link/v1/pops` (of cores) | [`crate::peers::PopsRequest`] | [`crate::peers::PopsAnswer`] |
 //! | `POST /link/v1/counts` (of cores) | [`crate::peers::CountsRequest`] | [`crate::peers::CountsAnswer`] |
 //! | `POST /link/v1/reports` | [`Report`] | [`ReportAnswer`] |
+//! | `GET /link/v1/probe` | - | [`ProbeAnswer`] |
 
 use crate::{
     ModuleName, NodeName, PopName, Position, TenantName,
@@ -54,6 +55,8 @@ pub mod path {
     pub const FEED: &str = "/link/v1/feed";
     /// Reports of PoPs.
     pub const REPORTS: &str = "/link/v1/reports";
+    /// Who the core is, at once: how edges measure it. `GET`.
+    pub const PROBE: &str = "/link/v1/probe";
 }
 
 /// Name in the core's link certificate.
@@ -66,6 +69,15 @@ pub const CORE_SUFFIX: &str = ".core.brink.internal";
 pub const HEARTBEAT_MS: u64 = 500;
 /// Most log lines of one report.
 pub const REPORT_LOG_LINES_MAX: usize = 500;
+
+/// What a core answers at [`path::PROBE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    /// The core.
+    pub node: NodeName,
+    /// Its region.
+    pub region: String,
+}
 
 /// An operation on the records of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -242,7 +242,8 @@ impl Attempt<'_> {
         });
         let answer = answer.transpose()?;
         let rows: Vec<&RowWrite> = plan.rows.iter().chain(&answer).collect();
-        expiry::note(&self.engine.session, &transaction.partition, &rows).await
+        let (partition, now_ms) = (&transaction.partition, transaction.now_ms);
+        expiry::note(&self.session, partition, &rows, now_ms).await
     }
 
     /// All records that the transaction names: a later attempt may change others than the first.

@@ -14,6 +14,11 @@ const SLICES: u8 = 8;
 const HOUR_MS: u64 = 3600 * 1000;
 /// Rows that are written at a time.
 const AT_ONCE: usize = 32;
+/// How long after its end an hour may still be noted, in hours, by cores whose clocks are behind.
+const HOURS_OPEN: i64 = 2;
+/// How old a note must be before it is forgotten without anything having been removed, in milliseconds: the write that it is
+/// about has ended by then. What is compared are clocks of machines, and all that depends on it is the sweep.
+const NOTED_MS_MIN: u64 = 60_000;
 /// Hours that are looked at in one sweep.
 const HOURS_MAX: i32 = 1000;
 
@@ -40,14 +45,16 @@ fn slice_of(partition: &PartitionAddress, sort: &str) -> i32 {
     i32::from(first % SLICES)
 }
 
-/// Notes when rows end that are about to be written.
+/// Notes when rows end that are about to be written at `now_ms`. One that has ended already ends now: no note is put into
+/// an hour that is long over.
 pub(super) async fn note(
     session: &Cql,
     partition: &PartitionAddress,
     rows: &[&RowWrite],
+    now_ms: u64,
 ) -> Result<(), Error> {
     let ending = rows.iter().filter_map(|row| {
-        let end = row.after.ends_at_ms()?;
+        let end = row.after.ends_at_ms()?.max(now_ms);
         Some((*row, end))
     });
     let written = ending.map(|(row, end)| async move {
@@ -117,7 +124,8 @@ pub(super) async fn ended(session: &Cql, now_ms: u64, limit: usize) -> Result<Ve
                 found.push(ended_of(row, hour, slice)?);
             }
         }
-        if is_empty {
+        // Nothing is noted for it any more: whoever writes now notes no end before now.
+        if is_empty && hour.saturating_add(HOURS_OPEN) < hour_of(now_ms) {
             let values = vec![Bind::Big(noted_us), Bind::Big(hour)];
             session.write(FORGET_HOUR, values).await?;
         }
@@ -140,6 +148,14 @@ fn ended_of(row: EndedRow, hour: i64, slice: i32) -> Result<Ended, Error> {
         slice,
         noted_us,
     })
+}
+
+impl Ended {
+    /// Whether the write that was noted must have ended, one way or another, at `now_ms` of the machine's clock.
+    pub(super) fn is_old(&self, now_ms: u64) -> bool {
+        let noted_ms = u64::try_from(self.noted_us / 1000).unwrap_or(0);
+        noted_ms.saturating_add(NOTED_MS_MIN) <= now_ms
+    }
 }
 
 /// Forgets a note; one that was written anew since it was read stays.

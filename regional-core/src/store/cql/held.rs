@@ -155,6 +155,12 @@ impl Logs {
         Some(position)
     }
 
+    /// What [`Logs::wait_settled`] would give at once.
+    #[cfg(test)]
+    pub(super) fn settled_now(&self, origin: &OriginId, intent: u64) -> Option<Position> {
+        self.settled(origin, intent)
+    }
+
     /// Waits for it.
     pub(super) async fn wait_settled(
         &self,

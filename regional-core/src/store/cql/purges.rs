@@ -28,6 +28,7 @@ const CUT_EVERY: u64 = 64;
 
 const PUT: &str = "INSERT INTO purges (tenant, id, pop, row) VALUES (?, ?, '', ?)";
 const READ: &str = "SELECT pop, row, note FROM purges WHERE tenant = ? AND id = ?";
+const READ_ROW: &str = "SELECT row FROM purges WHERE tenant = ? AND id = ? LIMIT 1";
 const PUT_NOTE: &str = "INSERT INTO purges (tenant, id, pop, note) VALUES (?, ?, ?, ?)";
 const READ_NOTE: &str = "SELECT note FROM purges WHERE tenant = ? AND id = ? AND pop = ?";
 const LIST: &str = "INSERT INTO purge_ids (tenant, id) VALUES (?, ?)";
@@ -158,7 +159,7 @@ async fn note(
         return Ok(None);
     };
     let key: Vec<Bind> = vec![
-        Bind::Text(tenant),
+        tenant.as_str().into(),
         applied.id.as_str().into(),
         pop.as_str().into(),
     ];
@@ -166,15 +167,28 @@ async fn note(
     if present.iter().any(|(note,)| note.is_some()) {
         return Ok(None);
     }
-    let propagation_ms = now_ms.saturating_sub(u64::try_from(at_ms).unwrap_or(0));
+    // Two cores' clocks are not compared.
+    let is_own = is_own(engine, &tenant, &applied.id).await?;
+    let propagation_ms = is_own.then(|| now_ms.saturating_sub(u64::try_from(at_ms).unwrap_or(0)));
     let row = PurgeAtPop {
         pop: pop.clone(),
         applied_at_ms: applied.at_ms,
         objects: applied.objects,
-        propagation_ms: Some(propagation_ms),
+        propagation_ms,
     };
     let mut values = key;
     values.push(encode(NOTE, &row)?);
     session.write(PUT_NOTE, values).await?;
-    Ok(Some(propagation_ms))
+    Ok(propagation_ms)
+}
+
+/// Whether this core took a purge.
+async fn is_own(engine: &Engine, tenant: &str, id: &str) -> Result<bool, Error> {
+    let values = vec![tenant.into(), id.into()];
+    let rows: Vec<(Option<String>,)> = engine.session.rows(READ_ROW, values).await?;
+    let Some((Some(row),)) = rows.first() else {
+        return Ok(false);
+    };
+    let row: PurgeRow = decode(WHAT, row)?;
+    Ok(row.position.get(&engine.claim.origin) > 0)
 }

@@ -25,6 +25,7 @@ use brink_protocol::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 const VERSION: &str = "version";
 const TABLE: &str = "deployment table";
@@ -154,7 +155,7 @@ pub(super) async fn history(
 
 /// What a change of the table has still to say.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Unsaid {
+pub(super) struct Unsaid {
     /// A ULID: the name of its row.
     id: String,
     at_ms: u64,
@@ -180,12 +181,28 @@ impl Unsaid {
     }
 }
 
+/// Statements of one conditional batch.
+pub(super) type Statements = Vec<(&'static str, Vec<Bind>)>;
+
 /// Puts a new deployment table in the place of the expected one.
 pub(super) async fn change_table(
     engine: &Engine,
     change: TableChange,
     audit: NewAudit,
 ) -> Result<Option<Position>, Error> {
+    let (unsaid, statements) = told(change, audit)?;
+    let applied = match engine.session.global(statements.clone()).await {
+        Ok(applied) => applied,
+        Err(failure) => outcome(engine, &unsaid, statements, failure).await?,
+    };
+    match applied {
+        Applied::Yes => say(engine, unsaid).await.map(Some),
+        Applied::No => Ok(None),
+    }
+}
+
+/// A change as it is written, and what it has to say then.
+pub(super) fn told(change: TableChange, audit: NewAudit) -> Result<(Unsaid, Statements), Error> {
     let revision = change.expected_revision + 1;
     let unsaid = Unsaid {
         id: ulid::Ulid::new().to_string(),
@@ -226,32 +243,43 @@ pub(super) async fn change_table(
             statements.push((PUT_ROW, row));
         }
     }
-    let applied = match engine.session.global(statements).await {
-        Ok(applied) => applied,
-        Err(failure) => outcome(engine, &unsaid, failure).await?,
-    };
-    match applied {
-        Applied::Yes => say(engine, unsaid).await.map(Some),
-        Applied::No => Ok(None),
-    }
+    Ok((unsaid, statements))
 }
 
-/// Whether a change happened whose answer did not come. A serial read ends what is half-way.
-async fn outcome(engine: &Engine, unsaid: &Unsaid, failure: Failure) -> Result<Applied, Error> {
+/// What comes of a change whose answer was lost. That it is not there does not say that it will not be: so it is asked for
+/// again. When that is answered it has happened, by one of the two, or the revision that both name is over.
+pub(super) async fn outcome(
+    engine: &Engine,
+    unsaid: &Unsaid,
+    statements: Statements,
+    failure: Failure,
+) -> Result<Applied, Error> {
     if failure.is_ours {
         return Err(failure.error);
     }
+    let began = Instant::now();
+    let mut last = failure.error;
     for _ in 0..ASKED_MAX {
+        match engine.session.global(statements.clone()).await {
+            Ok(Applied::Yes) => return Ok(Applied::Yes),
+            Ok(Applied::No) => {}
+            Err(failure) => {
+                last = failure.error;
+                continue;
+            }
+        }
         let found: Result<Vec<(Option<String>,)>, Error> =
             engine.session.global_rows(READ_ROW, unsaid.key()).await;
         match found {
-            Ok(rows) if rows.is_empty() => return Ok(Applied::No),
-            Ok(_) => return Ok(Applied::Yes),
-            Err(_) => {}
+            Ok(rows) if !rows.is_empty() => return Ok(Applied::Yes),
+            // Another core may have said it, and taken it from the outbox.
+            Ok(_) if began.elapsed().as_millis() > u128::from(LEFT_AFTER_MS / 2) => break,
+            Ok(_) => return Ok(Applied::No),
+            Err(error) => last = error,
         }
     }
     // If it happened, the outbox says what there is to say.
-    Err(failure.error)
+    Err(last)
 }
 
 /// Says what a change of the table has to say; gives the position of its entry in the log.

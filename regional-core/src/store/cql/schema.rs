@@ -15,8 +15,12 @@ const LOCK_SECONDS: i32 = 60;
 const LOCK_INTERVAL: Duration = Duration::from_millis(250);
 /// How many times: longer than it is held by the dead.
 const LOCK_ATTEMPTS: usize = 480;
+/// How often the first tables are tried, and how long is waited before, times the attempts so far, at most.
+const BEGIN_ATTEMPTS: u32 = 10;
+const BEGIN_PAUSE: Duration = Duration::from_millis(250);
 const KEYSPACE_BYTES_MAX: usize = 48;
 
+const TABLES: &str = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
 const APPLIED: &str = "SELECT version FROM migrations WHERE every = 0";
 const NOTE: &str = "INSERT INTO migrations (every, version, name) VALUES (0, ?, ?)";
 const LOCK: &str =
@@ -27,31 +31,75 @@ const UNLOCK: &str = "DELETE FROM locks WHERE name = 'migrations' IF holder = ?"
 pub(super) async fn open(options: &Options) -> Result<Cql, Error> {
     check_names(options)?;
     let outside = Cql::connect(options, None).await?;
-    outside.define(&keyspace(options)).await?;
-    for table in [
-        "migrations (every int, version int, name text, PRIMARY KEY (every, version))",
-        "locks (name text PRIMARY KEY, holder text)",
-    ] {
-        let text = format!("CREATE TABLE IF NOT EXISTS {}.{table}", options.keyspace);
-        outside.define(&text).await?;
+    if !is_begun(&outside, &options.keyspace).await? {
+        begin(&outside, options).await?;
     }
     drop(outside);
     let session = Cql::connect(options, Some(&options.keyspace)).await?;
     if missing(&session).await?.is_empty() {
         return Ok(session);
     }
-    let mut holder = [0; 16];
-    getrandom::fill(&mut holder).map_err(|error| Error::Random(error.to_string()))?;
-    let holder = format!("{:032x}", u128::from_le_bytes(holder));
+    let holder = holder()?;
     lock(&session, &holder).await?;
     let done = migrate(&session).await;
-    let unlocked = session.conditional(UNLOCK, vec![Bind::Text(holder)]).await;
+    unlock(&session, holder).await;
     done?;
+    Ok(session)
+}
+
+/// A name for whoever holds the lock.
+fn holder() -> Result<String, Error> {
+    let mut holder = [0; 16];
+    getrandom::fill(&mut holder).map_err(|error| Error::Random(error.to_string()))?;
+    Ok(format!("{:032x}", u128::from_le_bytes(holder)))
+}
+
+async fn unlock(session: &Cql, holder: String) {
+    let unlocked = session.conditional(UNLOCK, vec![Bind::Text(holder)]).await;
     // Else it ends by itself.
     if let Err(failure) = unlocked {
         tracing::warn!(error = %failure.error, "the lock of the migrations was not given back");
     }
-    Ok(session)
+}
+
+/// Whether both tables that the lock needs are there.
+async fn is_begun(outside: &Cql, keyspace: &str) -> Result<bool, Error> {
+    let tables: Vec<(String,)> = outside.rows(TABLES, vec![keyspace.into()]).await?;
+    let is_there = |name: &str| tables.iter().any(|(table,)| table == name);
+    Ok(is_there("migrations") && is_there("locks"))
+}
+
+/// Makes the keyspace, and the tables that the lock needs. There is no lock yet: of cores that start together each may be
+/// told that the schema is not what it was, or that nodes do not agree on it, and tries again.
+async fn begin(outside: &Cql, options: &Options) -> Result<(), Error> {
+    let mut statements = vec![replicated(MAKE, &options.keyspace, &options.replication)?];
+    for table in [
+        "migrations (every int, version int, name text, PRIMARY KEY (every, version))",
+        "locks (name text PRIMARY KEY, holder text)",
+    ] {
+        let text = format!("CREATE TABLE IF NOT EXISTS {}.{table}", options.keyspace);
+        statements.push(text);
+    }
+    for statement in statements {
+        let mut attempt = 0;
+        while let Err(error) = outside.define(&statement).await {
+            attempt += 1;
+            if attempt == BEGIN_ATTEMPTS {
+                return Err(error);
+            }
+            tracing::debug!(%error, "making the first tables again");
+            tokio::time::sleep(random_pause()? * attempt).await;
+        }
+    }
+    Ok(())
+}
+
+/// Up to [`BEGIN_PAUSE`].
+fn random_pause() -> Result<Duration, Error> {
+    let mut random = [0; 1];
+    getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
+    let [random] = random;
+    Ok(BEGIN_PAUSE * u32::from(random) / 255)
 }
 
 /// What of the options becomes part of a statement.
@@ -66,29 +114,69 @@ fn check_names(options: &Options) -> Result<(), Error> {
         let reason = "the keyspace is named by a-z, 0-9 and _, and begins with a letter";
         return Err(Error::store(WHAT, reason));
     }
-    let is_center = |name: &String| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-    };
-    if options.replication.is_empty() || !options.replication.keys().all(is_center) {
-        let reason = "data centres are named by letters, digits, -, _ and .";
-        return Err(Error::store(WHAT, reason));
+    if options.replication.is_empty() || !options.replication.keys().all(|name| is_center(name)) {
+        return Err(Error::store(WHAT, CENTERS));
     }
     Ok(())
 }
 
-fn keyspace(options: &Options) -> String {
-    let mut text = format!(
-        "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{'class': 'NetworkTopologyStrategy'",
-        options.keyspace
-    );
-    for (center, replicas) in &options.replication {
+const CENTERS: &str = "data centres are named by letters, digits, -, _ and .";
+
+fn is_center(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.bytes().all(allowed)
+}
+
+const MAKE: &str = "CREATE KEYSPACE IF NOT EXISTS";
+
+/// A statement about a keyspace's replicas.
+///
+/// # Errors
+/// A data centre has a name that may not become part of a statement.
+pub(super) fn replicated<'a, N: std::fmt::Display + 'a>(
+    what: &str,
+    keyspace: &str,
+    replication: impl IntoIterator<Item = (&'a String, &'a N)>,
+) -> Result<String, Error> {
+    let mut text =
+        format!("{what} {keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy'");
+    for (center, replicas) in replication {
+        if !is_center(center) {
+            return Err(Error::store(WHAT, CENTERS));
+        }
         text.push_str(&format!(", '{center}': {replicas}"));
     }
     text.push('}');
-    text
+    Ok(text)
+}
+
+/// Makes a keyspace with some tables if they are not there, under the lock of the general one; gives a connection to it.
+pub(super) async fn open_apart(
+    options: &Options,
+    general: &Cql,
+    tables: &[(&str, &str)],
+) -> Result<Cql, Error> {
+    check_names(options)?;
+    let named = vec![options.keyspace.as_str().into()];
+    let there: Vec<(String,)> = general.rows(TABLES, named).await?;
+    let is_there = |name: &str| there.iter().any(|(table,)| table == name);
+    if tables.iter().all(|(name, _)| is_there(name)) {
+        return Cql::connect(options, Some(&options.keyspace)).await;
+    }
+    let holder = holder()?;
+    lock(general, &holder).await?;
+    let made = async {
+        let text = replicated(MAKE, &options.keyspace, &options.replication)?;
+        general.define(&text).await?;
+        let session = Cql::connect(options, Some(&options.keyspace)).await?;
+        for (_, statement) in tables {
+            session.define(statement).await?;
+        }
+        Ok(session)
+    };
+    let made = made.await;
+    unlock(general, holder).await;
+    made
 }
 
 async fn missing(session: &Cql) -> Result<Vec<&'static Migration>, Error> {

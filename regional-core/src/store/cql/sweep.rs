@@ -7,10 +7,10 @@ use super::{
     engine::Engine,
     expiry::{self, Ended},
     partition::{RECORD, key},
-    session::Bind,
+    session::{Applied, Bind},
 };
 use crate::{
-    Error,
+    Error, clock,
     store::{Action, Swept, Transaction, Write},
 };
 use brink_protocol::{address::PartitionAddress, link::Condition};
@@ -42,30 +42,41 @@ pub(super) async fn sweep(engine: &Arc<Engine>, now_ms: u64, limit: usize) -> Re
             answers.push(end);
         }
     }
-    swept.answers = answers.len();
-    stream::iter(
+    let mut removed: Vec<&Ended> = stream::iter(
         answers
             .into_iter()
             .map(|end| remove_answer(engine, end))
             .collect::<Vec<_>>(),
     )
     .buffer_unordered(AT_ONCE)
-    .try_for_each(|()| async { Ok(()) })
+    .try_filter_map(|removed| async move { Ok(removed) })
+    .try_collect()
     .await?;
+    swept.answers = removed.len();
     for (partition, sorts) in records {
         let sorts: Vec<&str> = sorts.into_iter().collect();
         for sorts in sorts.chunks(RECORDS_MAX) {
             let transaction = transaction(partition, sorts, now_ms);
             let _permit = engine.room().await?;
-            swept.records += commit::run(engine, &transaction, Mode::Sweep)
-                .await?
-                .changed;
+            let done = commit::run(engine, &transaction, Mode::Sweep).await?;
+            swept.records += done.changed;
+            if done.changed == sorts.len() {
+                let is_of = |end: &&Ended| {
+                    end.kind == RECORD
+                        && end.partition == *partition
+                        && sorts.contains(&end.sort.as_str())
+                };
+                removed.extend(ended.iter().filter(is_of));
+            }
         }
     }
-    // Only now: what was cut off before is found again.
+    // Only now: what was cut off before is found again. A note whose write is still under way is kept until that has ended.
+    let clock_ms = clock::now_ms();
+    let old = ended.iter().filter(|end| end.is_old(clock_ms));
     stream::iter(
-        ended
-            .iter()
+        removed
+            .into_iter()
+            .chain(old)
             .map(|end| expiry::forget(&engine.session, end))
             .collect::<Vec<_>>(),
     )
@@ -90,10 +101,10 @@ fn transaction(partition: &PartitionAddress, sorts: &[&str], now_ms: u64) -> Tra
     }
 }
 
-/// Removes an answer, unless it was given anew since.
-async fn remove_answer(engine: &Engine, end: &Ended) -> Result<(), Error> {
+/// Removes an answer; none: there is none that ends then, or not yet.
+async fn remove_answer<'e>(engine: &Engine, end: &'e Ended) -> Result<Option<&'e Ended>, Error> {
     let mut values = key(&end.partition);
     values.extend([end.sort.as_str().into(), Bind::Big(end.expires_at)]);
-    engine.session.conditional(REMOVE_ANSWER, values).await?;
-    Ok(())
+    let removed = engine.session.conditional(REMOVE_ANSWER, values).await?;
+    Ok((removed == Applied::Yes).then_some(end))
 }

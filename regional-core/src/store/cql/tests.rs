@@ -8,6 +8,7 @@
 mod contention;
 mod engines;
 mod figures;
+mod holes;
 mod registry;
 mod stalls;
 

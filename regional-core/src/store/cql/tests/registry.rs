@@ -22,7 +22,7 @@ fn tenant() -> TenantName {
     "default".parse().unwrap()
 }
 
-fn audit(subject: &str) -> NewAudit {
+pub(super) fn audit(subject: &str) -> NewAudit {
     NewAudit {
         by: "t1".into(),
         tenant: tenant(),

@@ -86,6 +86,9 @@ async fn what_an_engine_does_not_answer_is_settled_when_it_is_back() {
         ended.push(writer.await.unwrap());
     }
     assert!(ended.iter().any(|(_, tried, done, _)| tried > done));
+    // A store that hears nothing does not vouch for what others do meanwhile.
+    let looked_at = store.held().borrow().looked_at.unwrap();
+    assert!(looked_at.elapsed() > options.request_timeout);
     cluster.resume(0);
     // One that is answered again comes after all that stood still.
     while store.commit(one_record("after", "x")).await.is_err() {}

@@ -5,18 +5,25 @@
 //! refusal is not kept, so that the same key may be used again when the reason for the refusal is gone.
 
 mod host;
-mod overlay;
+mod steps;
 mod turns;
 
-use self::host::{CommandIdentity, CommandLog, TransactionRecords};
+pub use self::steps::{STEP_ANSWER_LIFETIME_MS, Settled};
+
+use self::host::{CommandIdentity, CommandLog};
+use self::steps::Keeping;
 use self::turns::Turns;
 use crate::{
     Error,
     clock::now_ms,
+    components::Components,
     deployments::Tables,
+    events,
+    home::Home,
     logs::Logs,
     records::{position, record_error},
     store::{Answer, AnswerKey, Commit, NewAnswer, Store, Transaction},
+    transaction::TransactionRecords,
 };
 use brink_protocol::{
     Digest, Position,
@@ -25,7 +32,7 @@ use brink_protocol::{
     link::{CommandAnswer, CommandError, CommandRequest},
     record::{RecordError, VALUE_BYTES_MAX, check_partition, is_platform},
 };
-use brink_sandbox::{BoxError, Component, Context, RunError, Sandbox};
+use brink_sandbox::{Context, RunError};
 use bytes::Bytes;
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -42,19 +49,16 @@ pub const ATTEMPTS_MAX: u32 = 8;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 /// How long a command waits for those before it in its partition.
 const PARTITION_WAIT: Duration = Duration::from_secs(10);
-/// Loaded components that are kept; the least used go first.
-const COMPONENTS_MAX: u64 = 256;
 
 /// Runs commands.
 pub struct Commands {
     store: Arc<dyn Store>,
-    sandbox: Sandbox,
+    components: Arc<Components>,
     tables: Arc<Tables>,
     logs: Arc<Logs>,
     node: String,
     region: String,
-    /// Loaded components; the sandbox itself keeps only those that somebody holds.
-    components: moka::sync::Cache<Digest, Component>,
+    home: Option<Arc<Home>>,
     /// One command at a time in a partition spares repeated runs; what is right does not depend on it.
     turns: Turns,
     hasher: RandomState,
@@ -68,6 +72,7 @@ struct Run<'a> {
     input_digest: Digest,
     trace_id: Option<String>,
     asked_for_caller: &'a Arc<AtomicBool>,
+    keeping: Keeping,
 }
 
 enum Attempt {
@@ -123,38 +128,80 @@ fn check(request: &CommandRequest) -> Result<(), CommandError> {
 }
 
 impl Commands {
-    /// Over a store, a sandbox and the deployments.
+    /// Over a store, its components and the deployments.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
-        sandbox: Sandbox,
+        components: Arc<Components>,
         tables: Arc<Tables>,
         logs: Arc<Logs>,
         node: String,
         region: String,
     ) -> Self {
-        let components = moka::sync::Cache::new(COMPONENTS_MAX);
         Self {
             store,
-            sandbox,
+            components,
             tables,
             logs,
             node,
             region,
-            components,
+            home: None,
             turns: Turns::default(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Does one call.
+    /// Has commands run by a core of their partition's home.
+    #[must_use]
+    pub fn at_home(self, home: Arc<Home>) -> Self {
+        Self {
+            home: Some(home),
+            ..self
+        }
+    }
+
+    /// Does one call, at the home of its partition.
     pub async fn execute(
         &self,
         request: CommandRequest,
         trace_id: Option<String>,
     ) -> CommandAnswer {
+        if let Some(home) = &self.home {
+            match home.command(&request, trace_id.as_ref()).await {
+                None => {}
+                Some(Ok(answer)) => return answer,
+                Some(Err(error)) => {
+                    return CommandAnswer {
+                        position: position(&*self.store),
+                        asked_for_caller: false,
+                        outcome: Err(error),
+                    };
+                }
+            }
+        }
+        self.execute_here(request, trace_id).await
+    }
+
+    /// Does one call at this core.
+    pub async fn execute_here(
+        &self,
+        request: CommandRequest,
+        trace_id: Option<String>,
+    ) -> CommandAnswer {
+        self.call_and_count(&request, trace_id, Keeping::Answers)
+            .await
+    }
+
+    async fn call_and_count(
+        &self,
+        request: &CommandRequest,
+        trace_id: Option<String>,
+        keeping: Keeping,
+    ) -> CommandAnswer {
         let asked_for_caller = Arc::default();
-        let outcome = self.run(&request, trace_id, &asked_for_caller).await;
+        let outcome = self
+            .run(request, trace_id, &asked_for_caller, keeping)
+            .await;
         let asked_for_caller = asked_for_caller.load(Ordering::Relaxed);
         let result = match &outcome {
             Ok(_) => "done",
@@ -165,7 +212,7 @@ impl Commands {
         };
         // A name that is not deployed is whatever a guest made up: it must not become a series of its own.
         let table = self.tables.current();
-        let command = match deployed(&table, &request) {
+        let command = match deployed(&table, request) {
             Some(deployment) => deployment.name.to_string(),
             None => "none".to_owned(),
         };
@@ -190,6 +237,7 @@ impl Commands {
         request: &CommandRequest,
         trace_id: Option<String>,
         asked_for_caller: &Arc<AtomicBool>,
+        keeping: Keeping,
     ) -> Result<(Bytes, Position), CommandError> {
         check(request)?;
         let table = self.tables.current();
@@ -207,6 +255,7 @@ impl Commands {
             input_digest: Digest::of(&request.input),
             trace_id,
             asked_for_caller,
+            keeping,
         };
         let _turn = tokio::time::timeout(PARTITION_WAIT, self.turns.turn(&run.partition))
             .await
@@ -215,7 +264,7 @@ impl Commands {
             // What the run that made it asked for is not kept.
             asked_for_caller.store(true, Ordering::Relaxed);
             // Whatever the input is now: who calls may choose an id anew each time, and compares what it must itself.
-            return Ok((answer.output, answer.position));
+            return Ok((keeping.read(answer.output)?, answer.position));
         }
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
@@ -246,7 +295,7 @@ impl Commands {
         let key = AnswerKey {
             partition: run.partition.clone(),
             command: run.request.command.clone(),
-            key: key.clone(),
+            key: run.keeping.key(key),
         };
         self.store
             .answer(&key, now_ms())
@@ -257,27 +306,23 @@ impl Commands {
     /// Runs the command once and commits what it wrote.
     async fn attempt(&self, run: &Run<'_>) -> Result<Attempt, CommandError> {
         let now = now_ms();
-        let records = Arc::new(TransactionRecords {
-            store: Arc::clone(&self.store),
-            partition: run.partition.clone(),
-            now_ms: now,
-            overlay: Default::default(),
-        });
+        let store = Arc::clone(&self.store);
+        let records = Arc::new(TransactionRecords::new(store, run.partition.clone(), now));
         let answer = self.call(run, Arc::clone(&records), now).await?;
-        let (seen, mut writes) = records.take().into_parts();
+        let (seen, mut writes) = records.take();
         if answer.is_err() {
             // A refusal writes nothing, but what it was decided on must have been true at one moment.
             writes.clear();
         }
-        let keep = match (&answer, &run.request.idempotency_key) {
-            (Ok(output), Some(key)) => Some(NewAnswer {
-                command: run.request.command.clone(),
-                key: key.clone(),
-                input: run.input_digest,
-                output: output.clone(),
-            }),
-            _ => None,
-        };
+        let output = run.keeping.written(&answer);
+        let keep = output.zip(run.request.idempotency_key.as_ref());
+        let keep = keep.map(|(output, key)| NewAnswer {
+            command: run.request.command.clone(),
+            key: run.keeping.key(key),
+            input: run.input_digest,
+            output,
+            lifetime_ms: run.keeping.lifetime_ms(),
+        });
         let transaction = Transaction {
             partition: run.partition.clone(),
             seen,
@@ -285,6 +330,9 @@ impl Commands {
             answer: keep,
             now_ms: now,
         };
+        events::register_new(&*self.store, &transaction)
+            .await
+            .map_err(|error| store_failed(&error))?;
         match self
             .store
             .commit(transaction)
@@ -297,27 +345,10 @@ impl Commands {
             Commit::Conflict { .. } => Ok(Attempt::Again),
             Commit::Answered(kept) => {
                 run.asked_for_caller.store(true, Ordering::Relaxed);
-                Ok(Attempt::Done(kept.output, kept.position))
+                let output = run.keeping.read(kept.output)?;
+                Ok(Attempt::Done(output, kept.position))
             }
         }
-    }
-
-    async fn component(&self, deployment: &Deployment) -> Result<Component, CommandError> {
-        let digest = deployment.digest;
-        if let Some(component) = self.components.get(&digest) {
-            return Ok(component);
-        }
-        let store = Arc::clone(&self.store);
-        let bytes = move || async move {
-            let found = store.component(&digest).await?;
-            found.ok_or_else(|| BoxError::from("the registry does not have it"))
-        };
-        let component = self.sandbox.load(&digest, bytes).await.map_err(|error| {
-            tracing::error!(%error, command = %deployment.name, "a command was not loaded");
-            CommandError::Failed("the command could not be loaded".into())
-        })?;
-        self.components.insert(digest, component.clone());
-        Ok(component)
     }
 
     /// Runs the component: its answer, or the bytes of its refusal.
@@ -328,9 +359,15 @@ impl Commands {
         now_ms: u64,
     ) -> Result<Result<Bytes, Bytes>, CommandError> {
         let (request, deployment) = (run.request, run.deployment);
-        let component = self.component(deployment).await?;
+        let component = self.components.load(&deployment.digest).await;
+        let component = component.map_err(|error| {
+            tracing::error!(%error, command = %deployment.name, "a command was not loaded");
+            CommandError::Failed("the command could not be loaded".into())
+        })?;
         let context = Context {
-            records,
+            records: Arc::clone(&records) as _,
+            events: Arc::clone(&records) as _,
+            event_log: records,
             identity: Arc::new(CommandIdentity {
                 tenant: request.tenant.clone(),
                 subject: request.subject.clone(),

@@ -1,7 +1,9 @@
 //! The core's configuration: a TOML file, with flags over it. Every mistake in it is reported at once.
 
+mod kafka;
 mod store;
 
+pub use kafka::{KafkaConfig, Login, ReceiveConfig, SendConfig};
 pub use store::{CqlConfig, Reach, StoreConfig, StoreKind};
 
 use crate::{
@@ -10,8 +12,9 @@ use crate::{
     exchange::{PEERS_MAX, PeerConfig},
     prober::ProberConfig,
     purges::PurgesConfig,
+    workflows::WorkflowsConfig,
 };
-use brink_protocol::NodeName;
+use brink_protocol::{NodeName, RegionName};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -51,8 +54,12 @@ pub struct Config {
     pub ceilings: Ceilings,
     /// Purges.
     pub purges: PurgesConfig,
+    /// Workflows.
+    pub workflows: WorkflowsConfig,
     /// The prober.
     pub prober: ProberConfig,
+    /// The bridge to Kafka.
+    pub kafka: KafkaConfig,
     /// Logs, metrics, traces.
     pub telemetry: brink_telemetry::Config,
 }
@@ -258,7 +265,9 @@ impl Config {
             sandbox: reader.part("sandbox"),
             ceilings: reader.part("ceilings"),
             purges: reader.part("purges"),
+            workflows: reader.part("workflows"),
             prober: reader.part("prober"),
+            kafka: reader.part("kafka"),
             telemetry: telemetry(&mut reader),
             // In their places below, once it is known that they are there.
             data: PathBuf::new(),
@@ -314,11 +323,16 @@ impl Config {
         let both = self.control.certificate.is_some() == self.control.key.is_some();
         reader.check(both, "control: certificate and key go together");
         reader.mistakes.extend(self.store.mistakes());
+        reader.mistakes.extend(self.kafka.mistakes());
         let least = 2 * brink_protocol::link::HEARTBEAT_MS;
         let lease = self.feed.lease_ms;
         reader.check(
             (least + 1..=60_000).contains(&lease),
             format!("feed.lease_ms: it is over {least} and up to 60000"),
+        );
+        reader.check(
+            self.workflows.is_valid(),
+            "workflows.retention_ms: it is 60000 to 31622400000",
         );
         reader.check(
             self.prober.is_valid(),
@@ -353,6 +367,11 @@ impl Config {
                 .link
                 .rsplit_once(':')
                 .map(|(_, port)| port.parse::<u16>());
+            let region = peer.region.as_deref().map(str::parse::<RegionName>);
+            reader.check(
+                !matches!(region, Some(Err(_))),
+                format!("peers: region of {name}: it is 1 to 63 of a-z, 0-9 and -"),
+            );
             reader.check(
                 matches!(port, Some(Ok(_))),
                 format!("peers: link of {name}: it is written HOST:PORT"),

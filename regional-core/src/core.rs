@@ -3,16 +3,20 @@
 use crate::{
     Error,
     admin::Admin,
+    bridge::Bridge,
     clock::now_ms,
     commands::Commands,
-    config::{Config, StoreKind},
+    components::Components,
+    config::{Config, Reach, StoreKind},
     control::{App, Control, LargeBodies},
     deployments::{Deployments, Tables},
     exchange::{Ages, Exchange, Peers},
     feed::{Feed, Terms},
+    home::{Configured, Home, HomeStore},
     identity::{self, Identity},
     link::{Link, REQUESTS_MAX},
     logs::Logs,
+    placement::Placements,
     pops::Pops,
     prober,
     purges::{AskPops, Purges},
@@ -20,6 +24,7 @@ use crate::{
     session_keys::SessionSigner,
     store::{CqlStore, Options, RedbStore, Store},
     tokens,
+    workflows::{Alone, Needs, SandboxedModules, Workflows},
 };
 use brink_listener::{Limits, Listener, TlsConfig};
 use brink_protocol::{codec::MESSAGE_BYTES_MAX, control::COMPONENT_BYTES_MAX};
@@ -65,7 +70,9 @@ pub struct Core {
     pops: Arc<Pops>,
     purges: Purges,
     sessions: Arc<SessionSigner>,
+    workflows: Arc<Workflows>,
     exchange: Arc<Exchange>,
+    bridge: Option<Bridge>,
     control: (Listener, Arc<Control>),
     link: (Listener, Arc<Link>),
     admin: (Listener, Arc<Admin>),
@@ -77,7 +84,10 @@ pub struct Core {
 /// The parts that more than one listener shows.
 struct Parts {
     store: Arc<dyn Store>,
+    home: Arc<Home>,
     sandbox: Sandbox,
+    commands: Arc<Commands>,
+    workflows: Arc<Workflows>,
     tables: Arc<Tables>,
     pops: Arc<Pops>,
     logs: Arc<Logs>,
@@ -90,7 +100,7 @@ struct Parts {
 
 impl Parts {
     async fn open(config: &Config) -> Result<Self, Error> {
-        let store = open_store(config).await?;
+        let (store, home) = open_homes(config, open_store(config).await?).await?;
         tokens::ensure_root(&*store, &config.file("root.token")).await?;
         let lease = Duration::from_millis(config.feed.lease_ms);
         let pops = Pops::load(Arc::clone(&store), lease).await?;
@@ -122,17 +132,29 @@ impl Parts {
             Arc::clone(&peers),
             config.purges,
         )?;
+        let sandbox = Sandbox::new(config.sandbox.clone())?;
+        let logs: Arc<Logs> = Arc::default();
+        let work = Work {
+            components: Arc::new(Components::new(Arc::clone(&store), sandbox.clone())),
+            store: Arc::clone(&store),
+            tables: Arc::clone(&tables),
+            logs: Arc::clone(&logs),
+        };
+        let commands = work.commands(config, Arc::clone(&home));
         Ok(Self {
-            sandbox: Sandbox::new(config.sandbox.clone())?,
+            workflows: work.workflows(config, Arc::clone(&commands)),
+            commands,
+            sandbox,
             tables,
             purges,
-            logs: Arc::default(),
+            logs,
             sessions,
             ages,
             peers,
             feed,
             pops,
             store,
+            home,
         })
     }
 
@@ -142,6 +164,7 @@ impl Parts {
             deployments: Deployments::new(Arc::clone(&store), tables, config.ceilings.clone()),
             store,
             sandbox: self.sandbox.clone(),
+            workflows: Arc::clone(&self.workflows),
             purges: self.purges.clone(),
             sessions: Arc::clone(&self.sessions),
             pops: Arc::clone(&self.pops),
@@ -152,19 +175,13 @@ impl Parts {
         })
     }
 
-    fn link(&self, config: &Config, stop: CancellationToken) -> Link {
+    fn link(&self, stop: CancellationToken) -> Link {
         let store = Arc::clone(&self.store);
-        let commands = Commands::new(
-            Arc::clone(&store),
-            self.sandbox.clone(),
-            Arc::clone(&self.tables),
-            Arc::clone(&self.logs),
-            config.node.to_string(),
-            config.region.clone(),
-        );
         Link {
             records: Records::new(Arc::clone(&store)),
-            commands: Arc::new(commands),
+            commands: Arc::clone(&self.commands),
+            workflows: Arc::clone(&self.workflows),
+            home: Arc::clone(&self.home),
             purges: self.purges.clone(),
             tables: Arc::clone(&self.tables),
             feed: Arc::clone(&self.feed),
@@ -175,6 +192,45 @@ impl Parts {
             store,
             stop,
         }
+    }
+}
+
+/// What commands and workflows are made of.
+struct Work {
+    store: Arc<dyn Store>,
+    components: Arc<Components>,
+    tables: Arc<Tables>,
+    logs: Arc<Logs>,
+}
+
+impl Work {
+    fn commands(&self, config: &Config, home: Arc<Home>) -> Arc<Commands> {
+        let commands = Commands::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.components),
+            Arc::clone(&self.tables),
+            Arc::clone(&self.logs),
+            config.node.to_string(),
+            config.region.clone(),
+        );
+        Arc::new(commands.at_home(home))
+    }
+
+    fn workflows(&self, config: &Config, commands: Arc<Commands>) -> Arc<Workflows> {
+        Workflows::new(Needs {
+            store: Arc::clone(&self.store),
+            tables: Arc::clone(&self.tables),
+            calls: commands,
+            modules: Arc::new(SandboxedModules {
+                components: Arc::clone(&self.components),
+                logs: Arc::clone(&self.logs),
+                node: config.node.to_string(),
+            }),
+            division: Arc::new(Alone),
+            node: config.node.to_string(),
+            clock: Arc::new(now_ms),
+            retention_ms: config.workflows.retention_ms,
+        })
     }
 }
 
@@ -194,10 +250,26 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
             ))
         }
         StoreKind::Cql => {
-            let options = own.cql.options(config.node.clone(), own.log_changes_max)?;
+            let mut options = own.cql.options(config.node.clone(), own.log_changes_max)?;
+            options.region = config.region.parse().ok();
             Ok(Arc::new(CqlStore::open(&options).await?))
         }
     }
+}
+
+/// The store of this core, and over it one whose records are those of all regions.
+async fn open_homes(
+    config: &Config,
+    store: Arc<dyn Store>,
+) -> Result<(Arc<dyn Store>, Arc<Home>), Error> {
+    let is_strict = config.store.kind == StoreKind::Cql && config.store.cql.confirm == Reach::All;
+    let write_max = Duration::from_millis(config.store.cql.write_timeout_ms);
+    let own = config.region.parse().ok();
+    let placements = Placements::load(Arc::clone(&store), own, is_strict, write_max).await?;
+    let cores = Arc::new(Configured(config.peers.clone()));
+    let home = Home::new(Arc::clone(&store), placements, config.node.clone(), cores);
+    let over = HomeStore::new(store, Arc::clone(&home));
+    Ok((Arc::new(over), home))
 }
 
 fn bound(address: Option<SocketAddr>) -> Result<SocketAddr, Error> {
@@ -259,6 +331,7 @@ impl Core {
         let parts = Parts::open(&config).await?;
         let has_peers = !config.peers.is_empty();
         let identity = identity::open(&config.data, &config.node, &config.names, has_peers)?;
+        parts.home.identify(identity.client());
         let stop = CancellationToken::new();
         let is_ready = Arc::new(AtomicBool::new(false));
         let control = (
@@ -267,7 +340,7 @@ impl Core {
         );
         let link = (
             bind_link(&config, &identity).await?,
-            Arc::new(parts.link(&config, stop.clone())),
+            Arc::new(parts.link(stop.clone())),
         );
         let plain = brink_listener::Config {
             tcp: Some(config.admin.listen),
@@ -290,6 +363,7 @@ impl Core {
             pops,
             purges,
             sessions,
+            workflows,
             ages,
             peers,
             ..
@@ -303,8 +377,10 @@ impl Core {
             config.peers.clone(),
         );
         Ok(Self {
+            bridge: Bridge::new(&config.kafka, Arc::clone(&store))?,
             config,
             sessions,
+            workflows,
             exchange,
             store,
             pops,
@@ -368,6 +444,9 @@ impl Core {
             link.0.serve(link.1, stop.clone()),
             admin.0.serve(admin.1, stop.clone()),
             self.exchange.run(stop.clone()),
+            self.workflows.run(stop),
+            run_bridge(self.bridge, stop.clone()),
+            self.workflows.run(stop),
             upkeep,
             not_ready,
         );
@@ -379,6 +458,12 @@ impl Core {
             return Err(Error::store("writing", reason));
         }
         Ok(())
+    }
+}
+
+async fn run_bridge(bridge: Option<Bridge>, stop: CancellationToken) {
+    if let Some(bridge) = bridge {
+        bridge.run(stop).await;
     }
 }
 

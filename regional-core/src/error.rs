@@ -29,6 +29,14 @@ pub enum Error {
     /// What is asked for or written is over a limit, or has a part that is not allowed.
     #[error(transparent)]
     Limit(#[from] brink_protocol::Error),
+    /// The partition is not written or read here now: its home is a region that is not reached, or is changing.
+    #[error("region {region}: {reason}")]
+    Region {
+        /// The region.
+        region: String,
+        /// Why; whether something may have been written.
+        reason: String,
+    },
     /// A file could not be read or written.
     #[error("file {}: could not be {action}: {source}", path.display())]
     File {
@@ -43,6 +51,17 @@ pub enum Error {
     /// The configuration has mistakes: all of them, one a line.
     #[error("configuration:\n{0}")]
     Config(String),
+    /// A backup cannot be taken, read or put back; the text says what can be done.
+    #[error("backup: {0}")]
+    Backup(String),
+    /// A Kafka broker did not do something; it may or may not have happened.
+    #[error("kafka: {operation} failed: {reason}")]
+    Kafka {
+        /// What was tried.
+        operation: &'static str,
+        /// What the broker or the connection said.
+        reason: String,
+    },
     /// A listener or the certificate authority.
     #[error(transparent)]
     Listener(#[from] brink_listener::Error),
@@ -70,6 +89,14 @@ impl Error {
     /// A failure of the store's engine.
     pub(crate) fn store(operation: &'static str, reason: impl std::fmt::Display) -> Self {
         Self::Store {
+            operation,
+            reason: reason.to_string(),
+        }
+    }
+
+    /// A failure of a Kafka broker, or on the way to it.
+    pub(crate) fn kafka(operation: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self::Kafka {
             operation,
             reason: reason.to_string(),
         }

@@ -11,11 +11,12 @@ mod client;
 mod knowledge;
 mod peers;
 
+pub(crate) use self::client::Client;
 pub use self::client::Failed;
 pub use self::knowledge::{AGE_MS_MAX, Knowledge};
 pub use self::peers::{Known, Peers};
 
-use self::client::{Answer, Client};
+use self::client::Answer;
 use crate::{
     session_keys::SessionSigner,
     store::{Appended, Held, Store},
@@ -46,6 +47,9 @@ pub struct PeerConfig {
     pub name: NodeName,
     /// `HOST:PORT` of its link.
     pub link: String,
+    /// Its `region`: writes of partitions whose home is there are sent to it. Default: none is sent.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 /// How often a peer is asked how far its log is.

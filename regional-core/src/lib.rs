@@ -14,6 +14,8 @@
 //! What is absent: no module here knows of caches or routes' meaning; the store knows no component; only `core` knows all.
 
 pub mod admin;
+pub mod backup;
+pub mod bridge;
 pub mod clock;
 pub mod commands;
 pub mod components;
@@ -25,12 +27,15 @@ pub mod error;
 pub mod events;
 pub mod exchange;
 pub mod feed;
+pub mod home;
 pub mod identity;
 pub mod link;
 pub mod logs;
 pub mod measure;
+pub mod placement;
 pub mod pops;
 pub mod prober;
+pub mod projections;
 pub mod purges;
 pub mod records;
 pub mod refusal;
@@ -39,5 +44,7 @@ pub mod session_keys;
 pub mod signals;
 pub mod store;
 pub mod tokens;
+pub(crate) mod transaction;
+pub mod workflows;
 
 pub use error::Error;

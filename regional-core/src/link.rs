@@ -9,6 +9,7 @@ use crate::{
     deployments::Tables,
     exchange::{Ages, knows_more},
     feed::{Feed, Reader},
+    home::{Home, HomeRequest},
     logs::Logs,
     measure::{Measured, RequestSpan},
     pops::Pops,
@@ -16,6 +17,7 @@ use crate::{
     records::{Records, position_of},
     refusal::Refusal,
     store::Store,
+    workflows::Workflows,
 };
 use brink_listener::{Body, Connection};
 use brink_protocol::{
@@ -53,6 +55,10 @@ pub struct Link {
     pub records: Records,
     /// Commands.
     pub commands: Arc<Commands>,
+    /// What other cores have done here.
+    pub home: Arc<Home>,
+    /// Workflows.
+    pub workflows: Arc<Workflows>,
     /// Purges.
     pub purges: Purges,
     /// The deployment table.
@@ -91,6 +97,7 @@ fn route(request: &Request<Body>) -> &'static str {
     match request.uri().path() {
         path::RECORDS => path::RECORDS,
         path::COMMANDS => path::COMMANDS,
+        path::WORKFLOWS => path::WORKFLOWS,
         path::PURGES => path::PURGES,
         path::DEPLOYMENTS => path::DEPLOYMENTS,
         path::FORWARDED_PURGES => path::FORWARDED_PURGES,
@@ -99,6 +106,7 @@ fn route(request: &Request<Body>) -> &'static str {
         path::HEADS => path::HEADS,
         path::POPS => path::POPS,
         path::COUNTS => path::COUNTS,
+        path::HOME => path::HOME,
         path::REPORTS => path::REPORTS,
         path::PROBE => path::PROBE,
         other if component_digest(other).is_some() => path::COMPONENTS,
@@ -140,7 +148,7 @@ impl Link {
         let Ok(_permit) = self.permits.try_acquire() else {
             return refuse(&Failure::Busy);
         };
-        let time = if request.uri().path() == path::COMMANDS {
+        let time = if [path::COMMANDS, path::HOME].contains(&request.uri().path()) {
             COMMAND_TIME
         } else {
             REQUEST_TIME
@@ -182,9 +190,12 @@ impl Link {
                 let asked: CommandRequest = read(request).await?;
                 answer(&self.commands.execute(asked, Some(trace_id)).await)
             }
+            path::WORKFLOWS => answer(&self.workflows.answer(read(request).await?).await),
             path::PURGES => self.purge(read(request).await?).await,
             path::FORWARDED_PURGES => self.forwarded(read(request).await?).await,
-            path::EXCHANGE | path::HEADS | path::POPS | path::COUNTS => Err(Failure::NoCore),
+            path::EXCHANGE | path::HEADS | path::POPS | path::COUNTS | path::HOME => {
+                Err(Failure::NoCore)
+            }
             path::FEED => self.follow(&pop, &read(request).await?),
             path::REPORTS => self.report(&pop, read(request).await?).await,
             path::PROBE => get(answer(&ProbeAnswer {
@@ -277,6 +288,14 @@ impl Link {
                     return Err(Failure::NoCore);
                 }
                 self.count(asked).await
+            }
+            path::HOME => {
+                let asked: HomeRequest = read(request).await?;
+                if asked.node != *node {
+                    return Err(Failure::NoCore);
+                }
+                let run = |request, trace_id| self.commands.execute_here(request, trace_id);
+                answer(&self.home.answer(asked, run).await)
             }
             _ => Err(Failure::NoPop),
         }

@@ -135,6 +135,12 @@ impl Refusal {
                 "The core has too much to do",
                 "Too many writes are waiting; try again.",
             ),
+            Self::Core(error @ Error::Region { .. }) => Problem::new(
+                503,
+                "region",
+                "The home of the partition does not answer",
+                error.to_string(),
+            ),
             Self::Core(error) => {
                 tracing::error!(%error, "a request was not done");
                 Problem::new(

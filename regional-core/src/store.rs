@@ -9,15 +9,21 @@
 //!
 //! Time is an argument: a record whose lifetime has ended at `now_ms` is absent, whether or not it was swept.
 
+mod archive;
 mod beginning;
 mod checks;
 #[cfg(test)]
 mod contract;
 mod cql;
+mod members;
+mod placing;
 mod redb;
 mod rows;
 
-pub use cql::{Confirm, CqlStore, Credentials, Options as CqlOptions, Serial};
+pub use archive::{Archive, KEPT_ROWS_MAX, KeptRow, REVISIONS_APART, Registry, RowKey};
+pub use cql::{Confirm, CqlMembers, CqlStore, Credentials, Options as CqlOptions, Serial};
+pub use members::{Member, responsible};
+pub use placing::PlacementStore;
 pub use redb::{Options, RedbStore};
 pub use rows::{
     Action, Answer, AnswerKey, Appended, Commit, Held, LaterPurge, NewAnswer, NewAudit, NewPurge,
@@ -71,7 +77,7 @@ const _: () = assert!(
 /// Every method: [`Error::Busy`] (nothing was written) or [`Error::Store`] (a write may or may not have happened);
 /// those that take keys, values or ranges also [`Error::Limit`].
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Archive + PlacementStore {
     /// Under which origin this core appends to the log.
     fn origin(&self) -> &OriginId;
 

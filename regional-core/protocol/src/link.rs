@@ -14,6 +14,7 @@
 //! | `POST /link/v1/heads` (of cores) | [`HeadsRequest`] | [`ReportAnswer`] |
 //! | `POST /link/v1/pops` (of cores) | [`crate::peers::PopsRequest`] | [`crate::peers::PopsAnswer`] |
 //! | `POST /link/v1/counts` (of cores) | [`crate::peers::CountsRequest`] | [`crate::peers::CountsAnswer`] |
+//! | `POST /link/v1/home` (of cores) | something to be done at a partition's home | what came of it |
 //! | `POST /link/v1/reports` | [`Report`] | [`ReportAnswer`] |
 //! | `GET /link/v1/probe` | - | [`ProbeAnswer`] |
 
@@ -47,6 +48,8 @@ pub mod path {
     pub const POPS: &str = "/link/v1/pops";
     /// What the PoPs of one core hold of what a purge would end, for another.
     pub const COUNTS: &str = "/link/v1/counts";
+    /// What one core has done at the home of a partition, for another.
+    pub const HOME: &str = "/link/v1/home";
     /// Components, followed by `/` and the digest.
     pub const COMPONENTS: &str = "/link/v1/components";
     /// The deployment table.

@@ -23,6 +23,8 @@ pub const PARTS_MAX: usize = 16;
 pub const PREFIXES_MAX: usize = 1_000;
 /// Longest name of a part, and longest prefix, in bytes.
 pub const PART_BYTES_MAX: usize = 64;
+/// What separates the name of a platform's collection from the region whose rows it has: `_dead-letters__eu`.
+const REGION_OF_PLATFORM: &str = "__";
 /// What parts of a key are separated by.
 pub const SEPARATOR: char = '/';
 
@@ -266,18 +268,64 @@ impl PlacementTable {
         present
     }
 
+    /// Every region that is named somewhere.
+    #[must_use]
+    pub fn regions(&self) -> BTreeSet<&RegionName> {
+        let collections = self.collections.values().flat_map(BTreeMap::values);
+        let placed = collections.clone().flat_map(|c| match &c.placement {
+            Placement::Geo { regions, .. } => regions.values().collect(),
+            Placement::Hash {} | Placement::Composite { .. } | Placement::Time { .. } => Vec::new(),
+        });
+        let homes = collections.filter_map(|collection| collection.home.as_ref());
+        let promoted = self.promoted.iter().flat_map(|(from, to)| [from, to]);
+        placed
+            .chain(homes)
+            .chain(promoted)
+            .chain(self.main.as_ref())
+            .collect()
+    }
+
+    /// The region that a partition lies in alone.
+    #[must_use]
+    pub fn apart(&self, partition: &PartitionAddress) -> Option<&RegionName> {
+        let place = self.place(partition).ok()?;
+        place.home.filter(|_| place.is_pinned)
+    }
+
+    /// The collection of the platform for rows about a partition, which must not leave its region if that does not:
+    /// `base`, or `base__REGION`.
+    #[must_use]
+    pub fn collection_for(&self, base: &str, partition: &PartitionAddress) -> String {
+        self.apart(partition).map_or_else(
+            || base.to_owned(),
+            |region| format!("{base}{REGION_OF_PLATFORM}{region}"),
+        )
+    }
+
+    /// The region of a platform's collection.
+    fn region_of_platform(&self, collection: &str) -> Option<Result<&RegionName, Error>> {
+        if !collection.starts_with(PLATFORM_COLLECTION) {
+            return None;
+        }
+        let (_, name) = collection.rsplit_once(REGION_OF_PLATFORM)?;
+        let mut regions = self.regions().into_iter();
+        let found = regions.find(|region| region.as_str() == name);
+        Some(found.ok_or_else(|| wrong(format!("no region is named {name}"))))
+    }
+
     /// Where a partition belongs.
     ///
     /// # Errors
     /// The key does not fit its collection.
     pub fn place(&self, partition: &PartitionAddress) -> Result<Place<'_>, Error> {
+        let apart = self.region_of_platform(&partition.collection).transpose()?;
         let declared = self.collection(&partition.tenant, &partition.collection);
         if let Some(collection) = declared {
             collection.placement.check_key(&partition.partition)?;
         }
         let placement = declared.map(|collection| &collection.placement);
-        let region = placement
-            .and_then(|placement| placement.region_of(&partition.partition))
+        let region = apart
+            .or_else(|| placement.and_then(|placement| placement.region_of(&partition.partition)))
             .or_else(|| declared?.home.as_ref())
             .or(self.main.as_ref());
         let home = region.map(|region| self.present(region));
@@ -288,7 +336,8 @@ impl PlacementTable {
         let pending = self.pending.as_ref();
         Ok(Place {
             home,
-            is_pinned: matches!(placement, Some(Placement::Geo { pinned: true, .. })),
+            is_pinned: apart.is_some()
+                || matches!(placement, Some(Placement::Geo { pinned: true, .. })),
             lifetime_ms,
             is_frozen: pending.is_some_and(|pending| pending.is_about(partition, home)),
         })

@@ -63,7 +63,7 @@ impl Failed {
 }
 
 /// One connection; closed when it is dropped.
-pub(super) struct Client {
+pub(crate) struct Client {
     name: String,
     sender: http2::SendRequest<Full<Bytes>>,
     _driver: AbortOnDropHandle<()>,
@@ -71,7 +71,7 @@ pub(super) struct Client {
 
 impl Client {
     /// Connects to `link` (`HOST:PORT`), which must show the certificate of the node.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         node: &NodeName,
         link: &str,
         tls: &ClientTls,
@@ -119,6 +119,11 @@ impl Client {
         })
     }
 
+    /// Whether the connection stands as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     /// Asks, and reads the head of the answer.
     async fn send<Q: Serialize + Sync>(&self, path: &str, message: &Q) -> Result<Incoming, Failed> {
         let request = Request::post(format!("https://{}{path}", self.name))
@@ -150,7 +155,7 @@ impl Client {
     }
 
     /// Asks a question that has one answer, of up to `bytes_max`.
-    pub(super) async fn call_for<Q: Serialize + Sync, A: DeserializeOwned>(
+    pub(crate) async fn call_for<Q: Serialize + Sync, A: DeserializeOwned>(
         &self,
         path: &str,
         message: &Q,

@@ -6,6 +6,7 @@
 //! one step, log and records, is done in three: intended, written, settled.
 
 mod answers;
+mod archive;
 mod audit;
 mod commit;
 mod components;
@@ -16,17 +17,22 @@ mod foreign;
 mod group;
 mod held;
 mod json;
+mod kept;
+mod keyspaces;
 mod later;
 mod log;
+mod look;
+mod members;
 mod migrations;
 mod options;
-mod look;
 mod origins;
 mod partition;
+mod placements;
 mod pops;
 mod purge_answers;
 mod purges;
 mod purging;
+mod put_back;
 mod read_log;
 mod records;
 mod registry;
@@ -35,14 +41,16 @@ mod schema;
 mod session;
 mod session_keys;
 mod sweep;
+mod takeover;
 mod tokens;
+mod watched;
 
 pub use self::options::{Confirm, Credentials, Options, Serial};
 
 use self::engine::Engine;
 use super::{
-    Answer, AnswerKey, Appended, Commit, Held, NewAudit, NewPurge, NewVersion, PopRow, Published,
-    PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction,
+    Answer, AnswerKey, Appended, Commit, Held, Member, NewAudit, NewPurge, NewVersion, PopRow,
+    Published, PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction,
 };
 use crate::Error;
 use async_trait::async_trait;
@@ -75,6 +83,45 @@ impl CqlStore {
     pub async fn open(options: &Options) -> Result<Self, Error> {
         let engine = Engine::open(options).await?;
         Ok(Self { engine })
+    }
+
+    /// The cores that write to the engine.
+    #[must_use]
+    pub fn members(&self) -> CqlMembers {
+        CqlMembers {
+            engine: Arc::clone(&self.engine),
+        }
+    }
+}
+
+/// The cores that write to one engine.
+#[derive(Clone)]
+pub struct CqlMembers {
+    engine: Arc<Engine>,
+}
+
+impl CqlMembers {
+    /// Those that live, this core among them: every core hears of one that comes within two seconds, of one that says that
+    /// it ends as well, and of one that says nothing any more after [`Options::silent_max`].
+    #[must_use]
+    pub fn live(&self) -> watch::Receiver<Arc<Vec<Member>>> {
+        self.engine.members.live()
+    }
+
+    /// Says where this core answers: `HOST:PORT` of its link and of its control API.
+    ///
+    /// # Errors
+    /// The engine; it is said again with the next beat.
+    pub async fn announce(&self, link: String, control: String) -> Result<(), Error> {
+        self.engine.members.announce(link, control).await
+    }
+
+    /// Says that this core ends: nobody waits for it, and what it leaves open is settled at once.
+    ///
+    /// # Errors
+    /// The engine: the others find out.
+    pub async fn leave(&self) -> Result<(), Error> {
+        self.engine.members.leave().await
     }
 }
 
@@ -145,7 +192,7 @@ impl Store for CqlStore {
         key: &Key,
         now_ms: u64,
     ) -> Result<Option<Entry>, Error> {
-        records::get(&self.engine.session, tenant, key, now_ms).await
+        records::get(&self.engine.keyspaces, tenant, key, now_ms).await
     }
 
     async fn get_many(
@@ -154,15 +201,20 @@ impl Store for CqlStore {
         keys: &[Key],
         now_ms: u64,
     ) -> Result<Vec<Option<Entry>>, Error> {
-        records::get_many(&self.engine.session, tenant, keys, now_ms).await
+        records::get_many(&self.engine.keyspaces, tenant, keys, now_ms).await
     }
 
     async fn scan(&self, tenant: &TenantName, range: &Range, now_ms: u64) -> Result<Page, Error> {
-        scan::page(&self.engine.session, tenant, range, now_ms).await
+        let session = self
+            .engine
+            .keyspaces
+            .of(&scan::address(tenant, range))
+            .await?;
+        scan::page(&session, tenant, range, now_ms).await
     }
 
     async fn last_version(&self, tenant: &TenantName, key: &Key) -> Result<Version, Error> {
-        records::last_version(&self.engine.session, tenant, key).await
+        records::last_version(&self.engine.keyspaces, tenant, key).await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {

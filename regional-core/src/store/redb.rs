@@ -4,13 +4,17 @@
 //! in one transaction, so every change is settled. The engine's checksums are not cryptographic: whoever can write the
 //! file can forge its content.
 
+mod archive;
 mod batch;
 mod ends;
 mod files;
 mod foreign;
+mod kept;
 mod keys;
 mod opening;
+mod placements;
 mod purges;
+mod put_back;
 mod records;
 mod registry;
 mod sweep;

@@ -66,7 +66,7 @@ pub struct Span {
 }
 
 /// Writes to one partition that happen together or not at all.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Transaction {
     /// The partition.
     pub partition: PartitionAddress,
@@ -84,7 +84,7 @@ pub struct Transaction {
 }
 
 /// Something that a transaction read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seen {
     /// A record and its version, or that there was none.
     Record {
@@ -105,7 +105,7 @@ pub enum Seen {
 }
 
 /// One write of a transaction.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Write {
     /// The record's sort key.
     pub sort: String,
@@ -116,7 +116,7 @@ pub struct Write {
 }
 
 /// What to do with a record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Action {
     /// Write it.
     Put {
@@ -130,7 +130,7 @@ pub enum Action {
 }
 
 /// What came of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Commit {
     /// It happened.
     Done {
@@ -150,7 +150,7 @@ pub enum Commit {
 }
 
 /// Under what an answer is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AnswerKey {
     /// The partition of the command.
     pub partition: PartitionAddress,
@@ -161,7 +161,7 @@ pub struct AnswerKey {
 }
 
 /// An answer to keep.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewAnswer {
     /// The command.
     pub command: ModuleName,
@@ -171,6 +171,8 @@ pub struct NewAnswer {
     pub input: Digest,
     /// What it answered.
     pub output: Bytes,
+    /// For how long it is kept, in milliseconds.
+    pub lifetime_ms: u64,
 }
 
 /// A kept answer.

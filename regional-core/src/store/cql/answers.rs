@@ -47,8 +47,9 @@ pub(super) async fn answer(
     key: &AnswerKey,
     now_ms: u64,
 ) -> Result<Option<Answer>, Error> {
-    let (session, reading) = (&engine.session, Reading::Quorum);
-    let found = row(session, &key.partition, &key.command, &key.key, reading).await?;
+    let session = engine.keyspaces.of(&key.partition).await?;
+    let reading = Reading::Quorum;
+    let found = row(&session, &key.partition, &key.command, &key.key, reading).await?;
     let deadline = Instant::now() + engine.write_timeout;
     match found {
         Some((state, answer)) if state.is_alive(now_ms) => {

@@ -11,6 +11,7 @@ use super::{
     expiry, origins,
     partition::{self, ANSWER, Outcome, RECORD, Reading, RowWrite},
     scan,
+    session::Cql,
 };
 use crate::{
     Error,
@@ -74,8 +75,10 @@ pub(super) async fn run(
     mode: Mode,
 ) -> Result<Done, Error> {
     let deadline = Instant::now() + engine.write_timeout;
+    let session = engine.keyspaces.of(&transaction.partition).await?;
     let mut attempt = Attempt {
         engine,
+        session,
         transaction,
         mode,
         deadline,
@@ -100,6 +103,8 @@ enum End {
 
 struct Attempt<'a> {
     engine: &'a Arc<Engine>,
+    /// Of the partition's keyspace.
+    session: Arc<Cql>,
     transaction: &'a Transaction,
     mode: Mode,
     deadline: Instant,
@@ -151,7 +156,7 @@ impl Attempt<'_> {
 
     /// What the transaction needs to know. The partition's revision comes first.
     async fn read(&self, reading: Reading) -> Result<View, Error> {
-        let (session, transaction) = (&self.engine.session, self.transaction);
+        let (session, transaction) = (&*self.session, self.transaction);
         let partition = &transaction.partition;
         let sorts: BTreeSet<String> = transaction
             .writes
@@ -201,7 +206,7 @@ impl Attempt<'_> {
             return Ok(true);
         }
         let partition = &self.transaction.partition;
-        let now = partition::anchor(&self.engine.session, partition, Reading::Serial).await?;
+        let now = partition::anchor(&self.session, partition, Reading::Serial).await?;
         Ok(now == view.anchor)
     }
 
@@ -221,7 +226,7 @@ impl Attempt<'_> {
             rows.push(answer_row(new, before, position, transaction.now_ms)?);
         }
         partition::commit(
-            &engine.session,
+            &self.session,
             &transaction.partition,
             &view.anchor,
             &rows,
@@ -353,10 +358,10 @@ impl Attempt<'_> {
         let answer = answer.map(|new| (ANSWER, answer_sort(&new.command, &new.key)));
         let rows = records.iter().map(|record| (RECORD, record.sort.clone()));
         let rows = rows.chain(answer).collect();
-        let engine = Arc::clone(self.engine);
+        let (engine, session) = (Arc::clone(self.engine), Arc::clone(&self.session));
         let partition = self.transaction.partition.clone();
         tokio::spawn(async move {
-            partition::fence(&engine.session, &partition, rows).await;
+            partition::fence(&session, &partition, rows).await;
             if let Err(error) = engine.log.settle(intent, records, at_ms).await {
                 tracing::warn!(%error, intent, "a write of unknown outcome stays open");
             }

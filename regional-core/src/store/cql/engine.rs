@@ -2,13 +2,16 @@
 
 use super::{
     held::Logs,
+    keyspaces::Keyspaces,
     log::{Appender, Writer, fence},
     look::Looks,
+    members::Members,
     options::Options,
     origins::{self, Claim},
     partition::{self, RECORD},
-    read_log, schema,
+    placements, read_log, schema,
     session::Cql,
+    takeover,
 };
 use crate::{Error, clock::now_ms, store::beginning::beginning};
 use brink_protocol::{Position, address::PartitionAddress, log::Intent};
@@ -35,13 +38,17 @@ const FENCED_AT_ONCE: usize = 16;
 pub(super) struct Engine {
     /// The connection.
     pub(super) session: Arc<Cql>,
+    /// In which keyspace which partition lies.
+    pub(super) keyspaces: Keyspaces,
     /// The right to write this core's log.
     pub(super) claim: Claim,
     /// Appends to it.
     pub(super) log: Appender,
     /// What is held of all logs.
     pub(super) logs: Arc<Logs>,
-    /// Looks for those of other cores.
+    /// The cores that write to the engine.
+    pub(super) members: Arc<Members>,
+    /// Looks for the logs of other cores.
     pub(super) looks: Arc<Looks>,
     /// How long a write may take.
     pub(super) write_timeout: Duration,
@@ -57,6 +64,10 @@ impl Engine {
     /// Connects, brings the schema up to date, takes over this core's log and settles what is open in it.
     pub(super) async fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let session = Arc::new(schema::open(options).await?);
+        let closing = CancellationToken::new();
+        let closed_on_error = closing.clone().drop_guard();
+        let members = Members::join(Arc::clone(&session), options).await?;
+        tokio::spawn(Arc::clone(&members).run(closing.clone()));
         let claim = origins::claim(&session, options).await?;
         let head = fence(&session, &claim).await?;
         let log = read_log::recover(&session, &claim.origin, claim.oldest, head).await?;
@@ -81,44 +92,72 @@ impl Engine {
             options.log_changes_max,
             failed.clone(),
         );
+        let keyspaces = Keyspaces::new(options.clone(), Arc::clone(&session));
+        keyspaces.learn(&placements::at_start(&session, options.confirm).await?);
         let engine = Arc::new(Self {
             session,
+            keyspaces,
             claim,
             log,
             logs,
             looks,
             write_timeout: options.write_timeout,
             failed,
-            closing: CancellationToken::new(),
+            members,
+            closing,
             room: Arc::new(Semaphore::new(options.writes_max.max(1))),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         });
-        engine.settle_all(open).await?;
+        engine.settle_all(&engine.log, open).await?;
         // A later life begins with an entry, so that it is in every head: who knows the earlier one alone starts anew.
         if engine.claim.origin.incarnation > 1 && engine.head() == 0 {
             engine.log.append(now_ms(), beginning()?).await?;
         }
         let looks = Arc::clone(&engine.looks);
         tokio::spawn(looks.follow(options.poll_interval, engine.closing.clone()));
+        let taking = takeover::run(Arc::clone(&engine), engine.closing.clone());
+        tokio::spawn(taking);
+        closed_on_error.disarm();
         Ok(engine)
     }
 
     /// Settles what a former process left open: first it is made certain that none of it happens any more.
-    async fn settle_all(&self, open: Vec<(u64, Intent)>) -> Result<(), Error> {
+    pub(super) async fn settle_all(
+        &self,
+        log: &Appender,
+        open: Vec<(u64, Intent)>,
+    ) -> Result<(), Error> {
         if !open.is_empty() {
             tracing::info!(writes = open.len(), "settling writes that were cut off");
         }
         let settled = open.into_iter().map(|(sequence, intent)| async move {
             let rows = intent.records.iter();
             let rows = rows.map(|record| (RECORD, record.sort.clone())).collect();
-            partition::fence(&self.session, &intent.partition, rows).await;
-            self.log.settle(sequence, intent.records, now_ms()).await
+            self.fence(&intent.partition, rows).await?;
+            log.settle(sequence, intent.records, now_ms()).await
         });
         stream::iter(settled)
             .buffer_unordered(FENCED_AT_ONCE)
             .try_for_each(|_| async { Ok(()) })
             .await
+    }
+
+    /// Makes sure that no commit happens any more that has read the partition before now.
+    pub(super) async fn fence(
+        &self,
+        partition: &PartitionAddress,
+        rows: Vec<(i8, String)>,
+    ) -> Result<(), Error> {
+        match self.keyspaces.of(partition).await {
+            Ok(session) => partition::fence(&session, partition, rows).await,
+            // Nobody reads it here, and whoever could write it has lost its region.
+            Err(error @ Error::Region { .. }) => {
+                tracing::warn!(%error, "a write that was cut off is settled unseen");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// The last entry of this core's log.

@@ -29,6 +29,11 @@ const HOURS: &str =
     "SELECT hour, WRITETIME(note) FROM end_hours WHERE every = 0 AND hour <= ? LIMIT ?";
 const ENDED: &str = "SELECT expires_at, tenant, collection, partition, kind, sort, WRITETIME(note) FROM ends \
                      WHERE hour = ? AND slice = ? AND expires_at <= ? LIMIT ?";
+const ENDED_AFTER: &str = "SELECT expires_at, tenant, collection, partition, kind, sort, WRITETIME(note) FROM ends \
+                           WHERE hour = ? AND slice = ? AND (expires_at) <= (?) \
+                           AND (expires_at, tenant, collection, partition, kind, sort) > (?, ?, ?, ?, ?, ?) LIMIT ?";
+/// Pages of a slice that one sweep reads to find what is of its own homes.
+const PAGES_MAX: usize = 20;
 const ANY: &str = "SELECT expires_at FROM ends WHERE hour = ? AND slice = ? LIMIT 1";
 const FORGET: &str = "DELETE FROM ends USING TIMESTAMP ? WHERE hour = ? AND slice = ? AND expires_at = ? \
                       AND tenant = ? AND collection = ? AND partition = ? AND kind = ? AND sort = ?";
@@ -95,8 +100,13 @@ pub(super) struct Ended {
 
 type EndedRow = (i64, String, String, String, i8, String, i64);
 
-/// What has ended at `now_ms`, at most `limit` of it. Hours of which nothing is left are forgotten.
-pub(super) async fn ended(session: &Cql, now_ms: u64, limit: usize) -> Result<Vec<Ended>, Error> {
+/// What has ended at `now_ms` of partitions whose home is here, at most `limit` of it. Hours of which nothing is left are forgotten.
+pub(super) async fn ended(
+    session: &Cql,
+    now_ms: u64,
+    limit: usize,
+    is_home: impl Fn(&PartitionAddress) -> bool,
+) -> Result<Vec<Ended>, Error> {
     let values = vec![Bind::Big(hour_of(now_ms)), Bind::Int(HOURS_MAX)];
     let hours: Vec<(i64, i64)> = session.rows(HOURS, values).await?;
     let mut found = Vec::new();
@@ -107,22 +117,14 @@ pub(super) async fn ended(session: &Cql, now_ms: u64, limit: usize) -> Result<Ve
             if left == 0 {
                 return Ok(found);
             }
-            let values = vec![
-                Bind::Big(hour),
-                Bind::Int(slice),
-                Bind::Big(i64::try_from(now_ms).unwrap_or(i64::MAX)),
-                Bind::Int(i32::try_from(left).unwrap_or(i32::MAX)),
-            ];
-            let rows: Vec<EndedRow> = session.rows(ENDED, values).await?;
-            if rows.is_empty() {
+            let rows = of_slice(session, (hour, slice), now_ms, left, &is_home).await?;
+            let Some(rows) = rows else {
                 let values = vec![Bind::Big(hour), Bind::Int(slice)];
                 is_empty &= session.rows::<(i64,)>(ANY, values).await?.is_empty();
                 continue;
-            }
+            };
             is_empty = false;
-            for row in rows {
-                found.push(ended_of(row, hour, slice)?);
-            }
+            found.extend(rows);
         }
         // Nothing is noted for it any more: whoever writes now notes no end before now.
         if is_empty && hour.saturating_add(HOURS_OPEN) < hour_of(now_ms) {
@@ -131,6 +133,46 @@ pub(super) async fn ended(session: &Cql, now_ms: u64, limit: usize) -> Result<Ve
         }
     }
     Ok(found)
+}
+
+/// Of one slice; none: nothing of any home has ended there. What is of other homes is passed over.
+async fn of_slice(
+    session: &Cql,
+    (hour, slice): (i64, i32),
+    now_ms: u64,
+    limit: usize,
+    is_home: impl Fn(&PartitionAddress) -> bool,
+) -> Result<Option<Vec<Ended>>, Error> {
+    let until = Bind::Big(i64::try_from(now_ms).unwrap_or(i64::MAX));
+    let most = Bind::Int(i32::try_from(limit).unwrap_or(i32::MAX));
+    let of = || vec![Bind::Big(hour), Bind::Int(slice), until.clone()];
+    let mut values = of();
+    values.push(most.clone());
+    let mut rows: Vec<EndedRow> = session.rows(ENDED, values).await?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    for page in 0..PAGES_MAX {
+        let is_last = rows.len() < limit || page + 1 == PAGES_MAX;
+        let mut end = None;
+        for row in std::mem::take(&mut rows) {
+            let ended = ended_of(row, hour, slice)?;
+            end = Some(ended.clone());
+            if is_home(&ended.partition) && found.len() < limit {
+                found.push(ended);
+            }
+        }
+        let Some(end) = end.filter(|_| !is_last && found.is_empty()) else {
+            break;
+        };
+        let mut values = of();
+        values.push(Bind::Big(end.expires_at));
+        values.extend(key(&end.partition));
+        values.extend([Bind::Tiny(end.kind), end.sort.as_str().into(), most.clone()]);
+        rows = session.rows(ENDED_AFTER, values).await?;
+    }
+    Ok(Some(found))
 }
 
 fn ended_of(row: EndedRow, hour: i64, slice: i32) -> Result<Ended, Error> {

@@ -73,4 +73,28 @@ pub(super) const MIGRATIONS: &[Migration] = &[
          claimed_until bigint, PRIMARY KEY (day, due_ms, tenant, id))",
         ],
     },
+    Migration {
+        version: 3,
+        name: "members",
+        statements: &[
+            // `row` is JSON: what a core says of itself. `beat` is another one each second.
+            "CREATE TABLE IF NOT EXISTS members (every int, node text, row text, beat bigint, PRIMARY KEY (every, node))",
+        ],
+    },
 ];
+
+/// The tables of a keyspace that has records alone, by name.
+pub(super) fn of_records() -> Vec<(&'static str, &'static str)> {
+    const TABLES: [(&str, &str); 3] = [
+        ("records", "CREATE TABLE IF NOT EXISTS records "),
+        ("ends", "CREATE TABLE IF NOT EXISTS ends "),
+        ("end_hours", "CREATE TABLE IF NOT EXISTS end_hours "),
+    ];
+    let statements = || MIGRATIONS.iter().flat_map(|step| step.statements);
+    let find = |(name, begin): (&'static str, &str)| {
+        let mut statements = statements();
+        let found = statements.find(|statement| statement.starts_with(begin));
+        found.map(|statement| (name, *statement))
+    };
+    TABLES.into_iter().filter_map(find).collect()
+}

@@ -1,6 +1,6 @@
 //! What a store on a CQL engine is told: where the engine is, how its keyspace is replicated, how long requests may take.
 
-use brink_protocol::NodeName;
+use brink_protocol::{NodeName, RegionName};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -50,6 +50,8 @@ pub struct Options {
     pub data_center: String,
     /// Replicas by data centre, for a keyspace that is made.
     pub replication: BTreeMap<String, u8>,
+    /// The region of the core, if placements can name it: records that lie in it alone have a keyspace of their own.
+    pub region: Option<RegionName>,
     /// The core node whose log is written here.
     pub node: NodeName,
     /// None: the engine asks for none.
@@ -71,6 +73,8 @@ pub struct Options {
     pub speculative_delay: Option<Duration>,
     /// How often the logs of other cores are looked at.
     pub poll_interval: Duration,
+    /// How long a core says nothing until another takes over its log.
+    pub silent_max: Duration,
     /// Changes that the log keeps, at least; whole buckets of older ones go.
     pub log_changes_max: u64,
     /// Writes that may be under way; a write that finds no room for two seconds is refused with [`crate::Error::Busy`].
@@ -79,7 +83,7 @@ pub struct Options {
 
 impl Options {
     /// The defaults: one data centre, three replicas, no credentials, no encryption, requests of at most 3 s, writes of at
-    /// most 10 s, reads asked twice after 50 ms, other logs every 100 ms, 1,000,000 changes, 1,024 writes under way.
+    /// most 10 s, reads asked twice after 50 ms, other logs every 100 ms, cores given up after 10 s, 1,000,000 changes, 1,024 writes under way.
     #[must_use]
     pub fn new(
         contact_points: Vec<String>,
@@ -93,6 +97,7 @@ impl Options {
             keyspace: keyspace.into(),
             replication: [(data_center.clone(), 3)].into(),
             data_center,
+            region: None,
             node,
             credentials: None,
             tls: None,
@@ -103,6 +108,7 @@ impl Options {
             write_timeout: Duration::from_secs(10),
             speculative_delay: Some(Duration::from_millis(50)),
             poll_interval: Duration::from_millis(100),
+            silent_max: Duration::from_secs(10),
             log_changes_max: 1_000_000,
             writes_max: 1_024,
         }

@@ -1,6 +1,7 @@
 //! Reading records.
 
 use super::{
+    keyspaces::Keyspaces,
     partition::{Reading, RowState, anchor, key},
     session::{Bind, Cql},
 };
@@ -59,22 +60,24 @@ fn address(tenant: &TenantName, key: &Key) -> PartitionAddress {
 
 /// One record.
 pub(super) async fn get(
-    session: &Cql,
+    keyspaces: &Keyspaces,
     tenant: &TenantName,
     record: &Key,
     now_ms: u64,
 ) -> Result<Option<Entry>, Error> {
     record.check_any()?;
-    let (state, value) = row(session, tenant, record).await?;
+    let (state, value) = row(keyspaces, tenant, record).await?;
     Ok(entry(record.sort.clone(), state, value, now_ms))
 }
 
 async fn row(
-    session: &Cql,
+    keyspaces: &Keyspaces,
     tenant: &TenantName,
     record: &Key,
 ) -> Result<(Option<RowState>, Option<Bytes>), Error> {
-    let mut values = key(&address(tenant, record));
+    let partition = address(tenant, record);
+    let session = keyspaces.of(&partition).await?;
+    let mut values = key(&partition);
     values.push(record.sort.as_str().into());
     let rows: Vec<(Option<i64>, Option<i64>, Option<Bytes>)> = session.rows(GET, values).await?;
     let found = rows.into_iter().next();
@@ -85,17 +88,17 @@ async fn row(
 
 /// The last version that a record ever had.
 pub(super) async fn last_version(
-    session: &Cql,
+    keyspaces: &Keyspaces,
     tenant: &TenantName,
     record: &Key,
 ) -> Result<Version, Error> {
-    let (state, _) = row(session, tenant, record).await?;
+    let (state, _) = row(keyspaces, tenant, record).await?;
     Ok(state.map_or(0, |state| state.version))
 }
 
 /// Several records; those of one partition are from one moment.
 pub(super) async fn get_many(
-    session: &Cql,
+    keyspaces: &Keyspaces,
     tenant: &TenantName,
     keys: &[Key],
     now_ms: u64,
@@ -112,7 +115,8 @@ pub(super) async fn get_many(
         let bytes = &bytes;
         async move {
             let sorts: Vec<&str> = sorts.into_iter().collect();
-            let found = one_moment(session, &partition, &sorts, now_ms, bytes).await?;
+            let session = keyspaces.of(&partition).await?;
+            let found = one_moment(&session, &partition, &sorts, now_ms, bytes).await?;
             Ok::<_, Error>((partition, found))
         }
     });

@@ -97,6 +97,15 @@ impl Step<'_> {
     }
 }
 
+/// The partition of a range.
+pub(super) fn address(tenant: &TenantName, range: &Range) -> PartitionAddress {
+    PartitionAddress {
+        tenant: tenant.clone(),
+        collection: range.collection.clone(),
+        partition: range.partition.clone(),
+    }
+}
+
 /// A page of a partition.
 pub(super) async fn page(
     session: &Cql,
@@ -105,11 +114,7 @@ pub(super) async fn page(
     now_ms: u64,
 ) -> Result<Page, Error> {
     range.check_any()?;
-    let partition = PartitionAddress {
-        tenant: tenant.clone(),
-        collection: range.collection.clone(),
-        partition: range.partition.clone(),
-    };
+    let partition = address(tenant, range);
     let (mut lower, mut upper) = (range.lower.clone(), range.upper.clone());
     let limit = range.limit as usize;
     let (mut page, mut bytes, mut seen) = (Page::default(), 0, 0);

@@ -7,7 +7,7 @@ use super::{
     engine::Engine,
     expiry::{self, Ended},
     partition::{RECORD, key},
-    session::{Applied, Bind},
+    session::{Applied, Bind, Cql},
 };
 use crate::{
     Error, clock,
@@ -29,9 +29,26 @@ const REMOVE_ANSWER: &str = "DELETE FROM records \
                              WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 1 AND sort = ? \
                              IF expires_at = ?";
 
-/// Removes records and answers whose lifetime has ended, at most `limit` of both together.
+/// Removes records and answers whose lifetime has ended, at most `limit` of both together in each keyspace: those of
+/// partitions whose home is here.
 pub(super) async fn sweep(engine: &Arc<Engine>, now_ms: u64, limit: usize) -> Result<Swept, Error> {
-    let ended = expiry::ended(&engine.session, now_ms, limit).await?;
+    let mut all = Swept::default();
+    for session in engine.keyspaces.here().await? {
+        let swept = sweep_one(engine, &session, now_ms, limit).await?;
+        all.records += swept.records;
+        all.answers += swept.answers;
+    }
+    Ok(all)
+}
+
+async fn sweep_one(
+    engine: &Arc<Engine>,
+    session: &Cql,
+    now_ms: u64,
+    limit: usize,
+) -> Result<Swept, Error> {
+    let is_home = |partition: &PartitionAddress| engine.keyspaces.is_home(partition);
+    let ended = expiry::ended(session, now_ms, limit, is_home).await?;
     let mut swept = Swept::default();
     let mut records: BTreeMap<&PartitionAddress, BTreeSet<&str>> = BTreeMap::new();
     let mut answers = Vec::new();
@@ -45,7 +62,7 @@ pub(super) async fn sweep(engine: &Arc<Engine>, now_ms: u64, limit: usize) -> Re
     let mut removed: Vec<&Ended> = stream::iter(
         answers
             .into_iter()
-            .map(|end| remove_answer(engine, end))
+            .map(|end| remove_answer(session, end))
             .collect::<Vec<_>>(),
     )
     .buffer_unordered(AT_ONCE)
@@ -77,7 +94,7 @@ pub(super) async fn sweep(engine: &Arc<Engine>, now_ms: u64, limit: usize) -> Re
         removed
             .into_iter()
             .chain(old)
-            .map(|end| expiry::forget(&engine.session, end))
+            .map(|end| expiry::forget(session, end))
             .collect::<Vec<_>>(),
     )
     .buffer_unordered(AT_ONCE)
@@ -102,9 +119,9 @@ fn transaction(partition: &PartitionAddress, sorts: &[&str], now_ms: u64) -> Tra
 }
 
 /// Removes an answer; none: there is none that ends then, or not yet.
-async fn remove_answer<'e>(engine: &Engine, end: &'e Ended) -> Result<Option<&'e Ended>, Error> {
+async fn remove_answer<'e>(session: &Cql, end: &'e Ended) -> Result<Option<&'e Ended>, Error> {
     let mut values = key(&end.partition);
     values.extend([end.sort.as_str().into(), Bind::Big(end.expires_at)]);
-    let removed = engine.session.conditional(REMOVE_ANSWER, values).await?;
+    let removed = session.conditional(REMOVE_ANSWER, values).await?;
     Ok((removed == Applied::Yes).then_some(end))
 }

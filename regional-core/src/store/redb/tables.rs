@@ -30,6 +30,9 @@ pub(super) const VERSIONS: BytesTable = TableDefinition::new("versions");
 /// One row: the deployment table.
 pub(super) const DEPLOYMENTS: TableDefinition<'static, (), &'static [u8]> =
     TableDefinition::new("deployments");
+/// One row: the placements. There once something was declared.
+pub(super) const PLACEMENTS: TableDefinition<'static, (), &'static [u8]> =
+    TableDefinition::new("placements");
 /// Tenant, module -> deployments in order.
 pub(super) const HISTORY: BytesTable = TableDefinition::new("history");
 /// Tenant, id -> purge.

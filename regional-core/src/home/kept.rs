@@ -1,0 +1,100 @@
+//! What of a [`HomeStore`] is its own store's alone: placements, and rows as they are kept.
+
+use super::HomeStore;
+use crate::{
+    Error,
+    store::{Archive, KeptRow, NewAudit, PlacementStore, Registry, RowKey},
+};
+use async_trait::async_trait;
+use brink_protocol::{
+    Digest, Position, TenantName, address::PartitionAddress, placement::PlacementTable,
+};
+use bytes::Bytes;
+
+#[async_trait]
+impl PlacementStore for HomeStore {
+    async fn placements(&self, is_certain: bool) -> Result<PlacementTable, Error> {
+        self.inner.placements(is_certain).await
+    }
+
+    async fn change_placements(
+        &self,
+        expected_revision: u64,
+        table: PlacementTable,
+        audit: NewAudit,
+    ) -> Result<bool, Error> {
+        self.inner
+            .change_placements(expected_revision, table, audit)
+            .await
+    }
+
+    async fn give_up(&self, data_center: &str) -> Result<(), Error> {
+        self.inner.give_up(data_center).await
+    }
+}
+
+#[async_trait]
+impl Archive for HomeStore {
+    async fn partitions(
+        &self,
+        tenant: Option<&TenantName>,
+        after: Option<&PartitionAddress>,
+        limit: usize,
+    ) -> Result<Vec<PartitionAddress>, Error> {
+        self.inner.partitions(tenant, after, limit).await
+    }
+
+    async fn kept(
+        &self,
+        partition: &PartitionAddress,
+        after: Option<&RowKey>,
+        limit: usize,
+    ) -> Result<Vec<KeptRow>, Error> {
+        self.inner.kept(partition, after, limit).await
+    }
+
+    async fn kept_records(
+        &self,
+        partition: &PartitionAddress,
+        sorts: &[String],
+    ) -> Result<Vec<KeptRow>, Error> {
+        self.inner.kept_records(partition, sorts).await
+    }
+
+    async fn heads(&self) -> Result<Position, Error> {
+        self.inner.heads().await
+    }
+
+    async fn forget(&self, partition: &PartitionAddress) -> Result<usize, Error> {
+        self.inner.forget(partition).await
+    }
+
+    async fn restoring(&self) -> Result<Option<String>, Error> {
+        self.inner.restoring().await
+    }
+
+    async fn begin_restore(&self, from: &str) -> Result<(), Error> {
+        self.inner.begin_restore(from).await
+    }
+
+    async fn put_back(
+        &self,
+        partition: &PartitionAddress,
+        rows: Vec<KeptRow>,
+        step: u64,
+    ) -> Result<(), Error> {
+        self.inner.put_back(partition, rows, step).await
+    }
+
+    async fn put_back_component(&self, digest: &Digest, component: Bytes) -> Result<(), Error> {
+        self.inner.put_back_component(digest, component).await
+    }
+
+    async fn put_back_registry(&self, registry: Registry) -> Result<(), Error> {
+        self.inner.put_back_registry(registry).await
+    }
+
+    async fn end_restore(&self, heads: &Position) -> Result<(), Error> {
+        self.inner.end_restore(heads).await
+    }
+}

@@ -1,0 +1,103 @@
+//! Placements: one row, changed on the condition that it is what it was, in an order of all data centres.
+
+use super::{
+    CqlStore, audit,
+    json::{decode, encode},
+    options::Confirm,
+    session::{Applied, Bind, Cql},
+};
+use crate::{
+    Error,
+    store::{NewAudit, PlacementStore},
+};
+use async_trait::async_trait;
+use brink_protocol::placement::PlacementTable;
+
+const WHAT: &str = "placements";
+/// Times that the outcome of a change is asked for.
+const ASKED_MAX: usize = 3;
+
+const READ: &str = "SELECT row FROM deployments WHERE every = 0 AND kind = 'placements' AND tenant = '' AND name = ''";
+const CHANGE: &str = "UPDATE deployments SET row = ? WHERE every = 0 AND kind = 'placements' AND tenant = '' AND name = '' \
+                      IF row = ?";
+
+/// The row as it stands.
+async fn read(session: &Cql, is_certain: bool) -> Result<Option<String>, Error> {
+    let rows: Vec<(Option<String>,)> = if is_certain {
+        session.global_rows(READ, Vec::new()).await?
+    } else {
+        session.rows(READ, Vec::new()).await?
+    };
+    Ok(rows.into_iter().next().and_then(|(row,)| row))
+}
+
+/// As a store that opens finds it. Where writes are confirmed in all data centres it has to be certain.
+pub(super) async fn at_start(session: &Cql, confirm: Confirm) -> Result<PlacementTable, Error> {
+    let row = match read(session, true).await {
+        Err(_) if confirm == Confirm::Local => read(session, false).await?,
+        row => row?,
+    };
+    decoded(row.as_deref())
+}
+
+fn decoded(row: Option<&str>) -> Result<PlacementTable, Error> {
+    row.map_or_else(|| Ok(PlacementTable::default()), |row| decode(WHAT, row))
+}
+
+#[async_trait]
+impl PlacementStore for CqlStore {
+    async fn placements(&self, is_certain: bool) -> Result<PlacementTable, Error> {
+        let row = read(&self.engine.session, is_certain).await?;
+        let table = decoded(row.as_deref())?;
+        self.engine.keyspaces.learn(&table);
+        Ok(table)
+    }
+
+    async fn change_placements(
+        &self,
+        expected_revision: u64,
+        table: PlacementTable,
+        new_audit: NewAudit,
+    ) -> Result<bool, Error> {
+        let row = read(&self.engine.session, true).await?;
+        if decoded(row.as_deref())?.revision != expected_revision {
+            return Ok(false);
+        }
+        let next = PlacementTable {
+            revision: expected_revision + 1,
+            ..table
+        };
+        let before = row.map_or(Bind::Null, Bind::Text);
+        let values = vec![encode(WHAT, &next)?, before];
+        let applied = match self.engine.session.global(vec![(CHANGE, values)]).await {
+            Ok(applied) => applied,
+            Err(failure) if failure.is_ours => return Err(failure.error),
+            Err(failure) => {
+                // A serial read ends what is half-way; what is not there then does not come any more.
+                let mut found = None;
+                for _ in 0..ASKED_MAX {
+                    if let Ok(row) = read(&self.engine.session, true).await {
+                        found = Some(row);
+                        break;
+                    }
+                }
+                let row = found.ok_or(failure.error)?;
+                if decoded(row.as_deref())? == next {
+                    Applied::Yes
+                } else {
+                    Applied::No
+                }
+            }
+        };
+        if applied == Applied::No {
+            return Ok(false);
+        }
+        self.engine.keyspaces.learn(&next);
+        audit::add_audit(&self.engine, new_audit).await?;
+        Ok(true)
+    }
+
+    async fn give_up(&self, data_center: &str) -> Result<(), Error> {
+        self.engine.keyspaces.give_up(data_center).await
+    }
+}

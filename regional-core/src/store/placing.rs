@@ -1,0 +1,30 @@
+//! What a store keeps of placements: one table for all cores of an engine.
+
+use super::rows::NewAudit;
+use crate::Error;
+use async_trait::async_trait;
+use brink_protocol::placement::PlacementTable;
+
+/// The part of a store that keeps where partitions belong.
+///
+/// # Errors
+/// As those of [`super::Store`].
+#[async_trait]
+pub trait PlacementStore: Send + Sync + 'static {
+    /// What is declared. `is_certain`: no change that was answered before is missing, by whichever core in whichever data
+    /// centre; this needs most replicas of all of them.
+    async fn placements(&self, is_certain: bool) -> Result<PlacementTable, Error>;
+
+    /// Puts a table in the place of the one with the expected revision; its own is the next. No: the table has another.
+    async fn change_placements(
+        &self,
+        expected_revision: u64,
+        table: PlacementTable,
+        audit: NewAudit,
+    ) -> Result<bool, Error>;
+
+    /// Gives up the replicas in a data centre that is lost for good, so that the others alone decide.
+    ///
+    /// Also [`Error::Limit`]: the engine has no such thing.
+    async fn give_up(&self, data_center: &str) -> Result<(), Error>;
+}

@@ -72,17 +72,26 @@ impl Logs {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves this core's own.
-    pub(super) fn move_own(&self, kept: Kept, open_from: u64) {
+    /// Moves a log that this process writes.
+    pub(super) fn moved(&self, origin: &OriginId, kept: Kept, open_from: u64) {
         let end = End {
             head: kept.head,
             open_from,
         };
-        self.ends().insert(self.own.clone(), end);
+        self.ends().insert(origin.clone(), end);
         let insert = |all: &mut BTreeMap<OriginId, Kept>| {
-            all.insert(self.own.clone(), kept);
+            all.insert(origin.clone(), kept);
         };
         self.change(insert, None);
+    }
+
+    /// Logs of others in which something is open.
+    pub(super) fn open_elsewhere(&self) -> Vec<OriginId> {
+        let ends = self.ends();
+        let open = ends
+            .iter()
+            .filter(|(origin, end)| **origin != self.own && end.open_from <= end.head);
+        open.map(|(origin, _)| origin.clone()).collect()
     }
 
     /// Takes what a look found of the other cores' logs. `looked_at`: everything that was acknowledged then is in it.

@@ -309,7 +309,8 @@ impl Writer {
     }
 
     fn publish(&self) {
-        self.logs.move_own(self.log.kept(), self.open_from());
+        let (kept, open_from) = (self.log.kept(), self.open_from());
+        self.logs.moved(&self.claim.origin, kept, open_from);
     }
 
     /// Shows the new head, then answers. An intent that nobody waits for any more is settled at once: its write, which

@@ -69,6 +69,22 @@ pub(super) async fn claim(session: &Cql, options: &Options) -> Result<Claim, Err
     Err(last)
 }
 
+/// Takes a log from the process that had it by this claim; none: another one has it by now.
+pub(super) async fn raise(session: &Cql, from: &Claim) -> Result<Option<Claim>, Error> {
+    let next = from.term.saturating_add(1);
+    let values = vec![
+        Bind::Big(next),
+        from.origin.node.as_str().into(),
+        Bind::Big(from.term),
+        Bind::Big(from.oldest.cast_signed()),
+    ];
+    let raised = session.conditional(RAISE, values).await?;
+    Ok((raised == Applied::Yes).then(|| Claim {
+        term: next,
+        ..from.clone()
+    }))
+}
+
 fn claim_of(node: &NodeName, incarnation: i64, term: i64, oldest: i64) -> Result<Claim, Error> {
     let unreadable = |error: std::num::TryFromIntError| Error::corrupt("origin", error);
     Ok(Claim {

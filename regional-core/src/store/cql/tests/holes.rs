@@ -152,10 +152,7 @@ async fn a_deletion_of_what_is_gone_is_in_the_log() {
     };
     assert_eq!(position.get(store.origin()), head + 1);
     let log = own_log(&store).await;
-    let ChangeKind::Records {
-        records, phase, ..
-    } = &log.last().unwrap().kind
-    else {
+    let ChangeKind::Records { records, phase, .. } = &log.last().unwrap().kind else {
         panic!("{log:?}")
     };
     assert_eq!((records.len(), *phase), (1, Phase::Written));
@@ -219,7 +216,13 @@ async fn a_change_of_the_table_happens_once_or_never() {
     let engine = &store.engine;
     for (case, lands, rival_first, expected, late) in [
         ("it had landed", true, false, Applied::Yes, Applied::No),
-        ("it would land later", false, false, Applied::Yes, Applied::No),
+        (
+            "it would land later",
+            false,
+            false,
+            Applied::Yes,
+            Applied::No,
+        ),
         ("another was quicker", false, true, Applied::No, Applied::No),
     ] {
         let revision = store.table().await.unwrap().revision;

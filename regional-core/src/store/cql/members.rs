@@ -1,0 +1,172 @@
+//! The table of the cores that write to the engine: each says every second that it lives, and reads what the others say.
+
+use super::{
+    json::{decode, encode},
+    options::Options,
+    session::{Bind, Cql},
+    watched::{BEAT, Said, Watched},
+};
+use crate::{
+    Error, clock,
+    store::{Member, members::responsible},
+};
+use brink_protocol::NodeName;
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+const WHAT: &str = "member";
+
+const PUT: &str = "INSERT INTO members (every, node, row, beat) VALUES (0, ?, ?, ?)";
+const ALL: &str = "SELECT node, row, beat FROM members WHERE every = 0 LIMIT 1000";
+
+/// The cores that write to the engine.
+pub(super) struct Members {
+    session: Arc<Cql>,
+    own: NodeName,
+    said: Mutex<Said>,
+    beat: AtomicI64,
+    silent_max: Duration,
+    watched: Mutex<Watched>,
+    live: watch::Sender<Arc<Vec<Member>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Members {
+    /// Says that this core lives, before it takes anything over: others that had given it up see that it is back.
+    pub(super) async fn join(session: Arc<Cql>, options: &Options) -> Result<Arc<Self>, Error> {
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
+        let members = Arc::new(Self {
+            session,
+            own: options.node.clone(),
+            said: Mutex::new(Said {
+                region: options.region.as_ref().map(ToString::to_string),
+                data_center: options.data_center.clone(),
+                link: None,
+                control: None,
+                started_at_ms: clock::now_ms(),
+                has_left: false,
+            }),
+            // Unlike those of an earlier process.
+            beat: AtomicI64::new(i64::from(u32::from_le_bytes(random)) << 24),
+            silent_max: options.silent_max,
+            watched: Mutex::default(),
+            live: watch::Sender::default(),
+        });
+        members.beat().await?;
+        members.read().await?;
+        Ok(members)
+    }
+
+    async fn beat(&self) -> Result<(), Error> {
+        let said = lock(&self.said).clone();
+        let values = vec![
+            self.own.as_str().into(),
+            encode(WHAT, &said)?,
+            Bind::Big(self.beat.fetch_add(1, Ordering::Relaxed)),
+        ];
+        self.session.write(PUT, values).await
+    }
+
+    /// Reads what all say.
+    pub(super) async fn read(&self) -> Result<(), Error> {
+        let began = Instant::now();
+        let rows: Vec<(String, Option<String>, Option<i64>)> =
+            self.session.rows(ALL, Vec::new()).await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for (node, said, beat) in rows {
+            // A row that is there in part is there whole the next time.
+            if let (Some(said), Some(beat)) = (said, beat) {
+                found.push((node.parse()?, decode(WHAT, &said)?, beat));
+            }
+        }
+        let mut watched = lock(&self.watched);
+        watched.read(found, began);
+        let live: Vec<Member> = watched
+            .live(self.silent_max)
+            .map(|(node, said)| member(node, said))
+            .collect();
+        drop(watched);
+        self.live.send_if_modified(|present| {
+            let is_new = **present != live;
+            if is_new {
+                *present = Arc::new(live);
+            }
+            is_new
+        });
+        Ok(())
+    }
+
+    /// Says and reads it every second.
+    pub(super) async fn run(self: Arc<Self>, closing: CancellationToken) {
+        let mut ticks = tokio::time::interval(BEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while closing.run_until_cancelled(ticks.tick()).await.is_some() {
+            for done in [self.beat().await, self.read().await] {
+                if let Err(error) = done {
+                    tracing::debug!(%error, "the members were not read, or not told");
+                }
+            }
+        }
+    }
+
+    /// Says where this core answers.
+    pub(super) async fn announce(&self, link: String, control: String) -> Result<(), Error> {
+        {
+            let mut said = lock(&self.said);
+            (said.link, said.control) = (Some(link), Some(control));
+        }
+        self.beat().await
+    }
+
+    /// Says that this core ends.
+    pub(super) async fn leave(&self) -> Result<(), Error> {
+        lock(&self.said).has_left = true;
+        self.beat().await
+    }
+
+    /// Those that live, this core among them.
+    pub(super) fn live(&self) -> watch::Receiver<Arc<Vec<Member>>> {
+        self.live.subscribe()
+    }
+
+    /// Whether this core takes over what a node left: the node is gone, both are in one region and ask one data centre, and
+    /// of the cores of which that is so this one is responsible.
+    pub(super) fn is_heir_of(&self, node: &NodeName) -> bool {
+        let own = lock(&self.said).clone();
+        let watched = lock(&self.watched);
+        let is_near =
+            |said: &Said| said.region == own.region && said.data_center == own.data_center;
+        let Some(said) = watched.gone(node, self.silent_max) else {
+            return false;
+        };
+        let heirs = watched.live(self.silent_max);
+        let heirs = heirs
+            .filter(|(_, said)| is_near(said))
+            .map(|(node, _)| node);
+        is_near(said) && !own.has_left && responsible(node.as_str(), heirs) == Some(&self.own)
+    }
+}
+
+fn member(node: &NodeName, said: &Said) -> Member {
+    Member {
+        node: node.clone(),
+        region: said.region.as_ref().and_then(|region| region.parse().ok()),
+        link: said.link.clone(),
+        control: said.control.clone(),
+        started_at_ms: said.started_at_ms,
+    }
+}

@@ -23,6 +23,7 @@ impl Figures {
         let paths = [
             path::RECORDS,
             path::COMMANDS,
+            path::WORKFLOWS,
             path::PURGES,
             path::FORWARDED_PURGES,
             path::COMPONENTS,

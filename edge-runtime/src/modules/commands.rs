@@ -28,7 +28,11 @@ impl Commands for Run {
         let trace = Some(&self.trace);
         // With a key the core executes it once, however often it is asked.
         let asked = if request.idempotency_key.is_some() {
-            link.call_again(path::COMMANDS, &request, trace).await
+            let is_there = |answer: &CommandAnswer| {
+                !matches!(answer.outcome, Err(CommandError::Unavailable(_)))
+            };
+            link.call_until(path::COMMANDS, &request, trace, is_there)
+                .await
         } else {
             link.call(path::COMMANDS, &request, trace).await
         };
@@ -47,6 +51,9 @@ impl Commands for Run {
                     status: 401 | 403 | 404,
                     detail,
                 } => CommandError::Denied(detail),
+                error if error.may_have_happened() => {
+                    CommandError::Unavailable(format!("{error}; it may or may not have happened"))
+                }
                 error => CommandError::Unavailable(error.to_string()),
             }
         })?;

@@ -35,13 +35,23 @@ impl Run {
             at_least,
             operation,
         };
+        let trace = Some(&self.trace);
         let asked = if is_read {
-            link.call_again(path::RECORDS, &request, Some(&self.trace))
+            // One that has not got as far as it must, or whose store is away: another core may have, and reach it.
+            let is_there = |answer: &RecordsAnswer| {
+                !matches!(answer.outcome, Err(RecordError::Unavailable(_)))
+            };
+            link.call_until(path::RECORDS, &request, trace, is_there)
                 .await
         } else {
-            link.call(path::RECORDS, &request, Some(&self.trace)).await
+            link.call(path::RECORDS, &request, trace).await
         };
-        let answer: RecordsAnswer = asked.map_err(|error| self.away(&error))?;
+        let answer: RecordsAnswer = asked.map_err(|error| match self.away(&error) {
+            RecordError::Unavailable(text) if !is_read && error.may_have_happened() => {
+                RecordError::Unavailable(format!("{text}; it may or may not have happened"))
+            }
+            refusal => refusal,
+        })?;
         if let Err(RecordError::Unavailable(_)) = answer.outcome {
             self.note().no_store = true;
         }

@@ -9,6 +9,7 @@
 mod admin;
 mod canary;
 mod coherence;
+mod cores;
 mod deployments;
 mod feed;
 mod guest;

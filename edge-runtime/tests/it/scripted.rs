@@ -20,7 +20,10 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -121,6 +124,7 @@ struct Scripted {
     reports: mpsc::UnboundedSender<Report>,
     head: Head,
     answers: Mutex<Answers>,
+    stands_still: AtomicBool,
 }
 
 impl Service for Scripted {
@@ -128,6 +132,11 @@ impl Service for Scripted {
         let names = &connection.tls.as_ref().unwrap().client_names;
         assert_eq!(names, &["ams.pop.brink.internal"]);
         let path = request.uri().path().to_owned();
+        if self.stands_still.load(Ordering::Relaxed) {
+            let _ = self.questions.send((path, Bytes::new()));
+            std::future::pending::<()>().await;
+            unreachable!();
+        }
         let body = request.into_body().collect().await.unwrap().to_bytes();
         if path == path::FEED {
             let (frames, mut waiting) = mpsc::unbounded_channel();
@@ -196,7 +205,7 @@ pub(crate) struct Core {
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     pub(crate) questions: mpsc::UnboundedReceiver<(String, Bytes)>,
     scripted: Arc<Scripted>,
-    identity: TempDir,
+    identity: Arc<TempDir>,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -227,10 +236,21 @@ impl Core {
         };
         issue("core.brink.internal", false, "link");
         issue("ams.pop.brink.internal", true, "pop");
-        Self::bind(identity, offers, "127.0.0.1:0".parse().unwrap()).await
+        Self::bind(Arc::new(identity), offers, "127.0.0.1:0".parse().unwrap()).await
     }
 
-    async fn bind(identity: TempDir, offers: Offers, address: SocketAddr) -> Self {
+    /// Another core of the same authority.
+    pub(crate) async fn another(&self) -> Self {
+        let identity = Arc::clone(&self.identity);
+        Self::bind(identity, Offers::Both, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// From now on nothing is answered, and no connection breaks.
+    pub(crate) fn stand_still(&self) {
+        self.scripted.stands_still.store(true, Ordering::Relaxed);
+    }
+
+    async fn bind(identity: Arc<TempDir>, offers: Offers, address: SocketAddr) -> Self {
         let dir = identity.path();
         let config = Config {
             tcp: Some(address),
@@ -259,6 +279,7 @@ impl Core {
             reports: reports_in,
             head: Head::default(),
             answers: Mutex::new(Answers::Head { age_ms: 0 }),
+            stands_still: AtomicBool::new(false),
         });
         let stop = CancellationToken::new();
         let running = tokio::spawn(listener.serve(Arc::clone(&scripted), stop.clone()));
@@ -306,9 +327,15 @@ impl Core {
 
     /// What a PoP of this core is told.
     pub(crate) fn settings(&self, data: &Path) -> Settings {
+        self.settings_with(data, &[])
+    }
+
+    /// What a PoP of this core and others is told.
+    pub(crate) fn settings_with(&self, data: &Path, others: &[&Self]) -> Settings {
+        let cores = std::iter::once(self).chain(others.iter().copied());
         let flags = Flags {
             pop: Some("ams".into()),
-            core: vec![self.address.to_string()],
+            core: cores.map(|core| core.address.to_string()).collect(),
             identity: Some(self.identity.path().to_owned()),
             data: Some(data.to_owned()),
             ..Flags::default()
@@ -338,7 +365,7 @@ impl Core {
     }
 
     /// Ends, with its address free for another.
-    pub(crate) async fn stop(self) -> TempDir {
+    pub(crate) async fn stop(self) -> Arc<TempDir> {
         self.stop.cancel();
         crate::harness::within(self.running).await.unwrap();
         self.identity

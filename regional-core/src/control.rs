@@ -17,6 +17,7 @@ mod reply;
 mod session;
 mod status;
 mod tokens;
+mod workflows;
 
 pub use app::App;
 pub use large::LargeBodies;
@@ -82,6 +83,11 @@ impl Control {
             .route("/v1/records/import", post(records::import))
             .route("/v1/records/{collection}/{partition}", get(records::browse))
             .route("/v1/events", get(events::read).post(events::append))
+            .route("/v1/workflows", get(workflows::list))
+            .route("/v1/workflows/{name}", post(workflows::start))
+            .route("/v1/workflows/{name}/{id}", get(workflows::get))
+            .route("/v1/workflows/{name}/{id}/retry", post(workflows::retry))
+            .route("/v1/workflows/{name}/{id}/cancel", post(workflows::cancel))
             .route("/v1/tokens", post(tokens::create).get(tokens::list))
             .route("/v1/tokens/{id}", delete(tokens::remove))
             .route("/v1/audit", get(tokens::audit))

@@ -444,9 +444,8 @@ impl Core {
             link.0.serve(link.1, stop.clone()),
             admin.0.serve(admin.1, stop.clone()),
             self.exchange.run(stop.clone()),
-            self.workflows.run(stop),
+            self.workflows.run(stop.clone()),
             run_bridge(self.bridge, stop.clone()),
-            self.workflows.run(stop),
             upkeep,
             not_ready,
         );

@@ -26,7 +26,7 @@ use crate::{
     exchange::Peers,
     pops::Pops,
     refusal::Refusal,
-    store::{Answer, NewAnswer, NewAudit, NewPurge, PurgeAdded, PurgeRow, Store},
+    store::{ANSWER_LIFETIME_MS, Answer, NewAnswer, NewAudit, NewPurge, PurgeAdded, PurgeRow, Store},
     tokens::authenticate,
 };
 use brink_protocol::{
@@ -124,6 +124,7 @@ impl Purges {
             key,
             input,
             output: purge.id.clone().into(),
+            lifetime_ms: ANSWER_LIFETIME_MS,
         });
         let new = NewPurge {
             purge,

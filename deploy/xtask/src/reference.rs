@@ -95,6 +95,11 @@ const PROGRAMS: [(&str, &[Section]); 2] = [
                 "PurgesConfig",
                 "regional-core/src/purges/order.rs",
             ),
+            section(
+                "workflows",
+                "WorkflowsConfig",
+                "regional-core/src/workflows/settings.rs",
+            ),
             section("prober", "ProberConfig", "regional-core/src/prober.rs"),
             TELEMETRY,
         ],

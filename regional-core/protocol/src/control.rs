@@ -1,8 +1,13 @@
 //! JSON bodies of the control API: operators, developers and the `brink` command.
 
 mod events;
+mod workflows;
 
 pub use events::{AppendedEvents, NewEvent, NewEvents, ShownEvent, ShownEvents};
+pub use workflows::{
+    CancelWorkflow, NewWorkflow, ShownBytes, ShownStep, ShownWorkflow, StartedWorkflow, WorkflowPage,
+    WorkflowPhase, WorkflowRow,
+};
 
 use crate::{
     Digest, ModuleName, NodeName, PopName, Position, TenantName,

@@ -3,7 +3,7 @@
 use super::large::LargeBodies;
 use crate::{
     deployments::Deployments, logs::Logs, pops::Pops, purges::Purges, session_keys::SessionSigner,
-    store::Store,
+    store::Store, workflows::Workflows,
 };
 use brink_sandbox::Sandbox;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub struct App {
     pub sandbox: Sandbox,
     /// Deployments and routes.
     pub deployments: Deployments,
+    /// Workflows.
+    pub workflows: Arc<Workflows>,
     /// Purges.
     pub purges: Purges,
     /// Signs session tokens.

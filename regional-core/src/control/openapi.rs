@@ -1,6 +1,6 @@
 //! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
 
-use super::{cloudflare, deployments, events, fastly, modules, purges, records, status, tokens};
+use super::{cloudflare, deployments, events, fastly, modules, purges, records, status, tokens, workflows};
 use axum::Json;
 use std::sync::LazyLock;
 use utoipa::{
@@ -39,6 +39,7 @@ impl Modify for Bearer {
         cloudflare::purge, cloudflare::invalidate,
         records::import, records::browse,
         events::read, events::append,
+        workflows::start, workflows::list, workflows::get, workflows::retry, workflows::cancel,
         tokens::create, tokens::list, tokens::remove, tokens::audit,
         status::health, status::status, status::pops, status::logs,
     ),

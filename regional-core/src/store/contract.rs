@@ -426,6 +426,7 @@ async fn answers(store: &dyn Store) {
             key: "k1".into(),
             input: Digest::of(b"in"),
             output: Bytes::copy_from_slice(output.as_bytes()),
+            lifetime_ms: ANSWER_LIFETIME_MS,
         }),
         now_ms,
         ..transaction("p", vec![put("1", output, Condition::Always)])
@@ -780,6 +781,7 @@ async fn later_purges(store: &dyn Store, purge: impl Fn(&str) -> NewPurge) {
             key: "k".into(),
             input: Digest::of(b"body"),
             output: id.to_owned().into(),
+            lifetime_ms: ANSWER_LIFETIME_MS,
         }),
         later: Some(control::Later {
             id: format!("{id}-hard"),

@@ -47,10 +47,12 @@ pub struct Due {
 pub enum Undo {
     /// It has none, or it is not needed, or not yet.
     None,
-    /// To be called; refusals so far. A refusal is final for its key, so that each has another.
+    /// To be called, or called.
     Pending {
-        /// Refusals so far.
+        /// Refusals so far. A refusal is final for its key, so that each round has another.
         round: u32,
+        /// Since when, in milliseconds since 1970.
+        since_ms: u64,
     },
     /// It was done at this moment, in milliseconds since 1970.
     Done {
@@ -116,6 +118,8 @@ pub struct Stuck {
 pub struct Instance {
     /// With what it began; none: no workflow was started under this id, and a start that is still under way begins anew.
     pub deployed: Option<Deployed>,
+    /// Chosen by chance at its start: tells its steps from those of an earlier instance under the same id.
+    pub run: u64,
     /// The module that started it; none: an operator did.
     pub caller: Option<ModuleName>,
     /// On whose behalf.
@@ -266,6 +270,7 @@ mod tests {
                 limits: Limits::default(),
                 grants: Grants::default(),
             }),
+            run: 7,
             caller: None,
             subject: Some("c-1".into()),
             input: Bytes::from_static(b"{}"),

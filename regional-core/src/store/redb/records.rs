@@ -6,7 +6,7 @@ use super::tables::{OrStore, decode, encode};
 use crate::{
     Error,
     store::{
-        ANSWER_LIFETIME_MS, Action, Answer, Commit, PAGE_BYTES_MAX, Seen, Transaction, Write,
+        Action, Answer, Commit, PAGE_BYTES_MAX, Seen, Transaction, Write,
         checks,
     },
 };
@@ -217,7 +217,7 @@ pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result
             input: answer.input,
             output: answer.output.clone(),
             position: batch.position(sequence),
-            expires_at_ms: transaction.now_ms.saturating_add(ANSWER_LIFETIME_MS),
+            expires_at_ms: transaction.now_ms.saturating_add(answer.lifetime_ms),
         };
         keep_answer(batch, &key, &answer)?;
     }

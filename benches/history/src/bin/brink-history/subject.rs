@@ -3,7 +3,7 @@
 use crate::{Error, flaw::Flaw};
 use brink_core::{
     Error as StoreError,
-    store::{self, Action, AnswerKey, NewAnswer, Seen, Store, Transaction},
+    store::{self, ANSWER_LIFETIME_MS, Action, AnswerKey, NewAnswer, Seen, Store, Transaction},
 };
 use brink_history::history::{Call, Commit, Held, Outcome, RECORDS, sort};
 use brink_protocol::{
@@ -178,6 +178,7 @@ impl Subject {
                 key: format!("k{key}"),
                 input: Digest::of(b"input"),
                 output: answer.to_string().into(),
+                lifetime_ms: ANSWER_LIFETIME_MS,
             }),
             now_ms,
         }

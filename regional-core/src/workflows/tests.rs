@@ -1,0 +1,1 @@
+//! Workflows over a store, killed wherever they may be killed.

@@ -56,7 +56,7 @@ impl Overlay {
                 sort: sort.to_owned(),
                 value: value.clone(),
                 version: *version,
-                // Of use to those who keep what they read: a command keeps nothing.
+                // Of use to those who keep what they read: a run keeps nothing.
                 lifetime_ms: None,
             }),
         })
@@ -74,7 +74,7 @@ impl Overlay {
         present: Option<Version>,
     ) -> Result<(), RecordError> {
         if self.seen.len() + self.range_entries >= READS_MAX {
-            return Err(invalid("a command reads at most 10,000 records"));
+            return Err(invalid("a run reads at most 10,000 records"));
         }
         // The first reading counts: if a later one differs, the commit finds that out.
         self.seen.entry(sort.to_owned()).or_insert(present);
@@ -121,10 +121,10 @@ impl Overlay {
         let before = self.writes.get(sort).map_or(0, size);
         let bytes = self.bytes - before + size(&own);
         if bytes > BATCH_BYTES_MAX / 2 {
-            return Err(invalid("a command writes at most 4 MiB"));
+            return Err(invalid("a run writes at most 4 MiB"));
         }
         if self.writes.len() >= RECORDS_PER_CHANGE_MAX && !self.writes.contains_key(sort) {
-            return Err(invalid("a command writes at most 1,000 records"));
+            return Err(invalid("a run writes at most 1,000 records"));
         }
         self.bytes = bytes;
         self.writes.insert(sort.to_owned(), own);
@@ -158,7 +158,7 @@ impl Overlay {
         // An empty range is a reading as well: the commit looks at it again.
         self.range_entries += page.entries.len().max(1);
         if self.seen.len() + self.range_entries > READS_MAX {
-            return Err(invalid("a command reads at most 10,000 records"));
+            return Err(invalid("a run reads at most 10,000 records"));
         }
         // Behind the last record of a page that has more, nothing is known yet.
         let mut known = asked.clone();

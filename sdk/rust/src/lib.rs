@@ -1,4 +1,4 @@
-//! Write Brink modules, commands and plugins in Rust.
+//! Write Brink modules, commands, plugins, projections and workflows in Rust.
 //!
 //! A **module** answers HTTP requests at the edge, behind the cache:
 //!
@@ -27,7 +27,8 @@
 //!
 //! The record that the handler read is a tag of the answer: a write to it, anywhere, takes the answer out of every PoP's
 //! cache ([`cache`] says what else counts, and what makes an answer its caller's own). A **command** ([`command!`]) runs at the regional core in a transaction over one partition; a **plugin**
-//! ([`plugin!`]) sees heads of requests and responses.
+//! ([`plugin!`]) sees heads of requests and responses; a **projection** ([`projection!`]) makes records of [`events`], and a **workflow**
+//! ([`workflow!`]) decides, step by step, what commands do in several partitions: both run at the regional core.
 //!
 //! # No ambient WASI
 //!
@@ -59,6 +60,9 @@ pub mod clock;
 mod command;
 pub mod commands;
 pub mod config;
+#[cfg(test)]
+mod contract;
+pub mod events;
 mod host;
 pub mod http;
 pub mod identity;
@@ -74,6 +78,7 @@ mod plugin;
 #[doc(hidden)]
 pub mod plugin_types;
 mod problem;
+mod projection;
 pub mod random;
 pub mod records;
 mod request;
@@ -83,6 +88,10 @@ mod target;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod ulid;
+mod workflow;
+#[doc(hidden)]
+pub mod workflow_types;
+pub mod workflows;
 
 pub use command::execute;
 #[doc(hidden)]
@@ -91,10 +100,15 @@ pub use plugin::{Headers, Plugin, RequestAction, RequestHead, ResponseAction, Re
 #[doc(hidden)]
 pub use plugin::{on_request, on_response};
 pub use problem::{PROBLEM_JSON, Problem};
+pub use projection::{Projection, Target};
+#[doc(hidden)]
+pub use projection::{apply as project_apply, target as project_target};
 pub use request::{BODY_BYTES_MAX, BodyError, Method, Request};
 pub use response::{Response, escape_html};
 #[doc(hidden)]
 pub use wit_bindgen;
+pub use workflow::{Halt, STEPS_MAX, Steps, decide};
+pub use workflow_types::{Decision, Outcome, Step, StepCall};
 
 /// Makes a component of world `module` from a handler `fn(Request) -> Result<Response, E>`, where `E` is [`Problem`] or any
 /// other type that becomes a [`Response`].
@@ -263,30 +277,8 @@ world plugin {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    /// The lines that mean something.
-    fn meaning(wit: &str) -> String {
-        wit.lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with("//"))
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-
     #[test]
     fn the_plugins_world_is_that_of_the_contract() {
-        let contract = meaning(include_str!("../../../wit/platform.wit"));
-        let quoted = include_str!("lib.rs")
-            .split_once("r#\"\n")
-            .unwrap()
-            .1
-            .split_once("\n\"#")
-            .unwrap()
-            .0;
-        let (types, world) = quoted.split_once("world plugin {").unwrap();
-        let types = meaning(types.split_once(';').unwrap().1);
-        assert!(types.len() > 400 && contract.contains(&types), "{types}");
-        assert!(contract.ends_with(&meaning(world)), "{world}");
+        crate::contract::check(include_str!("lib.rs"), "plugin");
     }
 }

@@ -17,9 +17,11 @@
 //! assert_eq!(handle(Request::get("/?sku=x")).unwrap_err().status(), 404);
 //! ```
 //!
-//! It is there on every target but `wasm32`. It keeps the platform's rules for records (versions, order, limits of counts) and
-//! commands (all or nothing, stored answers); it has no cache, and asks for no grants.
+//! It is there on every target but `wasm32`. It keeps the platform's rules for records (versions, order, limits of counts),
+//! events and commands (all or nothing, stored answers), applies projections and runs workflows; it has no cache, asks for no
+//! grants, and nothing ends by its lifetime.
 
+mod background;
 pub(crate) mod platform;
 mod state;
 
@@ -112,6 +114,15 @@ impl Platform {
     /// Answers outbound requests.
     pub fn outbound(&self, server: impl Fn(&Request) -> Result<Answer, Error> + 'static) -> &Self {
         with(|state| state.outbound = Some(Rc::new(server)));
+        self
+    }
+
+    /// What follows runs in a command over this partition: [`crate::events::append`] appends to its stream.
+    pub fn within(&self, collection: &str, partition: &str) -> &Self {
+        with(|state| {
+            state.appended = 0;
+            state.within = Some((collection.to_owned(), partition.to_owned()));
+        });
         self
     }
 

@@ -11,7 +11,7 @@ pub(crate) mod records {
     const SCAN_LIMIT_MAX: u32 = 1000;
     const VALUE_BYTES_MAX: usize = 1 << 20;
 
-    fn partition(collection: &str, partition: &str) -> Result<Partition, Error> {
+    pub(super) fn partition(collection: &str, partition: &str) -> Result<Partition, Error> {
         let name = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
         };
@@ -134,6 +134,145 @@ pub(crate) mod records {
     }
 }
 
+/// `brink:platform/events`.
+pub(crate) mod events {
+    use super::records::partition;
+    use crate::bindings::module::brink::platform::{
+        event_types::Event, events::Page, records::Error,
+    };
+    use crate::events::PAGE_MAX;
+    use crate::testing::state::with;
+
+    pub(crate) fn read(
+        collection: &str,
+        partition_key: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Page, Error> {
+        let key = partition(collection, partition_key)?;
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(Error::Invalid(format!("limit {limit}")));
+        }
+        let stream = with(|state| state.events.get(&key).cloned().unwrap_or_default());
+        let (oldest, newest) = (stream.first(), stream.last());
+        let (oldest, newest) = (
+            oldest.map_or(0, |e| e.number),
+            newest.map_or(0, |e| e.number),
+        );
+        let mut events: Vec<Event> = stream
+            .into_iter()
+            .filter(|event| event.number > after)
+            .map(|event| Event {
+                number: event.number,
+                kind: event.kind,
+                at_ms: event.at_ms,
+                payload: event.payload,
+            })
+            .collect();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = events.len() > limit;
+        events.truncate(limit);
+        Ok(Page {
+            events,
+            more,
+            oldest,
+            newest,
+        })
+    }
+}
+
+/// `brink:platform/event-append`.
+pub(crate) mod event_append {
+    use crate::bindings::module::brink::platform::records::Error;
+    use crate::events::{APPENDS_MAX, PAYLOAD_BYTES_MAX};
+    use crate::testing::state::with;
+
+    pub(crate) fn append(
+        kind: &str,
+        payload: &[u8],
+        _lifetime_ms: Option<u64>,
+    ) -> Result<u64, Error> {
+        if !(1..=128).contains(&kind.len()) || !kind.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Error::Invalid(format!("kind {kind:?}")));
+        }
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(Error::Invalid(format!(
+                "a payload of {} bytes",
+                payload.len()
+            )));
+        }
+        with(|state| {
+            let Some(within) = state.within.clone() else {
+                let text = "no command runs here: say where with `Platform::within`";
+                return Err(Error::Denied(text.to_owned()));
+            };
+            if state.appended >= APPENDS_MAX {
+                return Err(Error::Invalid(format!("more than {APPENDS_MAX} events")));
+            }
+            state.appended += 1;
+            Ok(state.append(within, kind, payload))
+        })
+    }
+}
+
+/// `brink:platform/workflows`.
+pub(crate) mod workflows {
+    use crate::bindings::module::brink::platform::workflows::{Error, State};
+    use crate::testing::state::{Instance, with};
+    use crate::workflows;
+
+    const INPUT_BYTES_MAX: usize = 256 << 10;
+
+    fn check(id: &str) -> Result<(), Error> {
+        if (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(())
+        } else {
+            Err(Error::Invalid(format!("id {id:?}")))
+        }
+    }
+
+    pub(crate) fn start(name: &str, id: &str, input: &[u8]) -> Result<bool, Error> {
+        check(id)?;
+        if input.len() > INPUT_BYTES_MAX {
+            return Err(Error::Invalid(format!("an input of {} bytes", input.len())));
+        }
+        with(|state| {
+            if !state.workflows.contains(name) {
+                return Err(Error::Denied(format!("no workflow {name:?}")));
+            }
+            let key = (name.to_owned(), id.to_owned());
+            match state.instances.get(&key) {
+                Some(before) if before.input != input => Err(Error::Invalid(format!(
+                    "id {id:?} was used with another input"
+                ))),
+                Some(_) => Ok(false),
+                None => {
+                    let instance = Instance {
+                        input: input.to_vec(),
+                        state: workflows::State::Running,
+                    };
+                    state.instances.insert(key, instance);
+                    Ok(true)
+                }
+            }
+        })
+    }
+
+    pub(crate) fn get(name: &str, id: &str) -> Result<Option<State>, Error> {
+        check(id)?;
+        let key = (name.to_owned(), id.to_owned());
+        Ok(with(|state| {
+            let instance = state.instances.get(&key)?;
+            Some(match instance.state.clone() {
+                workflows::State::Running => State::Running,
+                workflows::State::Compensating => State::Compensating,
+                workflows::State::Completed(bytes) => State::Completed(bytes),
+                workflows::State::Failed(bytes) => State::Failed(bytes),
+            })
+        }))
+    }
+}
+
 /// `brink:platform/commands`.
 pub(crate) mod commands {
     use crate::bindings::module::brink::platform::commands::{Call, Error};
@@ -144,7 +283,7 @@ pub(crate) mod commands {
         let stored = call
             .idempotency_key
             .clone()
-            .map(|key| (key, call.command.clone(), partition));
+            .map(|key| (key, call.command.clone(), partition.clone()));
         if let Some(key) = &stored
             && !((1..=128).contains(&key.0.len())
                 && key.0.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -160,8 +299,14 @@ pub(crate) mod commands {
         let Some(command) = with(|state| state.commands.get(&call.command).cloned()) else {
             return Err(Error::Denied(format!("no command {:?}", call.command)));
         };
-        let before = with(|state| state.partitions.clone());
-        match command(&call.input) {
+        let before = with(|state| {
+            state.appended = 0;
+            let within = state.within.replace(partition);
+            (state.partitions.clone(), state.events.clone(), within)
+        });
+        let answer = command(&call.input);
+        with(|state| state.within = before.2);
+        match answer {
             Ok(answer) => {
                 if let Some(key) = stored {
                     with(|state| state.answers.insert(key, answer.clone()));
@@ -169,7 +314,7 @@ pub(crate) mod commands {
                 Ok(answer)
             }
             Err(refusal) => {
-                with(|state| state.partitions = before);
+                with(|state| (state.partitions, state.events) = (before.0, before.1));
                 Err(Error::Refused(refusal))
             }
         }

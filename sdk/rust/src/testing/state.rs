@@ -1,8 +1,10 @@
 //! What the platform in memory knows.
 
+use crate::events::Event;
 use crate::message::{Answer, Error, Request};
+use crate::workflows;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Collection and partition key.
@@ -36,10 +38,27 @@ impl Records {
     }
 }
 
+/// A workflow that was started.
+pub(super) struct Instance {
+    pub(super) input: Vec<u8>,
+    pub(super) state: workflows::State,
+}
+
 pub(super) struct State {
     pub(super) config: BTreeMap<String, String>,
     pub(super) partitions: BTreeMap<Partition, Records>,
+    pub(super) events: BTreeMap<Partition, Vec<Event>>,
+    /// The partition of the command that runs.
+    pub(super) within: Option<Partition>,
+    /// Events that the command has appended.
+    pub(super) appended: usize,
+    /// How far each projection's type has read each stream.
+    pub(super) projected: BTreeMap<(&'static str, Partition), u64>,
     pub(super) commands: BTreeMap<String, Command>,
+    /// Deployed workflows.
+    pub(super) workflows: BTreeSet<String>,
+    /// Instances by name and id.
+    pub(super) instances: BTreeMap<(String, String), Instance>,
     /// Answers by idempotency key, command and partition.
     pub(super) answers: BTreeMap<(String, String, Partition), Vec<u8>>,
     pub(super) outbound: Option<Outbound>,
@@ -58,7 +77,13 @@ impl Default for State {
         Self {
             config: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            events: BTreeMap::new(),
+            within: None,
+            appended: 0,
+            projected: BTreeMap::new(),
             commands: BTreeMap::new(),
+            workflows: BTreeSet::new(),
+            instances: BTreeMap::new(),
             answers: BTreeMap::new(),
             outbound: None,
             now_ms: 1_767_225_600_000,
@@ -74,6 +99,19 @@ impl Default for State {
 }
 
 impl State {
+    pub(super) fn append(&mut self, partition: Partition, kind: &str, payload: &[u8]) -> u64 {
+        let at_ms = self.now_ms;
+        let stream = self.events.entry(partition).or_default();
+        let number = stream.last().map_or(0, |event| event.number) + 1;
+        stream.push(Event {
+            number,
+            kind: kind.to_owned(),
+            at_ms,
+            payload: payload.to_vec(),
+        });
+        number
+    }
+
     pub(super) fn put(&mut self, partition: Partition, sort: &str, value: &[u8]) -> u64 {
         let stored = self
             .partitions

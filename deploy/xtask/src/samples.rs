@@ -14,11 +14,20 @@ const PARTNER_KEYS: &str =
     "keys=acme:97fb99e615b78ad0be90e73d4fc0ccb272622faa5851191bff43cedecdaab04a";
 
 /// Modules in the order in which they are deployed, with what they may use and are told.
-const MODULES: [(&str, &[&str]); 5] = [
+const MODULES: [(&str, &[&str]); 6] = [
     ("hello", &[]),
     ("inventory", &[]),
     ("place-order", &["--grant", "clock"]),
     ("orders", &["--grant", "clock", "--grant", "random"]),
+    (
+        "orders-by-customer",
+        &[
+            "--config",
+            "source=stock",
+            "--config",
+            "target=orders-by-customer",
+        ],
+    ),
     ("api-key", &["--config", PARTNER_KEYS]),
 ];
 

@@ -5,10 +5,14 @@
 //! | `POST /orders` `{customer, warehouse?, currency, lines: [{sku, quantity}]}` | 201, the order, `Location` |
 //! | `GET /orders/{customer}/{id}` | the order |
 //! | `GET /orders/{customer}?limit=&after=` | newest first; `next` goes on |
+//! | `GET /orders/{customer}/summary` | how many, and what they came to: `{orders, spent_minor: {EUR: ...}}` |
 //!
 //! `Idempotency-Key` (1 to 255 visible ASCII characters) makes a repetition of the `POST` get the same order; the same key
 //! with another body is refused with 422. Without it every `POST` is an order of its own. A repetition also completes an order
 //! whose first request was cut off after the stock was reserved. Keys are kept for 24 hours, for each customer and warehouse.
+//!
+//! The summary is what the projection `orders-by-customer` makes of the events of all warehouses: it follows an order a moment later, and
+//! by itself, in every PoP's cache.
 //!
 //! An order is a record in the collection `orders`, partition = customer, sort key = id (a ULID, so in order of time).
 //! Without `warehouse` it is served from the one in the customer's profile. Config: `lifetime` (seconds that PoPs keep
@@ -39,6 +43,7 @@ pub fn handle(request: Request) -> Result<Response, Problem> {
     match (request.method(), segments.as_slice()) {
         (Method::Post, []) => place(&request),
         (Method::Get, [customer]) => list(&request, customer),
+        (Method::Get, [customer, "summary"]) => summary(customer),
         (Method::Get, [customer, id]) => get(customer, id),
         (_, []) => Ok(Response::method_not_allowed(&["POST"])),
         (_, [_] | [_, _]) => Ok(Response::method_not_allowed(&["GET", "HEAD"])),
@@ -146,6 +151,16 @@ fn list(request: &Request, customer: &str) -> Result<Response, Problem> {
         .map(|entry| entry.sort.clone());
     let orders = page.entries.into_iter().map(|entry| entry.value).collect();
     keep(Response::json(&Page { orders, next }))
+}
+
+fn summary(customer: &str) -> Result<Response, Problem> {
+    if !model::is_customer(customer) {
+        return Err(Problem::not_found(format!("no customer {customer}")));
+    }
+    let summary = records::get(&Key::new("orders-by-customer", customer, "summary"))?;
+    let none = || br#"{"orders":0,"spent_minor":{}}"#.to_vec();
+    let summary = summary.map_or_else(none, |entry| entry.value);
+    keep(Response::new("application/json", summary))
 }
 
 /// An answer that PoPs keep until a record it was made of is written, and that clients ask about each time.

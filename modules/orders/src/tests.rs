@@ -199,3 +199,16 @@ fn what_cannot_be_is_refused() {
         405
     );
 }
+
+#[test]
+fn the_summary_is_what_the_projection_wrote() {
+    let platform = platform();
+    let summary = || handle(Request::get("/orders/C1/summary")).unwrap();
+    assert_eq!(body(&summary()), json!({"orders": 0, "spent_minor": {}}));
+    let wrote = json!({"orders": 2, "spent_minor": {"EUR": 750}});
+    platform.record("orders-by-customer", "C1", "summary", &wrote);
+    assert_eq!(body(&summary()), wrote);
+    assert_eq!(platform.lifetime(), Some(3600));
+    let unknown = handle(Request::get("/orders/a%20b/summary"));
+    assert_eq!(unknown.unwrap_err().status(), 404);
+}

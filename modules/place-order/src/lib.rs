@@ -1,14 +1,14 @@
 //! A command that reserves stock for an order, or refuses it: all lines or none.
 //!
 //! It runs over the partition `stock / <warehouse>`, where every article has a record `sku/<sku>`, and writes a record
-//! `hold/<order id>` beside the raised counts. The answer is a priced order. The caller's idempotency key makes a repetition
+//! `hold/<order id>` beside the raised counts, and appends an event `order.placed` to the warehouse's stream. The answer is a priced order. The caller's idempotency key makes a repetition
 //! get the first answer, with the first order id.
 //!
 //! Refusals are problem documents: 409 `Insufficient stock` with a member `short` (sku, requested, available), 422 for input
 //! that cannot be.
 
 use brink_sdk::records::{self, Entry, Key};
-use brink_sdk::{Problem, clock, ulid};
+use brink_sdk::{Problem, clock, events, ulid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -95,6 +95,17 @@ struct Hold<'a> {
     placed_ms: u64,
 }
 
+/// What the event `order.placed` tells.
+#[derive(Debug, Serialize)]
+struct OrderPlaced<'a> {
+    order_id: &'a str,
+    customer: &'a str,
+    warehouse: &'a str,
+    currency: &'a str,
+    lines: &'a [PricedLine],
+    total_minor: u64,
+}
+
 /// A line that cannot be had.
 #[derive(Debug, Serialize)]
 struct Short {
@@ -140,6 +151,17 @@ pub fn place(input: Input) -> Result<Output, Problem> {
         .iter()
         .try_fold(0_u64, |sum, line| sum.checked_add(line.amount_minor))
         .ok_or_else(too_much)?;
+    events::append_json(
+        "order.placed",
+        &OrderPlaced {
+            order_id: &input.order_id,
+            customer: &input.customer,
+            warehouse: &input.warehouse,
+            currency: &input.currency,
+            lines: &lines,
+            total_minor,
+        },
+    )?;
     Ok(Output {
         order_id: input.order_id,
         placed_ms,
@@ -250,6 +272,7 @@ mod tests {
 
     fn platform() -> Platform {
         let platform = Platform::new();
+        platform.within("stock", "AMS1");
         for (sku, on_hand, reserved, price) in [("A-1", 10, 4, 250), ("B-2", 3, 0, 999)] {
             let stock = json!({"sku": sku, "on_hand": on_hand, "reserved": reserved, "price_minor": price, "currency": "EUR", "recent": ["x"]});
             platform.record("stock", "AMS1", &format!("sku/{sku}"), &stock);
@@ -309,6 +332,14 @@ mod tests {
             place(input(&[("B-2", 1)])).unwrap_err().status(),
             409,
             "the id is taken"
+        );
+        let events = platform.events("stock", "AMS1");
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].kind, "order.placed");
+        let placed: Value = events[0].json().unwrap();
+        assert_eq!(
+            (&placed["customer"], &placed["total_minor"]),
+            (&json!("C1"), &json!(6 * 250 + 999))
         );
     }
 

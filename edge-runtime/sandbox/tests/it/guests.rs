@@ -78,6 +78,7 @@ async fn plugin() {
 async fn commands_and_modules_of_the_shop_fit() {
     for (name, world) in [
         ("place-order", World::Command),
+        ("orders-by-customer", World::Projection),
         ("orders", World::Module),
         ("inventory", World::Module),
     ] {

@@ -11,6 +11,7 @@ mod idempotency;
 mod large;
 mod modules;
 mod openapi;
+mod placements;
 mod purges;
 mod records;
 mod reply;
@@ -88,6 +89,16 @@ impl Control {
             .route("/v1/workflows/{name}/{id}", get(workflows::get))
             .route("/v1/workflows/{name}/{id}/retry", post(workflows::retry))
             .route("/v1/workflows/{name}/{id}/cancel", post(workflows::cancel))
+            .route("/v1/collections", get(placements::list))
+            .route(
+                "/v1/collections/{name}",
+                put(placements::put)
+                    .get(placements::get)
+                    .delete(placements::remove),
+            )
+            .route("/v1/regions", get(placements::regions))
+            .route("/v1/regions/main", put(placements::set_main))
+            .route("/v1/regions/{name}/promote", post(placements::promote))
             .route("/v1/tokens", post(tokens::create).get(tokens::list))
             .route("/v1/tokens/{id}", delete(tokens::remove))
             .route("/v1/audit", get(tokens::audit))

@@ -1,5 +1,8 @@
 //! A whole core: built from its configuration, run until it is told to stop, drained.
 
+mod opening;
+
+use self::opening::{advertised, open_homes, open_store};
 use crate::{
     Error,
     admin::Admin,
@@ -7,22 +10,22 @@ use crate::{
     clock::now_ms,
     commands::Commands,
     components::Components,
-    config::{Config, Reach, StoreKind},
+    config::Config,
     control::{App, Control, LargeBodies},
     deployments::{Deployments, Tables},
     exchange::{Ages, Exchange, Peers},
     feed::{Feed, Terms},
-    home::{Configured, Home, HomeStore},
+    home::Home,
     identity::{self, Identity},
     link::{Link, REQUESTS_MAX},
     logs::Logs,
-    placement::Placements,
+    members::Members,
     pops::Pops,
     prober,
     purges::{AskPops, Purges},
     records::Records,
     session_keys::SessionSigner,
-    store::{CqlStore, Options, RedbStore, Store},
+    store::Store,
     tokens,
     workflows::{Alone, Needs, SandboxedModules, Workflows},
 };
@@ -72,6 +75,7 @@ pub struct Core {
     sessions: Arc<SessionSigner>,
     workflows: Arc<Workflows>,
     exchange: Arc<Exchange>,
+    members: Arc<Members>,
     bridge: Option<Bridge>,
     control: (Listener, Arc<Control>),
     link: (Listener, Arc<Link>),
@@ -95,13 +99,16 @@ struct Parts {
     sessions: Arc<SessionSigner>,
     ages: Arc<Ages>,
     peers: Arc<Peers>,
+    members: Arc<Members>,
     feed: Arc<Feed>,
 }
 
 impl Parts {
     async fn open(config: &Config) -> Result<Self, Error> {
-        let (store, home) = open_homes(config, open_store(config).await?).await?;
-        tokens::ensure_root(&*store, &config.file("root.token")).await?;
+        let (own, members) = open_store(config).await?;
+        let (store, home) = open_homes(config, own, &members).await?;
+        let given = config.root_token_file.as_deref();
+        tokens::ensure_root(&*store, given, &config.file("root.token")).await?;
         let lease = Duration::from_millis(config.feed.lease_ms);
         let pops = Pops::load(Arc::clone(&store), lease).await?;
         let tables = Tables::load(Arc::clone(&store)).await?;
@@ -151,6 +158,7 @@ impl Parts {
             sessions,
             ages,
             peers,
+            members,
             feed,
             pops,
             store,
@@ -165,6 +173,7 @@ impl Parts {
             store,
             sandbox: self.sandbox.clone(),
             workflows: Arc::clone(&self.workflows),
+            home: Arc::clone(&self.home),
             purges: self.purges.clone(),
             sessions: Arc::clone(&self.sessions),
             pops: Arc::clone(&self.pops),
@@ -186,6 +195,7 @@ impl Parts {
             tables: Arc::clone(&self.tables),
             feed: Arc::clone(&self.feed),
             ages: Arc::clone(&self.ages),
+            peers: Arc::clone(&self.peers),
             pops: Arc::clone(&self.pops),
             logs: Arc::clone(&self.logs),
             permits: Semaphore::new(REQUESTS_MAX),
@@ -232,44 +242,6 @@ impl Work {
             retention_ms: config.workflows.retention_ms,
         })
     }
-}
-
-async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Error> {
-    let own = &config.store;
-    match own.kind {
-        StoreKind::Embedded => {
-            let options = Options {
-                log_changes_max: own.log_changes_max,
-                queue_max: own.queue_max,
-                cache_bytes: own.cache_bytes,
-                ..Options::new(&config.data, config.node.clone())
-            };
-            let opened = tokio::task::spawn_blocking(move || RedbStore::open(&options)).await;
-            Ok(Arc::new(
-                opened.map_err(|error| Error::store("opening", error))??,
-            ))
-        }
-        StoreKind::Cql => {
-            let mut options = own.cql.options(config.node.clone(), own.log_changes_max)?;
-            options.region = config.region.parse().ok();
-            Ok(Arc::new(CqlStore::open(&options).await?))
-        }
-    }
-}
-
-/// The store of this core, and over it one whose records are those of all regions.
-async fn open_homes(
-    config: &Config,
-    store: Arc<dyn Store>,
-) -> Result<(Arc<dyn Store>, Arc<Home>), Error> {
-    let is_strict = config.store.kind == StoreKind::Cql && config.store.cql.confirm == Reach::All;
-    let write_max = Duration::from_millis(config.store.cql.write_timeout_ms);
-    let own = config.region.parse().ok();
-    let placements = Placements::load(Arc::clone(&store), own, is_strict, write_max).await?;
-    let cores = Arc::new(Configured(config.peers.clone()));
-    let home = Home::new(Arc::clone(&store), placements, config.node.clone(), cores);
-    let over = HomeStore::new(store, Arc::clone(&home));
-    Ok((Arc::new(over), home))
 }
 
 fn bound(address: Option<SocketAddr>) -> Result<SocketAddr, Error> {
@@ -329,8 +301,9 @@ impl Core {
         make_private_directory(&config.data)?;
         // The store first: a second core over the same data ends here, and leaves the certificates of the first alone.
         let parts = Parts::open(&config).await?;
-        let has_peers = !config.peers.is_empty();
-        let identity = identity::open(&config.data, &config.node, &config.names, has_peers)?;
+        let has_peers = !config.peers.is_empty() || config.identity.is_some();
+        let files = config.identity.as_ref().unwrap_or(&config.data);
+        let identity = identity::open(files, &config.node, &config.names, has_peers)?;
         parts.home.identify(identity.client());
         let stop = CancellationToken::new();
         let is_ready = Arc::new(AtomicBool::new(false));
@@ -366,6 +339,7 @@ impl Core {
             workflows,
             ages,
             peers,
+            members,
             ..
         } = parts;
         let exchange = Exchange::new(
@@ -375,6 +349,7 @@ impl Core {
             peers,
             identity.client(),
             config.peers.clone(),
+            Arc::clone(&members),
         );
         Ok(Self {
             bridge: Bridge::new(&config.kafka, Arc::clone(&store))?,
@@ -382,6 +357,7 @@ impl Core {
             sessions,
             workflows,
             exchange,
+            members,
             store,
             pops,
             purges,
@@ -421,6 +397,7 @@ impl Core {
         );
         let records = Records::new(Arc::clone(&self.store));
         let prober = prober::run(records, Arc::clone(&self.pops), self.config.prober);
+        self.announce().await;
         self.is_ready.store(true, Ordering::Relaxed);
         let (control, link, admin) = (self.control, self.link, self.admin);
         let not_ready = async {
@@ -452,11 +429,30 @@ impl Core {
         if let Err(error) = self.pops.keep(now_ms()).await {
             tracing::warn!(%error, "what PoPs last said was not kept");
         }
+        // Else another process goes on under this name.
+        if !failed.is_cancelled()
+            && let Err(error) = self.members.leave().await
+        {
+            tracing::warn!(%error, "the other cores were not told that this one ends");
+        }
         if failed.is_cancelled() {
             let reason = "the disk failed or was full; the log says when";
             return Err(Error::store("writing", reason));
         }
         Ok(())
+    }
+}
+
+impl Core {
+    /// Says to the cores on the same store where this one answers.
+    async fn announce(&self) {
+        let (config, bound) = (&self.config, &self.addresses);
+        let link = advertised(config.link.advertise.as_ref(), bound.link, &config.names);
+        let control = config.control.advertise.as_ref();
+        let control = advertised(control, bound.control, &config.names);
+        if let Err(error) = self.members.announce(link, control).await {
+            tracing::warn!(%error, "the other cores were not told of this one yet");
+        }
     }
 }
 

@@ -125,6 +125,12 @@ impl Placements {
         self.current.load_full()
     }
 
+    /// See [`PlacementTable::collection_for`].
+    #[must_use]
+    pub fn collection_for(&self, base: &str, partition: &PartitionAddress) -> String {
+        self.current.load().collection_for(base, partition)
+    }
+
     /// This core's region, if its name is one that a placement can say.
     #[must_use]
     pub fn own(&self) -> Option<&RegionName> {

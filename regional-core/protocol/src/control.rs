@@ -1,9 +1,11 @@
 //! JSON bodies of the control API: operators, developers and the `brink` command.
 
 mod events;
+mod placements;
 mod workflows;
 
 pub use events::{AppendedEvents, NewEvent, NewEvents, ShownEvent, ShownEvents};
+pub use placements::{MainRegion, NewCollection, PromoteRegion, RegionCores, Regions};
 pub use workflows::{
     CancelWorkflow, NewWorkflow, ShownBytes, ShownStep, ShownWorkflow, StartedWorkflow, WorkflowPage,
     WorkflowPhase, WorkflowRow,

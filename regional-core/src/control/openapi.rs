@@ -1,6 +1,9 @@
 //! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
 
-use super::{cloudflare, deployments, events, fastly, modules, purges, records, status, tokens, workflows};
+use super::{
+    cloudflare, deployments, events, fastly, modules, placements, purges, records, status, tokens,
+    workflows,
+};
 use axum::Json;
 use std::sync::LazyLock;
 use utoipa::{
@@ -40,6 +43,8 @@ impl Modify for Bearer {
         records::import, records::browse,
         events::read, events::append,
         workflows::start, workflows::list, workflows::get, workflows::retry, workflows::cancel,
+        placements::put, placements::get, placements::list, placements::remove,
+        placements::regions, placements::set_main, placements::promote,
         tokens::create, tokens::list, tokens::remove, tokens::audit,
         status::health, status::status, status::pops, status::logs,
     ),

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod placement;
 mod platform;
 mod purge;
 
+pub(crate) use placement::*;
 pub(crate) use platform::*;
 pub(crate) use purge::*;
 
@@ -84,6 +86,10 @@ pub(crate) enum Command {
     Purge(Purge),
     /// Show the history of purges
     Purges(Purges),
+    /// Say how collections are placed
+    Collections(Collections),
+    /// List regions, set the main one, give the homes of a lost one to another
+    Regions(RegionsArgs),
     /// Show the state of the whole: core, PoPs, deployments
     Status,
     /// List PoPs: connected, how far they are, their figures

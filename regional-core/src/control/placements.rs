@@ -1,0 +1,156 @@
+//! Collections and how they are placed, regions and what takes the place of a lost one.
+
+use super::app::App;
+use super::extract::{Admin, JsonBody, PathParts, Reader};
+use super::records::head;
+use super::reply::{Failure, Removed, Reply, Written};
+use crate::{placement::Promotion, tokens::Caller};
+use axum::{Json, extract::State};
+use brink_protocol::{
+    RegionName,
+    control::{MainRegion, NewCollection, PromoteRegion, RegionCores, Regions},
+    placement::Collection,
+};
+use std::sync::Arc;
+
+fn installation_only(caller: &Caller) -> Result<(), Failure> {
+    if caller.is_installation_admin() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        403,
+        "forbidden",
+        "The token may not do this",
+        "Regions are the whole installation's: this needs an administrator of the tenant `default`.",
+    ))
+}
+
+/// Declares how a collection is placed. Takes some seconds where several cores share a database: all have to know.
+#[utoipa::path(put, path = "/v1/collections/{name}", tag = "placement", request_body = NewCollection,
+    params(("name" = String, Path, description = "The collection")), responses((status = 200, body = Collection)))]
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    Admin(caller): Admin,
+    PathParts(name): PathParts<String>,
+    JsonBody(new): JsonBody<NewCollection>,
+) -> Reply<Written<Collection>> {
+    let collection = Collection {
+        tenant: caller.tenant.clone(),
+        name: name.clone(),
+        placement: new.placement,
+        home: new.home,
+    };
+    let placements = app.home.placements();
+    placements
+        .declare(&*app.home, &caller, &name, Some(collection.clone()))
+        .await?;
+    Ok(Written::ok(head(&*app.store), collection))
+}
+
+/// Forgets how a collection is placed: its keys are taken as they are.
+#[utoipa::path(delete, path = "/v1/collections/{name}", tag = "placement",
+    params(("name" = String, Path, description = "The collection")), responses((status = 204)))]
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Admin(caller): Admin,
+    PathParts(name): PathParts<String>,
+) -> Reply<Removed> {
+    let placements = app.home.placements();
+    find(&app, &caller, &name)?;
+    placements.declare(&*app.home, &caller, &name, None).await?;
+    Ok(Removed(head(&*app.store)))
+}
+
+fn find(app: &App, caller: &Caller, name: &str) -> Result<Collection, Failure> {
+    let table = app.home.placements().current();
+    let found = table.collection(&caller.tenant, name).cloned();
+    found.ok_or_else(|| Failure::not_found(format!("the collection {name} is not declared")))
+}
+
+/// How a collection is placed.
+#[utoipa::path(get, path = "/v1/collections/{name}", tag = "placement",
+    params(("name" = String, Path, description = "The collection")), responses((status = 200, body = Collection)))]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Reader(caller): Reader,
+    PathParts(name): PathParts<String>,
+) -> Reply<Json<Collection>> {
+    find(&app, &caller, &name).map(Json)
+}
+
+/// Collections whose placement is declared.
+#[utoipa::path(get, path = "/v1/collections", tag = "placement", responses((status = 200, body = [Collection])))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Reader(caller): Reader,
+) -> Json<Vec<Collection>> {
+    let table = app.home.placements().current();
+    let own = table.collections.get(&caller.tenant);
+    Json(
+        own.map(|own| own.values().cloned().collect())
+            .unwrap_or_default(),
+    )
+}
+
+fn shown(app: &App) -> Regions {
+    let placements = app.home.placements();
+    let table = placements.current();
+    let mut names: Vec<RegionName> = table.regions().into_iter().cloned().collect();
+    names.extend(placements.own().cloned());
+    names.sort();
+    names.dedup();
+    let cores = |name: RegionName| RegionCores {
+        cores: app
+            .home
+            .cores(&name)
+            .into_iter()
+            .map(|core| core.node)
+            .collect(),
+        name,
+    };
+    Regions {
+        own: app.region.clone(),
+        main: table.main.clone(),
+        promoted: table.promoted.clone(),
+        pending: table.pending.clone(),
+        regions: names.into_iter().map(cores).collect(),
+    }
+}
+
+/// The regions, as this core knows them.
+#[utoipa::path(get, path = "/v1/regions", tag = "placement", responses((status = 200, body = Regions)))]
+pub(super) async fn regions(State(app): State<Arc<App>>, Reader(_caller): Reader) -> Json<Regions> {
+    Json(shown(&app))
+}
+
+/// Sets the home of partitions that no placement gives another.
+#[utoipa::path(put, path = "/v1/regions/main", tag = "placement", request_body = MainRegion,
+    responses((status = 200, body = Regions)))]
+pub(super) async fn set_main(
+    State(app): State<Arc<App>>,
+    Admin(caller): Admin,
+    JsonBody(main): JsonBody<MainRegion>,
+) -> Reply<Written<Regions>> {
+    installation_only(&caller)?;
+    app.home.placements().set_main(&caller, main.region).await?;
+    Ok(Written::ok(head(&*app.store), shown(&app)))
+}
+
+/// Gives the homes of a region that is lost for good to another. What lay in the lost region alone is lost but for backups.
+#[utoipa::path(post, path = "/v1/regions/{name}/promote", tag = "placement", request_body = PromoteRegion,
+    params(("name" = String, Path, description = "The lost region")), responses((status = 200, body = Regions)))]
+pub(super) async fn promote(
+    State(app): State<Arc<App>>,
+    Admin(caller): Admin,
+    PathParts(from): PathParts<String>,
+    JsonBody(promote): JsonBody<PromoteRegion>,
+) -> Reply<Written<Regions>> {
+    installation_only(&caller)?;
+    let promotion = Promotion {
+        from: from.parse()?,
+        to: promote.to,
+        data_center: promote.data_center,
+    };
+    app.home.placements().promote(&caller, &promotion).await?;
+    Ok(Written::ok(head(&*app.store), shown(&app)))
+}

@@ -32,6 +32,7 @@ const fn section(name: &'static str, holder: &'static str, source: &'static str)
 const EDGE: &str = "edge-runtime/src/config/mod.rs";
 const CORE: &str = "regional-core/src/config.rs";
 const STORE: &str = "regional-core/src/config/store.rs";
+const KAFKA: &str = "regional-core/src/config/kafka.rs";
 const TELEMETRY: Section = Section {
     name: "telemetry",
     holder: "Config",
@@ -101,6 +102,14 @@ const PROGRAMS: [(&str, &[Section]); 2] = [
                 "regional-core/src/workflows/settings.rs",
             ),
             section("prober", "ProberConfig", "regional-core/src/prober.rs"),
+            Section {
+                name: "kafka",
+                holder: "KafkaConfig",
+                source: KAFKA,
+                hidden: &["send", "receive"],
+            },
+            section("[kafka.send]", "SendConfig", KAFKA),
+            section("[kafka.receive]", "ReceiveConfig", KAFKA),
             TELEMETRY,
         ],
     ),

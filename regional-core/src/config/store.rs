@@ -115,6 +115,8 @@ pub struct CqlConfig {
     pub speculative_delay_ms: u64,
     /// How often the logs of other cores are looked at, in milliseconds. Default 100.
     pub poll_ms: u64,
+    /// How long a core says nothing until another of its region takes over its log, in milliseconds. Default 10,000.
+    pub silent_ms: u64,
     /// Writes that may be under way. Default 1,024.
     pub writes_max: usize,
 }
@@ -138,6 +140,7 @@ impl Default for CqlConfig {
             write_timeout_ms: 10_000,
             speculative_delay_ms: 50,
             poll_ms: 100,
+            silent_ms: 10_000,
             writes_max: 1_024,
         }
     }
@@ -156,7 +159,7 @@ fn is_keyspace(name: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
@@ -256,6 +259,10 @@ impl CqlConfig {
                 "poll_ms: it is 10 to 60000",
             ),
             (
+                (3_000..=600_000).contains(&self.silent_ms),
+                "silent_ms: it is 3000 to 600000",
+            ),
+            (
                 (1..=1 << 16).contains(&self.writes_max),
                 "writes_max: it is 1 to 65536",
             ),
@@ -280,7 +287,7 @@ impl CqlConfig {
         if let (Some(user), Some(file)) = (&self.user, &self.password_file) {
             options.credentials = Some(Credentials {
                 user: user.clone(),
-                password: password(file)?,
+                password: password("store.cql", file)?,
             });
         }
         if let Some(ca) = &self.ca {
@@ -305,6 +312,7 @@ impl CqlConfig {
             write_timeout: Duration::from_millis(self.write_timeout_ms),
             speculative_delay: (!speculative.is_zero()).then_some(speculative),
             poll_interval: Duration::from_millis(self.poll_ms),
+            silent_max: Duration::from_millis(self.silent_ms),
             log_changes_max,
             writes_max: self.writes_max,
             ..options
@@ -312,13 +320,14 @@ impl CqlConfig {
     }
 }
 
-fn password(file: &Path) -> Result<String, Error> {
+/// A password of its file; `part` is the part of the configuration that names it.
+pub(super) fn password(part: &str, file: &Path) -> Result<String, Error> {
     let text = std::fs::read_to_string(file).map_err(|error| Error::file("read", file, error))?;
     let password = text.trim_end();
     if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
         let name = file.display();
         return Err(Error::Config(format!(
-            "store.cql.password_file: {name} holds 1 to {PASSWORD_BYTES_MAX} bytes"
+            "{part}.password_file: {name} holds 1 to {PASSWORD_BYTES_MAX} bytes"
         )));
     }
     Ok(password.to_owned())

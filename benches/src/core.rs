@@ -41,11 +41,19 @@ impl Core {
     /// # Errors
     /// It ended, or was not ready within 30 s.
     pub fn start(program: &Path, directory: &Path) -> Result<Self> {
+        Self::start_with(program, directory, "")
+    }
+
+    /// The same with more in its configuration, as TOML.
+    ///
+    /// # Errors
+    /// As [`Core::start`].
+    pub fn start_with(program: &Path, directory: &Path, more: &str) -> Result<Self> {
         let config = directory.join("core.toml");
         let data = directory.join("core");
         std::fs::write(
             &config,
-            format!("data = {data:?}\n[telemetry]\nlog_filter = \"warn\"\n"),
+            format!("data = {data:?}\n[telemetry]\nlog_filter = \"warn\"\n{more}"),
         )?;
         let config = config.display().to_string();
         let mut arguments = vec!["run", "--config", &config];

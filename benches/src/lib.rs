@@ -12,5 +12,6 @@ pub mod feed;
 mod figures;
 pub mod load;
 pub mod module;
+pub mod records;
 pub mod server;
 pub mod table;

@@ -40,6 +40,8 @@ enum Run {
     Feed(brink_bench::feed::Plan),
     /// What coherence costs on a hit: an edge with and without it, in alternation.
     Coherence(brink_bench::coherence::Plan),
+    /// What records cost: in process, through a link, and on a CQL engine beside the bare driver.
+    Core(brink_bench::records::Plan),
     /// An edge whose coherence can be switched off: serves until it is killed.
     #[command(hide = true)]
     Edge(brink_bench::edge::Arguments),
@@ -108,6 +110,10 @@ async fn main() -> Result<()> {
         Run::Coherence(plan) => {
             let rows = brink_bench::coherence::rows(&plan).await?;
             print!("{}", brink_bench::coherence::markdown(&rows));
+            Ok(())
+        }
+        Run::Core(plan) => {
+            print!("{}", brink_bench::records::run(&plan).await?);
             Ok(())
         }
         Run::Edge(arguments) => brink_bench::edge::run(arguments).await,

@@ -27,6 +27,8 @@ enum Run {
     Feed,
     /// What coherence costs on a hit
     Coherence,
+    /// What records cost: the embedded store, a link, and a CQL engine beside the bare driver
+    Core,
     /// Pure decisions, one at a time, by criterion
     Pure,
 }
@@ -37,6 +39,7 @@ impl Run {
             Self::Table => "table",
             Self::Feed => "feed",
             Self::Coherence => "coherence",
+            Self::Core => "core",
             Self::Pure => "pure",
         }
     }
@@ -49,6 +52,9 @@ impl Run {
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let steps = Steps::default();
     setup::ensure(root, &steps, &setup::BENCH)?;
+    if arguments.run == Run::Core {
+        setup::ensure(root, &steps, &setup::CQL)?;
+    }
     if arguments.run == Run::Pure {
         let mut command = Command::new(cargo());
         command.current_dir(root);
@@ -75,7 +81,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             command.env(guests::VARIABLE, guests);
             command.arg("--edge").arg(program("brink-edge"));
         }
-        Run::Feed => {
+        Run::Feed | Run::Core => {
             command.arg("--core").arg(program("brink-core"));
         }
         Run::Coherence => {

@@ -34,6 +34,12 @@ pub struct Config {
     pub region: String,
     /// Further host names and addresses in the certificates that it issues to itself.
     pub names: Vec<String>,
+    /// Directory with the certificates that `brink-core issue-core` wrote for this core, where they are not in the data
+    /// directory. With it, and with a CQL engine, the data directory may be empty at every start.
+    pub identity: Option<PathBuf>,
+    /// File with the secret of the first token, 32 to 256 visible ASCII characters, which the first start on an empty store
+    /// takes. Default: one is made and written to `root.token` in the data directory.
+    pub root_token_file: Option<PathBuf>,
     /// Written when everything answers: JSON with the bound addresses.
     pub ready_file: Option<PathBuf>,
     /// The control API.
@@ -80,6 +86,9 @@ impl Default for ControlConfig {
     fn default() -> Self {
         Self {
             listen: loopback(7443),
+    /// `HOST:PORT` under which it is reached, told to the cores on the same CQL engine. Default: the address that it listens
+    /// on, with the first of `names` in the place of one that means all.
+    pub advertise: Option<String>,
             certificate: None,
             key: None,
         }
@@ -88,6 +97,7 @@ impl Default for ControlConfig {
 
 /// `[link]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+            advertise: None,
 #[serde(deny_unknown_fields, default)]
 pub struct LinkConfig {
     /// Address of the link, for TCP and UDP. Default `127.0.0.1:7444`.
@@ -98,12 +108,15 @@ impl Default for LinkConfig {
     fn default() -> Self {
         Self {
             listen: loopback(7444),
+    /// `HOST:PORT` under which it is reached, told to the cores on the same CQL engine. Default: as `control.advertise`.
+    pub advertise: Option<String>,
         }
     }
 }
 
 /// `[admin]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+            advertise: None,
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Address of health and metrics, over plain HTTP: for machines of one's own only. Default `127.0.0.1:7445`.
@@ -260,6 +273,8 @@ impl Config {
             link: reader.part("link"),
             admin: reader.part("admin"),
             store: reader.part("store"),
+            identity: reader.take("identity"),
+            root_token_file: reader.take("root_token_file"),
             feed: reader.part("feed"),
             peers: reader.part("peers"),
             sandbox: reader.part("sandbox"),
@@ -328,6 +343,13 @@ impl Config {
         let lease = self.feed.lease_ms;
         reader.check(
             (least + 1..=60_000).contains(&lease),
+        for (key, address) in [
+            ("control.advertise", &self.control.advertise),
+            ("link.advertise", &self.link.advertise),
+        ] {
+            let is_right = address.as_deref().is_none_or(store::is_address);
+            reader.check(is_right, format!("{key}: it is HOST:PORT"));
+        }
             format!("feed.lease_ms: it is over {least} and up to 60000"),
         );
         reader.check(

@@ -5,7 +5,9 @@
 //! is exchanged are changes (invalidations, purges) and session keys.
 //!
 //! While a peer is not reached, what is known of it ages, and with it what this core's PoPs may call fresh: they cannot
-//! know what the peer acknowledges meanwhile. A peer that is gone for good is taken out of the configuration.
+//! know what the peer acknowledges meanwhile. A peer that is gone for good is taken out of the configuration. On a store
+//! that cores share, what a peer acknowledges is in the store: nothing ages because of it, and peers come and go as they say
+//! there.
 
 mod client;
 mod knowledge;
@@ -18,6 +20,7 @@ pub use self::peers::{Known, Peers};
 
 use self::client::Answer;
 use crate::{
+    members::Members,
     session_keys::SessionSigner,
     store::{Appended, Held, Store},
 };
@@ -30,16 +33,18 @@ use brink_protocol::{
 use http::StatusCode;
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Peers that a core may have.
 pub const PEERS_MAX: usize = 15;
 
-/// `[[peers]]`: another core, whose changes reach this core's PoPs. Every core names every other.
+/// `[[peers]]`: another core, whose changes reach this core's PoPs. Every core names every other; cores on one CQL engine
+/// find each other by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PeerConfig {
@@ -79,12 +84,6 @@ impl Ages {
                 .map(|peer| (peer, Mutex::default()))
                 .collect(),
         })
-    }
-
-    /// Whether a core is one of the peers.
-    #[must_use]
-    pub fn is_peer(&self, node: &NodeName) -> bool {
-        self.peers.iter().any(|(peer, _)| peer == node)
     }
 
     fn now_ms(&self) -> u64 {
@@ -131,6 +130,7 @@ pub struct Exchange {
     others: Arc<Peers>,
     tls: ClientTls,
     peers: Vec<PeerConfig>,
+    members: Arc<Members>,
 }
 
 impl Exchange {
@@ -143,6 +143,7 @@ impl Exchange {
         others: Arc<Peers>,
         tls: ClientTls,
         peers: Vec<PeerConfig>,
+        members: Arc<Members>,
     ) -> Arc<Self> {
         Arc::new(Self {
             store,
@@ -151,30 +152,77 @@ impl Exchange {
             others,
             tls,
             peers,
+            members,
         })
     }
 
-    /// Follows all peers until `stop`.
+    /// Follows all peers until `stop`: those of the configuration, and those that share the store while they live.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let following: Vec<_> = self
-            .peers
-            .iter()
-            .map(|peer| {
-                let (exchange, peer) = (Arc::clone(&self), peer.clone());
-                let stop = stop.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = exchange.keep_following(&peer) => {}
-                        () = stop.cancelled() => {}
-                    }
-                })
-            })
-            .collect();
-        for peer in following {
-            if let Err(error) = peer.await {
-                tracing::error!(%error, "a peer is no longer followed");
+        let mut live = self.members.live();
+        let mut following: BTreeMap<NodeName, (PeerConfig, CancellationToken)> = BTreeMap::new();
+        let mut tasks = JoinSet::new();
+        loop {
+            live.mark_unchanged();
+            let wanted = self.wanted();
+            following.retain(|name, (peer, ends)| {
+                let is_wanted = wanted.get(name) == Some(peer);
+                if !is_wanted {
+                    ends.cancel();
+                }
+                if !wanted.contains_key(name) {
+                    tracing::info!(peer = %name, "a peer is gone");
+                    self.others.gone(name);
+                }
+                is_wanted
+            });
+            for (name, peer) in wanted {
+                if following.contains_key(&name) {
+                    continue;
+                }
+                self.others.come(&name);
+                let ends = stop.child_token();
+                following.insert(name, (peer.clone(), ends.clone()));
+                let exchange = Arc::clone(&self);
+                tasks.spawn(async move {
+                    ends.run_until_cancelled(exchange.keep_following(&peer))
+                        .await;
+                });
+            }
+            tokio::select! {
+                Ok(()) = live.changed() => {}
+                Some(Err(error)) = tasks.join_next() => {
+                    tracing::error!(%error, "a peer is no longer followed");
+                }
+                () = stop.cancelled() => break,
             }
         }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Whom to follow.
+    fn wanted(&self) -> BTreeMap<NodeName, PeerConfig> {
+        let configured = self
+            .peers
+            .iter()
+            .map(|peer| (peer.name.clone(), peer.clone()));
+        let mut wanted: BTreeMap<_, _> = configured.collect();
+        for member in self.members.others() {
+            let Some(link) = member.link else { continue };
+            if wanted.contains_key(&member.node) {
+                continue;
+            }
+            if wanted.len() >= PEERS_MAX {
+                tracing::warn!(peer = %member.node, "there are too many cores: this one is not followed");
+                continue;
+            }
+            let peer = PeerConfig {
+                name: member.node.clone(),
+                link,
+                region: member.region.map(|region| region.to_string()),
+            };
+            wanted.insert(member.node, peer);
+        }
+        wanted
     }
 
     async fn keep_following(&self, peer: &PeerConfig) {

@@ -10,7 +10,7 @@ mod kept;
 mod message;
 mod store;
 
-pub use self::cores::{Configured, CoreAddress, Cores};
+pub use self::cores::{AllCores, Configured, CoreAddress, Cores};
 pub use self::message::{HomeAnswer, HomeRefusal, HomeRequest, Operation, Outcome};
 pub use self::store::HomeStore;
 

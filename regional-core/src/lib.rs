@@ -32,6 +32,7 @@ pub mod identity;
 pub mod link;
 pub mod logs;
 pub mod measure;
+pub mod members;
 pub mod placement;
 pub mod pops;
 pub mod prober;

@@ -7,7 +7,7 @@ use self::message::{Failure, FeedBody, answer, component, read, refuse};
 use crate::{
     commands::Commands,
     deployments::Tables,
-    exchange::{Ages, knows_more},
+    exchange::{Ages, Peers, knows_more},
     feed::{Feed, Reader},
     home::{Home, HomeRequest},
     logs::Logs,
@@ -67,6 +67,8 @@ pub struct Link {
     pub feed: Arc<Feed>,
     /// How old the knowledge of other cores' logs is.
     pub ages: Arc<Ages>,
+    /// The other cores.
+    pub peers: Arc<Peers>,
     /// PoPs.
     pub pops: Arc<Pops>,
     /// Log lines of modules.
@@ -247,7 +249,7 @@ impl Link {
     ) -> Result<Response<Body>, Failure> {
         let own = self.store.origin();
         // One that this core does not follow in turn must not believe that all is well between the two.
-        if !self.ages.is_peer(node) {
+        if !self.peers.is_peer(node) {
             tracing::warn!(%node, "a core asks that is not one of the `[[peers]]` here");
             return Err(Failure::NoCore);
         }

@@ -41,6 +41,9 @@ impl Caller {
 }
 
 /// `brk_` and 32 random bytes in base64url.
+/// How long a secret may be that is given, in bytes.
+const GIVEN_BYTES: std::ops::RangeInclusive<usize> = 32..=256;
+
 fn secret() -> Result<String, Error> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|error| Error::Random(error.to_string()))?;
@@ -149,16 +152,27 @@ pub async fn create(store: &dyn Store, by: &str, new: NewToken) -> Result<Token,
     })
 }
 
-/// At the first start, makes the root token and writes its secret to `path`, for its owner's eyes only.
+/// At the first start on an empty store, makes the root token: with the secret in the file `given`, else with one of its
+/// own, which it writes to `path` for its owner's eyes only.
 ///
 /// # Errors
-/// The store or the file. The file is written first: a token whose secret nobody has is never made.
-pub async fn ensure_root(store: &dyn Store, path: &Path) -> Result<(), Error> {
+/// The store or the files. The file is written first: a token whose secret nobody has is never made.
+pub async fn ensure_root(
+    store: &dyn Store,
+    given: Option<&Path>,
+    path: &Path,
+) -> Result<(), Error> {
     if !store.tokens(None).await?.is_empty() {
         return Ok(());
     }
-    let secret = secret()?;
-    write_secret(path, &secret)?;
+    let secret = match given {
+        Some(file) => given_secret(file)?,
+        None => {
+            let secret = secret()?;
+            write_secret(path, &secret)?;
+            secret
+        }
+    };
     let now = now_ms();
     let row = TokenRow {
         id: "root".into(),
@@ -177,6 +191,20 @@ pub async fn ensure_root(store: &dyn Store, path: &Path) -> Result<(), Error> {
         at_ms: now,
     };
     store.add_token(row, audit).await
+}
+
+fn given_secret(file: &Path) -> Result<String, Error> {
+    let text = std::fs::read_to_string(file).map_err(|error| Error::file("read", file, error))?;
+    let secret = text.trim();
+    let is_right =
+        GIVEN_BYTES.contains(&secret.len()) && secret.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_right {
+        return Err(Error::Config(format!(
+            "root_token_file: {} holds 32 to 256 visible ASCII characters",
+            file.display()
+        )));
+    }
+    Ok(secret.to_owned())
 }
 
 fn write_secret(path: &Path, secret: &str) -> Result<(), Error> {
@@ -211,6 +239,21 @@ mod tests {
                 b[byte] ^= 1 << bit;
                 assert!(!is_same(&a, &b));
             }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_given_is_long_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("root");
+        for (text, expected) in [
+            (format!("{}\n", "s".repeat(32)), Some("s".repeat(32))),
+            ("s".repeat(31), None),
+            ("s".repeat(257), None),
+            (format!("{} {}", "s".repeat(20), "s".repeat(20)), None),
+        ] {
+            std::fs::write(&file, &text).unwrap();
+            assert_eq!(given_secret(&file).ok(), expected, "{text}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! The other cores, as they are asked for their PoPs: over the connections on which their logs are followed.
 //!
+//! One that is gone counts until no PoP can call anything fresh that it was told there.
+//!
 //! Who a peer's PoPs are is asked for as soon as it is connected, and whenever that changes: it has to be known when the
 //! peer is cut off.
 
@@ -15,7 +17,7 @@ use brink_protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -28,6 +30,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(1);
 /// The shortest time between two answers to that.
 const PACE: Duration = Duration::from_millis(50);
+/// How long one that is gone counts: the longest lease that may be configured.
+const COUNTS_FOR: Duration = Duration::from_secs(60);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Bytes that one PoP takes in an answer, at most.
@@ -51,20 +55,38 @@ struct Peer {
     permits: Semaphore,
     client: Mutex<Option<Arc<Client>>>,
     known: Mutex<Option<Arc<Known>>>,
+    /// Since when it is gone.
+    gone_at: Mutex<Option<Instant>>,
 }
 
-/// All peers, numbered.
+impl Peer {
+    fn new(name: NodeName) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            permits: Semaphore::new(ASKED_MAX),
+            client: Mutex::default(),
+            known: Mutex::default(),
+            gone_at: Mutex::default(),
+        })
+    }
+
+    fn counts(&self) -> bool {
+        lock(&self.gone_at).is_none_or(|at| at.elapsed() < COUNTS_FOR)
+    }
+}
+
+/// All peers, each with a number of its own.
 pub struct Peers {
     own: NodeName,
-    peers: Vec<Peer>,
+    peers: RwLock<Vec<Arc<Peer>>>,
 }
 
 /// A peer can be asked for as long as this lives.
-pub(super) struct Connected<'p>(Option<&'p Peer>);
+pub(super) struct Connected(Option<Arc<Peer>>);
 
-impl Drop for Connected<'_> {
+impl Drop for Connected {
     fn drop(&mut self) {
-        if let Some(peer) = self.0 {
+        if let Some(peer) = &self.0 {
             *lock(&peer.client) = None;
         }
     }
@@ -78,15 +100,9 @@ impl Peers {
     /// Of the core `own`; none of them is reached yet.
     #[must_use]
     pub fn new(own: NodeName, peers: impl IntoIterator<Item = NodeName>) -> Arc<Self> {
-        let peer = |name| Peer {
-            name,
-            permits: Semaphore::new(ASKED_MAX),
-            client: Mutex::default(),
-            known: Mutex::default(),
-        };
         Arc::new(Self {
             own,
-            peers: peers.into_iter().map(peer).collect(),
+            peers: RwLock::new(peers.into_iter().map(Peer::new).collect()),
         })
     }
 
@@ -96,20 +112,58 @@ impl Peers {
         &self.own
     }
 
-    /// Their names, in the order of their numbers.
-    pub fn names(&self) -> impl Iterator<Item = &NodeName> {
-        self.peers.iter().map(|peer| &peer.name)
+    fn list(&self) -> Vec<Arc<Peer>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.clone()
     }
 
-    fn find(&self, name: &NodeName) -> Option<(usize, &Peer)> {
-        let mut peers = self.peers.iter().enumerate();
+    /// Those that count, by their numbers.
+    #[must_use]
+    pub fn all(&self) -> Vec<(usize, NodeName)> {
+        let list = self.list();
+        let all = list.iter().enumerate().filter(|(_, peer)| peer.counts());
+        all.map(|(n, peer)| (n, peer.name.clone())).collect()
+    }
+
+    /// Whether a core is one of the peers.
+    #[must_use]
+    pub fn is_peer(&self, node: &NodeName) -> bool {
+        self.list()
+            .iter()
+            .any(|peer| peer.name == *node && lock(&peer.gone_at).is_none())
+    }
+
+    /// A core is there, for the first time or again.
+    pub(super) fn come(&self, name: &NodeName) {
+        if let Some((_, peer)) = self.find(name) {
+            *lock(&peer.gone_at) = None;
+            return;
+        }
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.push(Peer::new(name.clone()));
+    }
+
+    /// A core is gone.
+    pub(super) fn gone(&self, name: &NodeName) {
+        if let Some((_, peer)) = self.find(name) {
+            *lock(&peer.gone_at) = Some(Instant::now());
+        }
+    }
+
+    fn find(&self, name: &NodeName) -> Option<(usize, Arc<Peer>)> {
+        let mut peers = self.list().into_iter().enumerate();
         peers.find(|(_, peer)| peer.name == *name)
     }
 
+    fn get(&self, number: usize) -> Option<Arc<Peer>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(number).cloned()
+    }
+
     /// A peer can be asked from now on.
-    pub(super) fn connected(&self, name: &NodeName, client: Arc<Client>) -> Connected<'_> {
+    pub(super) fn connected(&self, name: &NodeName, client: Arc<Client>) -> Connected {
         let peer = self.find(name).map(|(_, peer)| peer);
-        if let Some(peer) = peer {
+        if let Some(peer) = &peer {
             *lock(&peer.client) = Some(client);
         }
         Connected(peer)
@@ -126,14 +180,14 @@ impl Peers {
     /// Whether a peer is connected now.
     #[must_use]
     pub fn is_connected(&self, number: usize) -> bool {
-        let peer = self.peers.get(number);
+        let peer = self.get(number);
         peer.is_some_and(|peer| lock(&peer.client).is_some())
     }
 
     /// Who a peer's PoPs were when it last said so.
     #[must_use]
     pub fn last_known(&self, number: usize) -> Option<Arc<Known>> {
-        lock(&self.peers.get(number)?.known).clone()
+        lock(&self.get(number)?.known).clone()
     }
 
     /// Keeps it known who a peer's PoPs are, without end.
@@ -162,7 +216,7 @@ impl Peers {
         seen: Option<PopsSeen>,
         hold: Duration,
     ) -> Option<Known> {
-        let peer = self.peers.get(number)?;
+        let peer = self.get(number)?;
         let are_many = peer.permits.available_permits() < ASKED_MAX / 2;
         let hold = if are_many { Duration::ZERO } else { hold };
         let request = PopsRequest {
@@ -171,7 +225,7 @@ impl Peers {
             seen,
             hold_ms: u64::try_from(hold.as_millis()).unwrap_or(HOLD_MS_MAX),
         };
-        let answer = self.ask(peer, path::POPS, &request, hold + ANSWER_TIME);
+        let answer = self.ask(&peer, path::POPS, &request, hold + ANSWER_TIME);
         Some(Known {
             answer: answer.await?,
             at: Instant::now(),
@@ -187,14 +241,14 @@ impl Peers {
         selectors: &[Selector],
         wait: Duration,
     ) -> Option<CountsAnswer> {
-        let peer = self.peers.get(number)?;
+        let peer = self.get(number)?;
         let request = CountsRequest {
             node: self.own.clone(),
             tenant: tenant.clone(),
             selectors: selectors.to_vec(),
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         };
-        self.ask(peer, path::COUNTS, &request, wait + ANSWER_TIME)
+        self.ask(&peer, path::COUNTS, &request, wait + ANSWER_TIME)
             .await
     }
 

@@ -1,7 +1,8 @@
 //! Which cores there are in a region.
 
-use crate::exchange::PeerConfig;
+use crate::{exchange::PeerConfig, members::Members};
 use brink_protocol::{NodeName, RegionName};
+use std::sync::Arc;
 
 /// Where a core is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,5 +32,40 @@ impl Cores for Configured {
                 link: peer.link.clone(),
             })
             .collect()
+    }
+}
+
+/// The cores of regions, as the configuration and the store name them.
+pub struct AllCores {
+    configured: Configured,
+    members: Arc<Members>,
+}
+
+impl AllCores {
+    /// Of both.
+    #[must_use]
+    pub fn new(configured: Vec<PeerConfig>, members: Arc<Members>) -> Arc<Self> {
+        Arc::new(Self {
+            configured: Configured(configured),
+            members,
+        })
+    }
+}
+
+impl Cores for AllCores {
+    fn of(&self, region: &RegionName) -> Vec<CoreAddress> {
+        let mut all = self.configured.of(region);
+        for member in self.members.others() {
+            let is_known = all.iter().any(|core| core.node == member.node);
+            if let (Some(link), false) = (member.link, is_known)
+                && member.region.as_ref() == Some(region)
+            {
+                all.push(CoreAddress {
+                    node: member.node,
+                    link,
+                });
+            }
+        }
+        all
     }
 }

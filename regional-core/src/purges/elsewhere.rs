@@ -31,6 +31,8 @@ const _: () = assert!(HOLD.as_millis() <= HOLD_MS_MAX as u128);
 /// What is known of one other core's PoPs.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
+    /// Among the peers.
+    number: usize,
     pub(super) core: NodeName,
     /// It was asked and answered, or was not asked and could have been.
     pub(super) is_reached: bool,
@@ -173,15 +175,10 @@ impl Elsewhere {
         Self { peers }
     }
 
-    fn told(
-        &self,
-        number: usize,
-        core: &NodeName,
-        is_reached: bool,
-        answer: Option<Known>,
-    ) -> Told {
+    fn told(&self, number: usize, core: NodeName, is_reached: bool, answer: Option<Known>) -> Told {
         Told {
-            core: core.clone(),
+            number,
+            core,
             is_reached,
             answer,
             last: self.peers.last_known(number),
@@ -190,7 +187,7 @@ impl Elsewhere {
 
     /// Without asking: the PoPs as last known, of a purge that none of them has applied yet.
     pub(super) fn last_known(&self) -> Vec<Told> {
-        let all = self.peers.names().enumerate();
+        let all = self.peers.all().into_iter();
         all.map(|(n, core)| {
             // Before it said who its PoPs are, it is as good as not reached.
             let is_known = self.peers.last_known(n).is_some();
@@ -201,19 +198,21 @@ impl Elsewhere {
 
     /// Without asking, and without their PoPs.
     pub(super) fn not_asked(&self) -> Vec<Told> {
-        let not_asked = |core: &NodeName| Told {
-            core: core.clone(),
+        let not_asked = |(number, core)| Told {
+            number,
+            core,
             is_reached: false,
             answer: None,
             last: None,
         };
-        self.peers.names().map(not_asked).collect()
+        self.peers.all().into_iter().map(not_asked).collect()
     }
 
     /// How far their PoPs are now. Takes as long as the slowest, up to a fixed time.
     pub(super) async fn ask(&self, row: &PurgeRow) -> Vec<Told> {
         let asked = &asked(row);
-        join_all(self.peers.names().enumerate().map(|(n, core)| async move {
+        let all = self.peers.all().into_iter();
+        join_all(all.map(|(n, core)| async move {
             let answer = self.peers.pops(n, Some(asked), None, Duration::ZERO).await;
             self.told(n, core, answer.is_some(), answer)
         }))
@@ -227,14 +226,14 @@ impl Elsewhere {
             return std::future::pending().await;
         }
         let hear = |(n, told): (usize, &Told)| {
-            let (seen, was_reached) = (told.seen(), told.is_reached);
-            Box::pin(async move { (n, self.differs(n, asked, seen, was_reached).await) })
+            let (number, seen, was_reached) = (told.number, told.seen(), told.is_reached);
+            Box::pin(async move { (n, self.differs(number, asked, seen, was_reached).await) })
         };
-        let ((number, answer), ..) = select_all(told.iter().enumerate().map(hear)).await;
-        if let Some(told) = told.get_mut(number) {
+        let ((n, answer), ..) = select_all(told.iter().enumerate().map(hear)).await;
+        if let Some(told) = told.get_mut(n) {
             told.is_reached = answer.is_some();
             told.answer = answer.or(told.answer.take());
-            told.last = self.peers.last_known(number);
+            told.last = self.peers.last_known(told.number);
         }
     }
 
@@ -266,7 +265,7 @@ impl Elsewhere {
         selectors: &[Selector],
         wait: Duration,
     ) -> Counted {
-        let all = self.peers.names().enumerate();
+        let all = self.peers.all().into_iter();
         let answers = join_all(all.map(|(n, core)| async move {
             let answer = self.peers.counts(n, tenant, selectors, wait).await;
             (n, core, answer)
@@ -278,7 +277,7 @@ impl Elsewhere {
                 counted.silent.extend(answer.silent);
                 continue;
             }
-            counted.unreached.push(core.clone());
+            counted.unreached.push(core);
             if let Some(known) = self.peers.last_known(n) {
                 let names = known.answer.pops.iter().map(|pop| pop.name.clone());
                 counted.silent.extend(names);

@@ -6,6 +6,7 @@ use crate::{
     commands::{Commands, Settled},
     components::Components,
     logs::Logs,
+    members::Members,
 };
 use async_trait::async_trait;
 use brink_protocol::{
@@ -70,6 +71,16 @@ impl Division for Alone {
 
     fn may_be_there(&self, _: &str) -> bool {
         true
+    }
+}
+
+impl Division for Members {
+    fn is_mine(&self, work: &str) -> bool {
+        self.mine(work)
+    }
+
+    fn may_be_there(&self, node: &str) -> bool {
+        self.may_live(node)
     }
 }
 

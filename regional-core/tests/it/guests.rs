@@ -51,6 +51,47 @@ const COUNTER: &str = r#"(module
             (i32.store (i32.const 608) (i32.const 7))))
         (i32.const 600)))"#;
 
+/// A command that appends events to its partition, `streams / p`. The first byte of its input is how many; what it does then
+/// is the second: `r` refuses, `t` traps. It answers with what it reads of the stream afterwards, its own events among it: the
+/// newest number and how many there are, as eight bytes each. One that cannot be appended makes it refuse.
+const APPENDS: &str = r#"(module
+    (import "brink:platform/events@0.1.0" "read" (func $read (param i32 i32 i32 i32 i64 i32 i32)))
+    (import "brink:platform/event-append@0.1.0" "append" (func $append (param i32 i32 i32 i32 i32 i64 i32)))
+    (memory (export "memory") 2)
+    (global $heap (mut i32) (i32.const 65536))
+    (data (i32.const 16) "streams")
+    (data (i32.const 32) "p")
+    (data (i32.const 40) "counted")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
+        (global.get $heap)
+        (global.set $heap (i32.add (global.get $heap) (local.get 3)))
+        (if (i32.gt_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536)))
+            (then (drop (memory.grow (i32.const 4))))))
+    (func $give (param $case i32) (result i32)
+        (i32.store (i32.const 600) (local.get $case))
+        (i32.store (i32.const 604) (i32.const 512))
+        (i32.store (i32.const 608) (i32.const 16))
+        (i32.const 600))
+    (func (export "execute") (param $address i32) (param $length i32) (result i32)
+        (local $left i32) (local $what i32)
+        (local.set $left (i32.load8_u (local.get $address)))
+        (if (i32.gt_u (local.get $length) (i32.const 1))
+            (then (local.set $what (i32.load8_u offset=1 (local.get $address)))))
+        (loop $next (if (local.get $left) (then
+            (call $append (i32.const 40) (i32.const 7) (local.get $address) (local.get $length)
+                (i32.const 0) (i64.const 0) (i32.const 256))
+            (if (i32.load8_u (i32.const 256)) (then (return (call $give (i32.const 1)))))
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br $next))))
+        (call $read (i32.const 16) (i32.const 7) (i32.const 32) (i32.const 1) (i64.const 0) (i32.const 1000)
+            (i32.const 256))
+        (if (i32.load8_u (i32.const 256)) (then (unreachable)))
+        (i64.store (i32.const 512) (i64.load (i32.const 288)))
+        (i64.store (i32.const 520) (i64.load32_u (i32.const 268)))
+        (if (i32.eq (local.get $what) (i32.const 116)) (then (unreachable)))
+        (call $give (i32.eq (local.get $what) (i32.const 114)))))"#;
+
 /// A command that reads the clock; `{n}` makes its bytes differ.
 const CLOCK: &str = r#"(module
     (import "brink:platform/clock@0.1.0" "now-ms" (func $now (result i64)))
@@ -88,6 +129,10 @@ fn component(world: &str, wat: &str) -> Bytes {
 
 pub fn counter() -> Bytes {
     component("command", COUNTER)
+}
+
+pub fn appends() -> Bytes {
+    component("command", APPENDS)
 }
 
 pub fn clock(n: u32) -> Bytes {

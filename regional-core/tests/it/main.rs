@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod appends;
 mod client;
 mod commands;
 mod control;

@@ -8,9 +8,11 @@ pub use store::{CqlConfig, Reach, StoreConfig, StoreKind};
 
 use crate::{
     Error,
+    backup::BackupConfig,
     deployments::Ceilings,
     exchange::{PEERS_MAX, PeerConfig},
     prober::ProberConfig,
+    projections::ProjectionsConfig,
     purges::PurgesConfig,
     workflows::WorkflowsConfig,
 };
@@ -32,14 +34,14 @@ pub struct Config {
     pub node: NodeName,
     /// The region that it says it is in. Default `local`.
     pub region: String,
-    /// Further host names and addresses in the certificates that it issues to itself.
-    pub names: Vec<String>,
     /// Directory with the certificates that `brink-core issue-core` wrote for this core, where they are not in the data
     /// directory. With it, and with a CQL engine, the data directory may be empty at every start.
     pub identity: Option<PathBuf>,
     /// File with the secret of the first token, 32 to 256 visible ASCII characters, which the first start on an empty store
     /// takes. Default: one is made and written to `root.token` in the data directory.
     pub root_token_file: Option<PathBuf>,
+    /// Further host names and addresses in the certificates that it issues to itself.
+    pub names: Vec<String>,
     /// Written when everything answers: JSON with the bound addresses.
     pub ready_file: Option<PathBuf>,
     /// The control API.
@@ -62,6 +64,10 @@ pub struct Config {
     pub purges: PurgesConfig,
     /// Workflows.
     pub workflows: WorkflowsConfig,
+    /// Projections.
+    pub projections: ProjectionsConfig,
+    /// Backups.
+    pub backup: BackupConfig,
     /// The prober.
     pub prober: ProberConfig,
     /// The bridge to Kafka.
@@ -80,43 +86,43 @@ pub struct ControlConfig {
     pub certificate: Option<PathBuf>,
     /// Its key (PEM).
     pub key: Option<PathBuf>,
+    /// `HOST:PORT` under which it is reached, told to the cores on the same CQL engine. Default: the address that it listens
+    /// on, with the first of `names` in the place of one that means all.
+    pub advertise: Option<String>,
 }
 
 impl Default for ControlConfig {
     fn default() -> Self {
         Self {
             listen: loopback(7443),
-    /// `HOST:PORT` under which it is reached, told to the cores on the same CQL engine. Default: the address that it listens
-    /// on, with the first of `names` in the place of one that means all.
-    pub advertise: Option<String>,
             certificate: None,
             key: None,
+            advertise: None,
         }
     }
 }
 
 /// `[link]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-            advertise: None,
 #[serde(deny_unknown_fields, default)]
 pub struct LinkConfig {
     /// Address of the link, for TCP and UDP. Default `127.0.0.1:7444`.
     pub listen: SocketAddr,
+    /// `HOST:PORT` under which it is reached, told to the cores on the same CQL engine. Default: as `control.advertise`.
+    pub advertise: Option<String>,
 }
 
 impl Default for LinkConfig {
     fn default() -> Self {
         Self {
             listen: loopback(7444),
-    /// `HOST:PORT` under which it is reached, told to the cores on the same CQL engine. Default: as `control.advertise`.
-    pub advertise: Option<String>,
+            advertise: None,
         }
     }
 }
 
 /// `[admin]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-            advertise: None,
 #[serde(deny_unknown_fields, default)]
 pub struct AdminConfig {
     /// Address of health and metrics, over plain HTTP: for machines of one's own only. Default `127.0.0.1:7445`.
@@ -267,20 +273,22 @@ impl Config {
                 .clone()
                 .or(file_region)
                 .unwrap_or_else(|| "local".into()),
+            identity: reader.take("identity"),
+            root_token_file: reader.take("root_token_file"),
             names: reader.part("names"),
             ready_file: flags.ready_file.clone().or(file_ready),
             control: reader.part("control"),
             link: reader.part("link"),
             admin: reader.part("admin"),
             store: reader.part("store"),
-            identity: reader.take("identity"),
-            root_token_file: reader.take("root_token_file"),
             feed: reader.part("feed"),
             peers: reader.part("peers"),
             sandbox: reader.part("sandbox"),
             ceilings: reader.part("ceilings"),
             purges: reader.part("purges"),
             workflows: reader.part("workflows"),
+            projections: reader.part("projections"),
+            backup: reader.part("backup"),
             prober: reader.part("prober"),
             kafka: reader.part("kafka"),
             telemetry: telemetry(&mut reader),
@@ -335,14 +343,6 @@ impl Config {
             (1..=64).contains(&region.len()) && region.bytes().all(|b| b.is_ascii_graphic());
         reader.check(is_region, "region: it is 1 to 64 visible ASCII characters");
         reader.check(self.names.len() <= 64, "names: there are at most 64");
-        let both = self.control.certificate.is_some() == self.control.key.is_some();
-        reader.check(both, "control: certificate and key go together");
-        reader.mistakes.extend(self.store.mistakes());
-        reader.mistakes.extend(self.kafka.mistakes());
-        let least = 2 * brink_protocol::link::HEARTBEAT_MS;
-        let lease = self.feed.lease_ms;
-        reader.check(
-            (least + 1..=60_000).contains(&lease),
         for (key, address) in [
             ("control.advertise", &self.control.advertise),
             ("link.advertise", &self.link.advertise),
@@ -350,11 +350,24 @@ impl Config {
             let is_right = address.as_deref().is_none_or(store::is_address);
             reader.check(is_right, format!("{key}: it is HOST:PORT"));
         }
+        let both = self.control.certificate.is_some() == self.control.key.is_some();
+        reader.check(both, "control: certificate and key go together");
+        reader.mistakes.extend(self.store.mistakes());
+        reader.mistakes.extend(self.backup.mistakes());
+        reader.mistakes.extend(self.kafka.mistakes());
+        let least = 2 * brink_protocol::link::HEARTBEAT_MS;
+        let lease = self.feed.lease_ms;
+        reader.check(
+            (least + 1..=60_000).contains(&lease),
             format!("feed.lease_ms: it is over {least} and up to 60000"),
         );
         reader.check(
             self.workflows.is_valid(),
             "workflows.retention_ms: it is 60000 to 31622400000",
+        );
+        reader.check(
+            self.projections.is_valid(),
+            "projections.attempts_max: it is 1 to 100",
         );
         reader.check(
             self.prober.is_valid(),

@@ -12,6 +12,7 @@ mod large;
 mod modules;
 mod openapi;
 mod placements;
+mod projections;
 mod purges;
 mod records;
 mod reply;
@@ -84,6 +85,24 @@ impl Control {
             .route("/v1/records/import", post(records::import))
             .route("/v1/records/{collection}/{partition}", get(records::browse))
             .route("/v1/events", get(events::read).post(events::append))
+            .route("/v1/projections", get(projections::list))
+            .route(
+                "/v1/projections/{name}/dead-letters",
+                get(projections::letters),
+            )
+            .route(
+                "/v1/projections/{name}/dead-letters/{id}",
+                delete(projections::drop_letter),
+            )
+            .route(
+                "/v1/projections/{name}/dead-letters/{id}/retry",
+                post(projections::retry),
+            )
+            .route("/v1/projections/{name}/replay", post(projections::replay))
+            .route(
+                "/v1/projections/{name}/drop-target",
+                post(projections::drop_target),
+            )
             .route("/v1/workflows", get(workflows::list))
             .route("/v1/workflows/{name}", post(workflows::start))
             .route("/v1/workflows/{name}/{id}", get(workflows::get))

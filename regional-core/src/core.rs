@@ -1,8 +1,10 @@
 //! A whole core: built from its configuration, run until it is told to stop, drained.
 
 mod opening;
+mod work;
 
 use self::opening::{advertised, open_homes, open_store};
+use self::work::Work;
 use crate::{
     Error,
     admin::Admin,
@@ -22,12 +24,13 @@ use crate::{
     members::Members,
     pops::Pops,
     prober,
+    projections::Projections,
     purges::{AskPops, Purges},
     records::Records,
     session_keys::SessionSigner,
     store::Store,
     tokens,
-    workflows::{Alone, Needs, SandboxedModules, Workflows},
+    workflows::Workflows,
 };
 use brink_listener::{Limits, Listener, TlsConfig};
 use brink_protocol::{codec::MESSAGE_BYTES_MAX, control::COMPONENT_BYTES_MAX};
@@ -74,6 +77,7 @@ pub struct Core {
     purges: Purges,
     sessions: Arc<SessionSigner>,
     workflows: Arc<Workflows>,
+    projections: Projections,
     exchange: Arc<Exchange>,
     members: Arc<Members>,
     bridge: Option<Bridge>,
@@ -92,6 +96,7 @@ struct Parts {
     sandbox: Sandbox,
     commands: Arc<Commands>,
     workflows: Arc<Workflows>,
+    work: Work,
     tables: Arc<Tables>,
     pops: Arc<Pops>,
     logs: Arc<Logs>,
@@ -149,8 +154,9 @@ impl Parts {
         };
         let commands = work.commands(config, Arc::clone(&home));
         Ok(Self {
-            workflows: work.workflows(config, Arc::clone(&commands)),
+            workflows: work.workflows(config, Arc::clone(&commands), &members),
             commands,
+            work,
             sandbox,
             tables,
             purges,
@@ -173,6 +179,7 @@ impl Parts {
             store,
             sandbox: self.sandbox.clone(),
             workflows: Arc::clone(&self.workflows),
+            projections: self.work.operate(config),
             home: Arc::clone(&self.home),
             purges: self.purges.clone(),
             sessions: Arc::clone(&self.sessions),
@@ -202,45 +209,6 @@ impl Parts {
             store,
             stop,
         }
-    }
-}
-
-/// What commands and workflows are made of.
-struct Work {
-    store: Arc<dyn Store>,
-    components: Arc<Components>,
-    tables: Arc<Tables>,
-    logs: Arc<Logs>,
-}
-
-impl Work {
-    fn commands(&self, config: &Config, home: Arc<Home>) -> Arc<Commands> {
-        let commands = Commands::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.components),
-            Arc::clone(&self.tables),
-            Arc::clone(&self.logs),
-            config.node.to_string(),
-            config.region.clone(),
-        );
-        Arc::new(commands.at_home(home))
-    }
-
-    fn workflows(&self, config: &Config, commands: Arc<Commands>) -> Arc<Workflows> {
-        Workflows::new(Needs {
-            store: Arc::clone(&self.store),
-            tables: Arc::clone(&self.tables),
-            calls: commands,
-            modules: Arc::new(SandboxedModules {
-                components: Arc::clone(&self.components),
-                logs: Arc::clone(&self.logs),
-                node: config.node.to_string(),
-            }),
-            division: Arc::new(Alone),
-            node: config.node.to_string(),
-            clock: Arc::new(now_ms),
-            retention_ms: config.workflows.retention_ms,
-        })
     }
 }
 
@@ -340,6 +308,7 @@ impl Core {
             ages,
             peers,
             members,
+            work,
             ..
         } = parts;
         let exchange = Exchange::new(
@@ -353,6 +322,7 @@ impl Core {
         );
         Ok(Self {
             bridge: Bridge::new(&config.kafka, Arc::clone(&store))?,
+            projections: work.projections(&config, &members),
             config,
             sessions,
             workflows,
@@ -422,6 +392,7 @@ impl Core {
             admin.0.serve(admin.1, stop.clone()),
             self.exchange.run(stop.clone()),
             self.workflows.run(stop.clone()),
+            self.projections.run(stop.clone()),
             run_bridge(self.bridge, stop.clone()),
             upkeep,
             not_ready,

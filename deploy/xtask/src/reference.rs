@@ -101,6 +101,11 @@ const PROGRAMS: [(&str, &[Section]); 2] = [
                 "WorkflowsConfig",
                 "regional-core/src/workflows/settings.rs",
             ),
+            section(
+                "projections",
+                "ProjectionsConfig",
+                "regional-core/src/projections/settings.rs",
+            ),
             section("prober", "ProberConfig", "regional-core/src/prober.rs"),
             Section {
                 name: "kafka",

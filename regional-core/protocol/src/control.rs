@@ -2,9 +2,14 @@
 
 mod events;
 mod placements;
+mod projections;
 mod workflows;
 
 pub use events::{AppendedEvents, NewEvent, NewEvents, ShownEvent, ShownEvents};
+pub use projections::{
+    DeadLetter, DeadLetters, DropTarget, DroppedTarget, ProjectionStatus, Replay, Replayed,
+    RetriedLetter,
+};
 pub use placements::{MainRegion, NewCollection, PromoteRegion, RegionCores, Regions};
 pub use workflows::{
     CancelWorkflow, NewWorkflow, ShownBytes, ShownStep, ShownWorkflow, StartedWorkflow, WorkflowPage,

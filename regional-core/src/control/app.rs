@@ -2,8 +2,8 @@
 
 use super::large::LargeBodies;
 use crate::{
-    deployments::Deployments, home::Home, logs::Logs, pops::Pops, purges::Purges,
-    session_keys::SessionSigner, store::Store, workflows::Workflows,
+    deployments::Deployments, home::Home, logs::Logs, pops::Pops, projections::Operate,
+    purges::Purges, session_keys::SessionSigner, store::Store, workflows::Workflows,
 };
 use brink_sandbox::Sandbox;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ pub struct App {
     pub deployments: Deployments,
     /// Workflows.
     pub workflows: Arc<Workflows>,
+    /// Projections.
+    pub projections: Operate,
     /// Where partitions belong.
     pub home: Arc<Home>,
     /// Purges.

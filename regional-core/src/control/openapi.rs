@@ -1,8 +1,8 @@
 //! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
 
 use super::{
-    cloudflare, deployments, events, fastly, modules, placements, purges, records, status, tokens,
-    workflows,
+    cloudflare, deployments, events, fastly, modules, placements, projections, purges, records,
+    status, tokens, workflows,
 };
 use axum::Json;
 use std::sync::LazyLock;
@@ -42,6 +42,8 @@ impl Modify for Bearer {
         cloudflare::purge, cloudflare::invalidate,
         records::import, records::browse,
         events::read, events::append,
+        projections::list, projections::letters, projections::retry, projections::drop_letter,
+        projections::replay, projections::drop_target,
         workflows::start, workflows::list, workflows::get, workflows::retry, workflows::cancel,
         placements::put, placements::get, placements::list, placements::remove,
         placements::regions, placements::set_main, placements::promote,

@@ -1,0 +1,118 @@
+//! When what failed is tried again, and when it is given up. Pure.
+
+use std::collections::BTreeMap;
+
+/// The wait after the first failure, in milliseconds.
+const WAIT_MS_FIRST: u64 = 100;
+/// The longest wait, in milliseconds.
+const WAIT_MS_MAX: u64 = 60_000;
+
+/// How long to wait after so many failures, in milliseconds: twice as long each time, less up to a half by chance.
+#[must_use]
+pub fn wait_ms(failures: u32, chance: u64) -> u64 {
+    let doubled = failures.saturating_sub(1).min(16);
+    let wait = (WAIT_MS_FIRST << doubled).min(WAIT_MS_MAX);
+    wait - chance % (wait / 2 + 1)
+}
+
+/// What to do after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try again after this wait, in milliseconds.
+    Again(u64),
+    /// Give the event up.
+    GiveUp,
+}
+
+/// What failed of one stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// By target (none: the projection could not say which): the event that failed, and how often.
+    events: BTreeMap<Option<String>, (u64, u32)>,
+    /// How often in turn the store or the sandbox could not be had.
+    unavailable: u32,
+}
+
+impl Failures {
+    /// An event failed for the projection's own reasons.
+    pub fn failed(
+        &mut self,
+        target: Option<&str>,
+        number: u64,
+        attempts_max: u32,
+        chance: u64,
+    ) -> (Verdict, u32) {
+        let entry = self
+            .events
+            .entry(target.map(str::to_owned))
+            .or_insert((number, 0));
+        if entry.0 != number {
+            *entry = (number, 0);
+        }
+        entry.1 += 1;
+        let failures = entry.1;
+        if failures >= attempts_max {
+            (Verdict::GiveUp, failures)
+        } else {
+            (Verdict::Again(wait_ms(failures, chance)), failures)
+        }
+    }
+
+    /// Something that the projection cannot help was not to be had: how long to wait. No event is given up for that.
+    pub fn unavailable(&mut self, chance: u64) -> u64 {
+        self.unavailable = self.unavailable.saturating_add(1);
+        wait_ms(self.unavailable, chance)
+    }
+
+    /// A whole batch was applied.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether nothing is to be remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow() {
+        for (failures, least, most) in [
+            (1, 50, 100),
+            (2, 100, 200),
+            (5, 800, 1600),
+            (11, 30_000, 60_000),
+            (u32::MAX, 30_000, 60_000),
+        ] {
+            for chance in [0, 1, 999, u64::MAX] {
+                let wait = wait_ms(failures, chance);
+                assert!((least..=most).contains(&wait), "{failures} {chance} {wait}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_is_given_up_after_so_many_failures() {
+        let mut failures = Failures::default();
+        for n in 1..3 {
+            let (verdict, count) = failures.failed(Some("t"), 7, 3, 0);
+            assert!(matches!(verdict, Verdict::Again(_)) && count == n);
+        }
+        // Another target, and another event, count for themselves.
+        assert_ne!(failures.failed(None, 7, 3, 0).0, Verdict::GiveUp);
+        assert_eq!(failures.failed(Some("t"), 7, 3, 0).0, Verdict::GiveUp);
+        assert_ne!(failures.failed(Some("t"), 8, 3, 0).0, Verdict::GiveUp);
+        for _ in 0..100 {
+            failures.unavailable(0);
+        }
+        assert_eq!(failures.unavailable(0), 60_000);
+        assert!(!failures.is_empty());
+        failures.clear();
+        assert!(failures.is_empty());
+    }
+}

@@ -1,0 +1,404 @@
+//! What is kept of projections, and where: all of it records. Pure.
+//!
+//! | what | collection | partition | sort key |
+//! |---|---|---|---|
+//! | [`Control`] | `_projections` | `NAME` | |
+//! | [`Place`] | `_projections` | `NAME.SOURCE.SHARD` | the stream |
+//! | index of targets | `_projections` | `NAME.SOURCE.to.SHARD` | the target partition |
+//! | [`Checkpoint`] | the target collection | the target partition | U+0001 `c` `NAME/SOURCE/STREAM` |
+//! | mark of an event that was passed over | the target collection, or that of its stream's place | | U+0001 `s` `NAME/SOURCE/STREAM/NUMBER` |
+//! | mark of one that was applied later, whose target had not been known | the target collection | the target partition | U+0001 `d` ... |
+//! | [`Letter`] | `_dead-letters` | `NAME` | [`Names::letter_id`] |
+
+use crate::events::{SHARDS, shard};
+use brink_protocol::{
+    Digest, Error, ModuleName, TenantName,
+    address::PartitionAddress,
+    codec,
+    event::Event,
+    record::{Key, check_partition, is_platform},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+/// Collection of places.
+pub const PLACES: &str = "_projections";
+/// Collection of dead letters.
+pub const DEAD_LETTERS: &str = "_dead-letters";
+/// Name of the deployment's setting that says which collection's events are read.
+pub const SOURCE: &str = "source";
+/// Name of the deployment's setting that says which collection is written.
+pub const TARGET: &str = "target";
+/// Longest text that is kept of a failure, in bytes.
+pub const ERROR_BYTES_MAX: usize = 4096;
+/// How values are laid out now.
+const LAYOUT: u8 = 1;
+
+/// A projection, and the names of what is kept of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// Whose.
+    pub tenant: TenantName,
+    /// Its deployed name.
+    pub name: ModuleName,
+    /// The collection whose events it reads.
+    pub source: String,
+    /// The collection that it writes.
+    pub target: String,
+}
+
+impl Names {
+    /// From the settings of a deployment.
+    ///
+    /// # Errors
+    /// A setting is missing, or names no collection that may be read or written.
+    pub fn of(
+        tenant: TenantName,
+        name: ModuleName,
+        config: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let collection = |setting: &str| {
+            let value = config.get(setting).ok_or_else(|| {
+                format!("the setting `{setting}` is missing: it names a collection")
+            })?;
+            check_partition(value, "p").map_err(|error| format!("`{setting}`: {error}"))?;
+            if is_platform(value, "") {
+                return Err(format!("`{setting}`: {value} is the platform's"));
+            }
+            Ok(value.clone())
+        };
+        Ok(Self {
+            source: collection(SOURCE)?,
+            target: collection(TARGET)?,
+            tenant,
+            name,
+        })
+    }
+
+    fn address(&self, collection: &str, partition: String) -> PartitionAddress {
+        PartitionAddress {
+            tenant: self.tenant.clone(),
+            collection: collection.to_owned(),
+            partition,
+        }
+    }
+
+    /// The partition of the [`Control`].
+    #[must_use]
+    pub fn control(&self) -> PartitionAddress {
+        self.address(PLACES, self.name.to_string())
+    }
+
+    /// The partition of places of one shard.
+    #[must_use]
+    pub fn places_of_shard(&self, shard: u32) -> PartitionAddress {
+        let partition = format!("{}.{}.{shard:02}", self.name, self.source);
+        self.address(PLACES, partition)
+    }
+
+    /// The partition of a stream's place; the sort key is the stream.
+    #[must_use]
+    pub fn places(&self, stream: &str) -> PartitionAddress {
+        self.places_of_shard(shard(stream))
+    }
+
+    /// The partition of the index of targets of one shard.
+    #[must_use]
+    pub fn targets_of_shard(&self, shard: u32) -> PartitionAddress {
+        let partition = format!("{}.{}.to.{shard:02}", self.name, self.source);
+        self.address(PLACES, partition)
+    }
+
+    /// The partition of the index that names a target.
+    #[must_use]
+    pub fn targets(&self, target: &str) -> PartitionAddress {
+        self.targets_of_shard(shard(target))
+    }
+
+    /// A partition of the source collection.
+    #[must_use]
+    pub fn stream(&self, stream: &str) -> PartitionAddress {
+        self.address(&self.source, stream.to_owned())
+    }
+
+    /// A partition of the target collection.
+    #[must_use]
+    pub fn target(&self, target: &str) -> PartitionAddress {
+        self.address(&self.target, target.to_owned())
+    }
+
+    /// The partition of dead letters.
+    #[must_use]
+    pub fn letters(&self) -> PartitionAddress {
+        self.address(DEAD_LETTERS, self.name.to_string())
+    }
+
+    /// Under which sort key the checkpoint of a stream is, in each of its targets.
+    #[must_use]
+    pub fn checkpoint_sort(&self, stream: &str) -> String {
+        format!("\u{1}c{}/{}/{stream}", self.name, self.source)
+    }
+
+    /// Under which sort key an event is marked as passed over.
+    #[must_use]
+    pub fn passed_sort(&self, stream: &str, number: u64) -> String {
+        format!("\u{1}s{}/{}/{stream}/{number:020}", self.name, self.source)
+    }
+
+    /// Under which sort key an event is marked as applied later.
+    #[must_use]
+    pub fn redone_sort(&self, stream: &str, number: u64) -> String {
+        format!("\u{1}d{}/{}/{stream}/{number:020}", self.name, self.source)
+    }
+
+    /// What the ids of a stream's dead letters begin with.
+    #[must_use]
+    pub fn letter_prefix(&self, stream: &str) -> String {
+        let digest = Digest::of(format!("{}\0{stream}", self.source).as_bytes()).to_string();
+        let hex = digest.rsplit(':').next().unwrap_or_default();
+        format!("{}-", hex.get(..16).unwrap_or(hex))
+    }
+
+    /// The id of an event's dead letter.
+    #[must_use]
+    pub fn letter_id(&self, stream: &str, number: u64) -> String {
+        format!("{}{number:020}", self.letter_prefix(stream))
+    }
+
+    /// Says which shard a core has to do with: cores divide the work by it.
+    #[must_use]
+    pub fn share(&self, shard: u32) -> String {
+        format!("projections/{}/{}/{shard:02}", self.tenant, self.name)
+    }
+
+    /// Every shard.
+    pub fn shards() -> impl Iterator<Item = u32> {
+        0..SHARDS
+    }
+}
+
+/// The key of a record of a partition.
+#[must_use]
+pub fn key_in(partition: &PartitionAddress, sort: &str) -> Key {
+    Key {
+        collection: partition.collection.clone(),
+        partition: partition.partition.clone(),
+        sort: sort.to_owned(),
+    }
+}
+
+/// What holds for all streams of a projection. Without it nothing was ever replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Control {
+    /// Counts replays.
+    pub generation: u64,
+    /// The last replay of all streams; 0: none.
+    pub all_since: u64,
+    /// It begins behind this number.
+    pub behind: u64,
+}
+
+/// How far a stream was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Place {
+    /// Of which replay; 0: none.
+    pub generation: u64,
+    /// The number behind which that began.
+    pub base: u64,
+    /// Everything up to this number is applied, or among the dead letters.
+    pub number: u64,
+}
+
+impl Place {
+    /// The place to go on from, if there was a replay of all streams since. No event is passed over by a replay.
+    #[must_use]
+    pub fn under(self, control: Control) -> Self {
+        if self.generation >= control.all_since {
+            return self;
+        }
+        let base = control.behind.min(self.number);
+        Self {
+            generation: control.all_since,
+            base,
+            number: base,
+        }
+    }
+}
+
+/// How far a stream was applied to one target: committed with what was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Of which replay.
+    pub generation: u64,
+    /// The last number.
+    pub number: u64,
+}
+
+/// Up to which number a stream is applied to a target; `None`: a later replay has begun there, and who asks is late.
+#[must_use]
+pub fn applied_to(place: Place, checkpoint: Option<Checkpoint>) -> Option<u64> {
+    match checkpoint {
+        None => Some(0),
+        Some(found) if found.generation == place.generation => Some(found.number),
+        Some(found) if found.generation < place.generation => Some(place.base),
+        Some(_) => None,
+    }
+}
+
+/// An event that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// The collection of its stream.
+    pub source: String,
+    /// Its stream.
+    pub stream: String,
+    /// The partition that it was for; none: the projection could not say.
+    pub target: Option<String>,
+    /// The event.
+    pub event: Event,
+    /// What the last attempt said, at most [`ERROR_BYTES_MAX`].
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was given up, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored<T> {
+    layout: u8,
+    value: T,
+}
+
+/// The value of a record.
+///
+/// # Errors
+/// It is too large.
+pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
+    codec::encode(&Stored {
+        layout: LAYOUT,
+        value,
+    })
+}
+
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+/// It is something else.
+pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Error> {
+    match value.first() {
+        Some(&LAYOUT) => codec::decode::<Stored<T>>(value).map(|stored| stored.value),
+        other => Err(Error::Malformed {
+            what: "state of a projection",
+            reason: format!("it is laid out in way {other:?}, and {LAYOUT} is known here"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use brink_protocol::record::{PARTITION_BYTES_MAX, check_any_sort};
+
+    fn names(config: &[(&str, &str)]) -> Result<Names, String> {
+        let config = config
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Names::of(
+            "default".parse().unwrap(),
+            "n".repeat(63).parse().unwrap(),
+            &config,
+        )
+    }
+
+    #[test]
+    fn settings() {
+        for (config, is_valid) in [
+            (&[("source", "orders"), ("target", "by-customer")][..], true),
+            (
+                &[("source", "orders"), ("target", "orders"), ("x", "y")],
+                true,
+            ),
+            (&[("source", "orders")], false),
+            (&[("target", "orders")], false),
+            (&[("source", "Orders"), ("target", "t")], false),
+            (&[("source", "orders"), ("target", "_streams")], false),
+        ] {
+            assert_eq!(names(config).is_ok(), is_valid, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_names_fit() {
+        let long = "c".repeat(64);
+        let names = names(&[("source", &long), ("target", &long)]).unwrap();
+        let stream = "é".repeat(PARTITION_BYTES_MAX / 2);
+        for sort in [
+            names.checkpoint_sort(&stream),
+            names.passed_sort(&stream, u64::MAX),
+            names.redone_sort(&stream, u64::MAX),
+            names.letter_id(&stream, u64::MAX),
+        ] {
+            check_any_sort(&sort).unwrap();
+        }
+        for at in [
+            names.places(&stream),
+            names.targets(&stream),
+            names.letters(),
+            names.control(),
+        ] {
+            check_partition(&at.collection, &at.partition).unwrap();
+        }
+        assert_ne!(names.letter_prefix("a"), names.letter_prefix("b"));
+        assert_eq!(names.letter_id("a", 7).len(), 16 + 1 + 20);
+    }
+
+    #[test]
+    fn replays_move_places_back_and_never_on() {
+        let at = |generation, base, number| Place {
+            generation,
+            base,
+            number,
+        };
+        let control = |all_since, behind| Control {
+            generation: 9,
+            all_since,
+            behind,
+        };
+        for (place, control, expected) in [
+            (at(0, 0, 7), Control::default(), at(0, 0, 7)),
+            (at(0, 0, 7), control(1, 3), at(1, 3, 3)),
+            (at(0, 0, 2), control(1, 3), at(1, 2, 2)),
+            (at(1, 3, 5), control(1, 3), at(1, 3, 5)),
+            (at(2, 0, 5), control(1, 3), at(2, 0, 5)),
+            (at(1, 3, 5), control(2, 0), at(2, 0, 0)),
+        ] {
+            assert_eq!(place.under(control), expected, "{place:?} {control:?}");
+        }
+        let checkpoint = |generation, number| Some(Checkpoint { generation, number });
+        for (checkpoint, expected) in [
+            (None, Some(0)),
+            (checkpoint(2, 6), Some(6)),
+            (checkpoint(1, 9), Some(3)),
+            (checkpoint(3, 1), None),
+        ] {
+            assert_eq!(applied_to(at(2, 3, 5), checkpoint), expected);
+        }
+    }
+
+    #[test]
+    fn values_and_back() {
+        let place = Place {
+            generation: 1,
+            base: 2,
+            number: 3,
+        };
+        assert_eq!(decode::<Place>(&encode(&place).unwrap()).unwrap(), place);
+        for wrong in [&[][..], &[9, 1, 2, 3], &[LAYOUT], &[LAYOUT, 1, 2, 3, 4]] {
+            assert!(decode::<Place>(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

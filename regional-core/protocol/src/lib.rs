@@ -14,6 +14,7 @@ pub mod event;
 pub mod ids;
 pub mod link;
 pub mod log;
+pub mod operations;
 pub mod peers;
 pub mod place;
 pub mod placement;

@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod archive;
 mod logs;
 mod platform;
 mod shared;
@@ -166,6 +167,10 @@ pub(crate) async fn all<S: Store>(make: impl AsyncFn() -> S) {
     tables_have_revisions(&make().await).await;
     purges(&make().await).await;
     tokens_audit_and_pops(&make().await).await;
+    archive::rows_are_walked(&make().await).await;
+    archive::rows_are_put_back(&make().await, &make().await).await;
+    archive::what_was_put_back_goes_on(&make().await, &make().await).await;
+    archive::what_is_gone_is_forgotten(&make().await).await;
 }
 
 async fn writes_and_versions(store: &dyn Store) {

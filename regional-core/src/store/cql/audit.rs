@@ -66,6 +66,19 @@ pub(super) async fn append(engine: &Engine, mut entry: AuditEntry) -> Result<(),
     Err(Error::Busy)
 }
 
+/// Keeps an entry under the number that it had before.
+pub(super) async fn put_back(engine: &Engine, entry: &AuditEntry) -> Result<(), Error> {
+    let session = &engine.session;
+    let number = big(entry.number);
+    let values = vec![
+        big(entry.number / BUCKET),
+        number.clone(),
+        encode(WHAT, entry)?,
+    ];
+    session.global(vec![(ADD, values)]).await?;
+    session.write(PUT_END, vec![number.clone(), number]).await
+}
+
 /// The last number as far as is known; 0: none.
 async fn end(engine: &Engine) -> Result<u64, Error> {
     let ends: Vec<(Option<i64>,)> = engine.session.rows(END, vec![]).await?;

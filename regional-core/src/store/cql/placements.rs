@@ -2,6 +2,7 @@
 
 use super::{
     CqlStore, audit,
+    engine::Engine,
     json::{decode, encode},
     options::Confirm,
     session::{Applied, Bind, Cql},
@@ -42,6 +43,17 @@ pub(super) async fn at_start(session: &Cql, confirm: Confirm) -> Result<Placemen
 
 fn decoded(row: Option<&str>) -> Result<PlacementTable, Error> {
     row.map_or_else(|| Ok(PlacementTable::default()), |row| decode(WHAT, row))
+}
+
+/// Puts a table back as it is.
+pub(super) async fn put_back(engine: &Engine, table: &PlacementTable) -> Result<(), Error> {
+    let row = read(&engine.session, true).await?;
+    let values = vec![encode(WHAT, table)?, row.map_or(Bind::Null, Bind::Text)];
+    if engine.session.global(vec![(CHANGE, values)]).await? == Applied::No {
+        return Err(Error::Busy);
+    }
+    engine.keyspaces.learn(table);
+    Ok(())
 }
 
 #[async_trait]

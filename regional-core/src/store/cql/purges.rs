@@ -46,22 +46,27 @@ fn key(tenant: &TenantName, id: &str) -> Vec<Bind> {
 
 /// Appends a purge to the log and keeps it.
 pub(super) async fn append(engine: &Engine, new: NewPurge) -> Result<Position, Error> {
-    let session = &engine.session;
     let kind = ChangeKind::Purge(new.purge.clone());
     let sequence = engine.log.append(new.at_ms, kind).await?;
     let row = new.into_row(engine.position(sequence));
+    keep(engine, &row).await?;
+    if sequence.is_multiple_of(CUT_EVERY) {
+        cut(engine, &row.purge.tenant).await?;
+    }
+    Ok(row.position)
+}
+
+/// Keeps a purge that is in the log, or was in that of an earlier life.
+pub(super) async fn keep(engine: &Engine, row: &PurgeRow) -> Result<(), Error> {
+    let session = &engine.session;
     let (tenant, id) = (&row.purge.tenant, &row.purge.id);
     let mut put = key(tenant, id);
-    put.push(encode(WHAT, &row)?);
+    put.push(encode(WHAT, row)?);
     let to_tenant = vec![id.as_str().into(), tenant.as_str().into(), big(row.at_ms)];
     // What is listed can be read.
     session.write(PUT, put).await?;
     session.write(PUT_TENANT, to_tenant).await?;
-    session.write(LIST, key(tenant, id)).await?;
-    if sequence.is_multiple_of(CUT_EVERY) {
-        cut(engine, tenant).await?;
-    }
-    Ok(row.position)
+    session.write(LIST, key(tenant, id)).await
 }
 
 /// Ids are ULIDs: the lowest are the oldest.

@@ -19,6 +19,15 @@ fn decoded(row: &[u8]) -> Result<PlacementTable, Error> {
     serde_json::from_slice(row).map_err(|error| Error::corrupt(WHAT, error))
 }
 
+/// Puts a table back as it is.
+pub(super) fn put_back(batch: &mut Batch<'_>, table: &PlacementTable) -> Result<(), Error> {
+    let row = serde_json::to_vec(table).map_err(|error| Error::corrupt(WHAT, error))?;
+    let mut rows = batch.txn.open_table(PLACEMENTS).or_store(WHAT)?;
+    batch.touch();
+    rows.insert((), row.as_slice()).or_store(WHAT)?;
+    Ok(())
+}
+
 #[async_trait]
 impl PlacementStore for RedbStore {
     async fn placements(&self, _: bool) -> Result<PlacementTable, Error> {

@@ -156,6 +156,18 @@ pub(super) fn keep_foreign(batch: &mut Batch<'_>, change: &Change) -> Result<(),
     keep(batch, &row)
 }
 
+/// Keeps a purge as it was kept before, unless it is there.
+pub(super) fn put_back(batch: &mut Batch<'_>, row: &PurgeRow) -> Result<(), Error> {
+    let key = row_key(
+        row.purge.tenant.as_str().as_bytes(),
+        row.purge.id.as_bytes(),
+    );
+    let rows = batch.txn.open_table(PURGES).or_store(WHAT)?;
+    let is_kept = rows.get(key.as_slice()).or_store(WHAT)?.is_some();
+    drop(rows);
+    if is_kept { Ok(()) } else { keep(batch, row) }
+}
+
 fn keep(batch: &mut Batch<'_>, row: &PurgeRow) -> Result<(), Error> {
     let (tenant, id) = (
         row.purge.tenant.as_str().as_bytes(),

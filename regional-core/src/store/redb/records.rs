@@ -5,10 +5,7 @@ use super::keys::{self, Row};
 use super::tables::{OrStore, decode, encode};
 use crate::{
     Error,
-    store::{
-        Action, Answer, Commit, PAGE_BYTES_MAX, Seen, Transaction, Write,
-        checks,
-    },
+    store::{Action, Answer, Commit, PAGE_BYTES_MAX, Seen, Transaction, Write, checks},
 };
 use ::redb::ReadableTable;
 use brink_protocol::{
@@ -137,6 +134,13 @@ pub(super) struct Present {
     last: Version,
     /// The row that is there, with the end of its lifetime.
     row: Option<u64>,
+}
+
+impl Present {
+    /// The end of the lifetime of the row that is there; 0: it stays.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.row
+    }
 }
 
 pub(super) fn present(batch: &Batch<'_>, key: &[u8], now_ms: u64) -> Result<Present, Error> {

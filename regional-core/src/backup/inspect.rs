@@ -1,0 +1,218 @@
+//! Reading a generation through: every byte of it is held against what was written.
+
+use super::{
+    directory::{Generation, Manifest, hex},
+    follow::Standing,
+    frames::{Next, Reader, beginning},
+    piece::{Mark, Piece, absorb},
+};
+use crate::{Error, store::Registry};
+
+/// What reading on gave.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// The next piece.
+    Piece(Piece),
+    /// That was all.
+    End,
+    /// The last increment was cut off in the middle: whoever wrote it was killed.
+    Torn,
+    /// What is in this file is not what was written.
+    Changed(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Part(usize),
+    Increments(usize),
+}
+
+/// The pieces of a generation, in order.
+pub(super) struct Pieces {
+    generation: Generation,
+    manifest: Manifest,
+    place: Place,
+    reader: Option<Reader>,
+    chain: [u8; 32],
+}
+
+impl Pieces {
+    pub(super) fn new(generation: &Generation, manifest: &Manifest) -> Self {
+        Self {
+            generation: generation.clone(),
+            manifest: manifest.clone(),
+            place: Place::Part(0),
+            reader: None,
+            chain: beginning(&generation.seed("increments")),
+        }
+    }
+
+    fn open(&mut self) -> Result<Option<Reader>, Error> {
+        let (path, chain) = match self.place {
+            Place::Part(index) => {
+                let Some(part) = self.manifest.parts.get(index) else {
+                    self.place = Place::Increments(1);
+                    return self.open();
+                };
+                let chain = beginning(&self.generation.seed(&part.name));
+                (self.generation.path.join(&part.name), chain)
+            }
+            Place::Increments(number) => (self.generation.increments(number), self.chain),
+        };
+        if path.exists() {
+            Reader::open(&path, chain).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn file(&self) -> String {
+        match self.place {
+            Place::Part(index) => self.generation.part(index + 1),
+            Place::Increments(number) => format!("increments-{number:06}"),
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Read, Error> {
+        loop {
+            let changed = |pieces: &Self| Ok(Read::Changed(pieces.file()));
+            if self.reader.is_none() {
+                self.reader = self.open()?;
+            }
+            let Some(reader) = &mut self.reader else {
+                return changed(self);
+            };
+            match (reader.next()?, self.place) {
+                (Next::Frame(frame), _) => return Ok(Read::Piece(Piece::decode(&frame)?)),
+                (Next::Changed, _) | (Next::Torn, Place::Part(_)) => return changed(self),
+                (Next::Torn, Place::Increments(number)) => {
+                    if self.generation.increments(number + 1).exists() {
+                        return changed(self);
+                    }
+                    return Ok(Read::Torn);
+                }
+                (Next::End, Place::Part(index)) => {
+                    let part = self.manifest.parts.get(index);
+                    let is_whole = part.is_some_and(|part| {
+                        part.bytes == reader.good() && part.end == hex(&reader.chain())
+                    });
+                    if !is_whole {
+                        return changed(self);
+                    }
+                    self.place = Place::Part(index + 1);
+                    self.reader = None;
+                }
+                (Next::End, Place::Increments(number)) => {
+                    if !self.generation.increments(number + 1).exists() {
+                        return Ok(Read::End);
+                    }
+                    self.chain = reader.chain();
+                    self.place = Place::Increments(number + 1);
+                    self.reader = None;
+                }
+            }
+        }
+    }
+
+    /// Where it stands, in the increments.
+    fn standing(&self, mark: Mark) -> Option<Standing> {
+        let (Place::Increments(file), Some(reader)) = (self.place, &self.reader) else {
+            return None;
+        };
+        Some(Standing {
+            file,
+            bytes: reader.good(),
+            chain: reader.chain(),
+            mark,
+        })
+    }
+}
+
+/// How a generation's increments end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// As they should.
+    Whole,
+    /// In the middle of one, which does not count.
+    Torn,
+    /// The file is not what was written; what comes behind the last mark before that is lost.
+    Changed(String),
+}
+
+/// What a generation holds.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Moments that can be restored.
+    pub marks: u64,
+    /// The mark that was asked for, and how many pieces there are up to it.
+    pub chosen: Option<(Mark, u64)>,
+    /// The registry at that mark.
+    pub registry: Registry,
+    /// Where its last mark is.
+    pub last: Standing,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+/// Reads a generation through, and finds the last mark that is not after `to_ms`.
+///
+/// # Errors
+/// It cannot be read, or what was changed is in the snapshot or before the first mark: nothing of it can be restored.
+pub fn inspect(generation: &Generation, to_ms: u64) -> Result<Inspection, Error> {
+    let manifest = generation.manifest()?.ok_or_else(|| {
+        Error::Backup(format!(
+            "{}: it has no manifest; it was cut off while it was taken",
+            generation.path.display()
+        ))
+    })?;
+    let mut pieces = Pieces::new(generation, &manifest);
+    let (mut marks, mut count) = (0, 0);
+    let (mut chosen, mut last) = (None::<(Mark, u64)>, None);
+    let mut registries = Vec::new();
+    let ending = loop {
+        match pieces.next()? {
+            Read::Piece(piece) => {
+                count += 1;
+                match piece {
+                    Piece::Mark(mark) => {
+                        marks += 1;
+                        if mark.to_ms <= to_ms {
+                            chosen = Some((mark.clone(), count));
+                        }
+                        last = pieces.standing(mark);
+                    }
+                    Piece::Registry(registry) => registries.push((count, registry)),
+                    Piece::Rows(..) | Piece::Component(..) => {}
+                }
+            }
+            Read::End => break Ending::Whole,
+            Read::Torn => break Ending::Torn,
+            Read::Changed(file) => break Ending::Changed(file),
+        }
+    };
+    let last = last.ok_or_else(|| {
+        let file = match &ending {
+            Ending::Changed(file) => file.clone(),
+            Ending::Whole | Ending::Torn => "increments-000001".into(),
+        };
+        Error::Backup(format!(
+            "{}: {file} is not what was written; nothing of this generation can be restored",
+            generation.path.display()
+        ))
+    })?;
+    let until = chosen.as_ref().map_or(0, |(_, count)| *count);
+    let mut registry = Registry::default();
+    for (_, later) in registries.into_iter().filter(|(count, _)| *count <= until) {
+        absorb(&mut registry, *later);
+    }
+    Ok(Inspection {
+        manifest,
+        marks,
+        chosen,
+        registry,
+        last,
+        ending,
+    })
+}

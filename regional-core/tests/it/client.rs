@@ -122,15 +122,22 @@ impl Control {
         fields: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
-        let stream = connect(
-            self.address,
-            "localhost",
-            ClientTls::new(&self.ca),
-            ALPN_HTTP1,
-        )
-        .await
-        .unwrap();
-        let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        self.try_send(method, path, fields, body).await.unwrap()
+    }
+
+    /// None: the connection failed or broke.
+    pub async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Option<Answer> {
+        let tls = ClientTls::new(&self.ca);
+        let stream = connect(self.address, "localhost", tls, ALPN_HTTP1)
+            .await
+            .ok()?;
+        let (mut sender, connection) = conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
         let method: Method = method.parse().unwrap();
         let mut request = Request::builder().method(method).uri(path);
@@ -146,8 +153,8 @@ impl Control {
         let response = sender
             .send_request(request.body(Full::new(body.into())).unwrap())
             .await
-            .unwrap();
-        read(response).await
+            .ok()?;
+        try_read(response).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -165,13 +172,17 @@ impl Control {
 }
 
 async fn read(response: http::Response<Incoming>) -> Answer {
+    try_read(response).await.unwrap()
+}
+
+async fn try_read(response: http::Response<Incoming>) -> Option<Answer> {
     let (head, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Answer {
+    let body = body.collect().await.ok()?.to_bytes();
+    Some(Answer {
         status: head.status,
         headers: head.headers,
         body,
-    }
+    })
 }
 
 /// A PoP's connection to a core, over HTTP/2.

@@ -9,6 +9,7 @@
 )]
 
 mod appends;
+mod bridge;
 mod client;
 mod commands;
 mod control;
@@ -19,9 +20,12 @@ mod everywhere;
 mod exchange;
 mod guests;
 mod link;
+mod members;
 mod program;
 mod proving;
 mod purges;
 mod purging;
+mod regions;
 mod server;
 mod slow;
+mod workflows;

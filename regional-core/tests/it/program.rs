@@ -22,23 +22,33 @@ use tokio::{
     process::{Child, Command},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_brink-core");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_brink-core");
 /// Far beyond what a start takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Program {
-    child: Child,
-    control: SocketAddr,
-    link: SocketAddr,
-    admin: SocketAddr,
+pub struct Program {
+    pub child: Child,
+    pub control: SocketAddr,
+    pub link: SocketAddr,
+    pub admin: SocketAddr,
 }
 
 async fn start(directory: &Path) -> Program {
+    start_with(directory, "").await
+}
+
+/// With more in its configuration.
+pub async fn start_with(directory: &Path, more: &str) -> Program {
+    // Nothing is in the log but what a test writes.
+    start_from(directory, &format!("[prober]\ninterval_ms = 0\n{more}")).await
+}
+
+/// With this configuration.
+pub async fn start_from(directory: &Path, configuration: &str) -> Program {
     let ready = directory.join("ready.json");
     let _ = std::fs::remove_file(&ready);
-    // Nothing is in the log but what a test writes.
     let config = directory.join("core.toml");
-    std::fs::write(&config, "[prober]\ninterval_ms = 0\n").unwrap();
+    std::fs::write(&config, configuration).unwrap();
     let mut command = Command::new(PROGRAM);
     command
         .arg("run")
@@ -92,7 +102,7 @@ async fn issue(directory: &Path) {
     assert!(issued.await.unwrap().success());
 }
 
-async fn admin(address: SocketAddr, path: &str) -> String {
+pub async fn admin(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -160,6 +160,24 @@ const IMPORTS: &[(&str, &str, &str, &str)] = &[
         "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)",
     ),
     (
+        "events_read",
+        "brink:platform/events@0.1.0",
+        "read",
+        "(param i32 i32 i32 i32 i64 i32 i32)",
+    ),
+    (
+        "workflows_start",
+        "brink:platform/workflows@0.1.0",
+        "start",
+        "(param i32 i32 i32 i32 i32 i32 i32)",
+    ),
+    (
+        "workflows_get",
+        "brink:platform/workflows@0.1.0",
+        "get",
+        "(param i32 i32 i32 i32 i32)",
+    ),
+    (
         "cache_tag",
         "brink:platform/cache@0.1.0",
         "tag",

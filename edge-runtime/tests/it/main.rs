@@ -22,3 +22,4 @@ mod purging;
 mod scripted;
 mod serve;
 mod sessions;
+mod streams;

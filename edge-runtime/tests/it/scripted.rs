@@ -34,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub(crate) enum Reply {
     Bytes(Bytes),
+    /// What is made of the question.
+    To(Arc<dyn Fn(&Bytes) -> Bytes + Send + Sync>),
     Status(u16, &'static str),
     /// The head, then nothing, for ever.
     Silent,
@@ -169,8 +171,12 @@ impl Service for Scripted {
             return Response::new(Body::full(codec::encode(&answer).unwrap()));
         }
         let reply = self.replies.lock().unwrap().get(&path).cloned();
+        let reply = match reply.unwrap_or(Reply::Status(404, "{}")) {
+            Reply::To(make) => Reply::Bytes(make(&body)),
+            reply => reply,
+        };
         let _ = self.questions.send((path, body));
-        answer(reply.unwrap_or(Reply::Status(404, "{}")))
+        answer(reply)
     }
 }
 
@@ -179,6 +185,7 @@ fn answer(reply: Reply) -> Response<Body> {
     let piece = |bytes: &'static [u8]| Ok(Frame::data(Bytes::from_static(bytes)));
     let frames: Frames = match reply {
         Reply::Bytes(bytes) => return Response::new(Body::full(bytes)),
+        Reply::To(_) => unreachable!("it was made above"),
         Reply::Status(status, body) => {
             let mut response = Response::new(Body::full(body));
             *response.status_mut() = status.try_into().unwrap();

@@ -38,6 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, files) in [
         ("RUST", all(&rust_templates.join("rust"))?),
         ("RUST_PLUGIN", all(&rust_templates.join("rust-plugin"))?),
+        (
+            "RUST_PROJECTION",
+            all(&rust_templates.join("rust-projection"))?,
+        ),
+        (
+            "RUST_WORKFLOW",
+            all(&rust_templates.join("rust-workflow"))?,
+        ),
         ("JS", all(&root.join("sdk/js/template"))?),
         ("WIT", all(&root.join("wit"))?),
         ("SDK", sdk),

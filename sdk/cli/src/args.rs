@@ -114,6 +114,10 @@ pub(crate) enum Template {
     Rust,
     /// A plugin in Rust: sees requests before the cache and responses after it
     RustPlugin,
+    /// A projection in Rust: makes records of events
+    RustProjection,
+    /// A workflow in Rust: decides what commands do in several partitions, step by step
+    RustWorkflow,
     /// A module in JavaScript
     Js,
 }

@@ -19,6 +19,8 @@ pub(crate) fn files(template: Template, name: &str) -> Result<Vec<(String, Strin
     let own = match template {
         Template::Rust => RUST,
         Template::RustPlugin => RUST_PLUGIN,
+        Template::RustProjection => RUST_PROJECTION,
+        Template::RustWorkflow => RUST_WORKFLOW,
         Template::Js => JS,
     };
     let mut files = Vec::with_capacity(own.len() + SDK.len());
@@ -39,7 +41,10 @@ pub(crate) fn files(template: Template, name: &str) -> Result<Vec<(String, Strin
     }
     match template {
         // As they lie in the repository: the SDK finds the WIT by a relative path.
-        Template::Rust | Template::RustPlugin => {
+        Template::Rust
+        | Template::RustPlugin
+        | Template::RustProjection
+        | Template::RustWorkflow => {
             files.extend(
                 SDK.iter()
                     .map(|(path, text)| (format!(".brink/{path}"), (*text).to_owned())),
@@ -202,6 +207,14 @@ mod tests {
                     ".gitignore",
                     ".brink/sdk/rust/src/lib.rs",
                 ],
+            ),
+            (
+                Template::RustProjection,
+                &["brink.toml", "Cargo.toml", "src/lib.rs", ".gitignore"],
+            ),
+            (
+                Template::RustWorkflow,
+                &["brink.toml", "Cargo.toml", "src/lib.rs", ".gitignore"],
             ),
             (
                 Template::Js,

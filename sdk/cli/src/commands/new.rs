@@ -26,7 +26,10 @@ pub(super) fn run(args: &New, output: Output) -> Result<(), Error> {
     });
     output.result(&result, |_| {
         let test = match args.template {
-            Template::Rust | Template::RustPlugin => "cargo test",
+            Template::Rust
+            | Template::RustPlugin
+            | Template::RustProjection
+            | Template::RustWorkflow => "cargo test",
             Template::Js => "npm install && npm test",
         };
         let dir = dir.display();

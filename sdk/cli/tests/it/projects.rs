@@ -51,6 +51,8 @@ fn a_new_project_is_whole_and_nothing_is_written_over() {
     for (template, file) in [
         ("rust", "src/lib.rs"),
         ("rust-plugin", "src/lib.rs"),
+        ("rust-projection", "src/lib.rs"),
+        ("rust-workflow", "src/lib.rs"),
         ("js", "src/index.js"),
     ] {
         let name = format!("my-{template}");

@@ -23,7 +23,7 @@ mod send;
 mod streams;
 mod waits;
 
-use crate::{Error, config::KafkaConfig, store::Store};
+use crate::{Error, config::KafkaConfig, members::Members, store::Store};
 use cluster::Cluster;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -35,6 +35,7 @@ pub const COLLECTION: &str = "_bridge";
 /// A bridge that is set up.
 pub struct Bridge {
     store: Arc<dyn Store>,
+    members: Arc<Members>,
     cluster: Arc<Cluster>,
     config: KafkaConfig,
 }
@@ -44,30 +45,69 @@ impl Bridge {
     ///
     /// # Errors
     /// A file cannot be read, or does not hold what it should.
-    pub fn new(config: &KafkaConfig, store: Arc<dyn Store>) -> Result<Option<Self>, Error> {
+    pub fn new(
+        config: &KafkaConfig,
+        store: Arc<dyn Store>,
+        members: Arc<Members>,
+    ) -> Result<Option<Self>, Error> {
         if config.brokers.is_empty() {
             return Ok(None);
         }
         Ok(Some(Self {
             cluster: Arc::new(Cluster::new(config)?),
             store,
+            members,
             config: config.clone(),
         }))
     }
 
-    /// Carries events and messages until it is stopped. What fails is tried again, for good.
+    /// Carries events and messages until it is stopped, each bridge at one of the cores that live. What fails is tried
+    /// again, for good.
     pub async fn run(self, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
         for one in self.config.send {
             let (store, cluster) = (Arc::clone(&self.store), Arc::clone(&self.cluster));
-            tasks.spawn(send::run(store, cluster, one));
+            let key = format!("bridge/send/{}", one.name);
+            let carry = move || send::run(Arc::clone(&store), Arc::clone(&cluster), one.clone());
+            tasks.spawn(while_mine(Arc::clone(&self.members), key, carry));
         }
         for one in self.config.receive {
             let (store, cluster) = (Arc::clone(&self.store), Arc::clone(&self.cluster));
-            tasks.spawn(receive::run(store, cluster, one));
+            let key = format!("bridge/receive/{}", one.name);
+            let carry = move || receive::run(Arc::clone(&store), Arc::clone(&cluster), one.clone());
+            tasks.spawn(while_mine(Arc::clone(&self.members), key, carry));
         }
         stop.cancelled().await;
         // Whatever they are at may be broken off: both directions go on from what is noted.
         tasks.shutdown().await;
+    }
+}
+
+/// Does something as long as it is this core's to do, and begins anew when it is again. While cores come and go two may
+/// do it: the one sends what the other has sent, or finds noted what the other has appended.
+async fn while_mine<F: Future<Output = ()>>(
+    members: Arc<Members>,
+    key: String,
+    carry: impl Fn() -> F,
+) {
+    let mut live = members.live();
+    loop {
+        let is_mine = members.mine(&key);
+        let changed = async {
+            while members.mine(&key) == is_mine {
+                if live.changed().await.is_err() {
+                    // Nobody comes or goes any more.
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        if is_mine {
+            tokio::select! {
+                () = carry() => {}
+                () = changed => {}
+            }
+        } else {
+            changed.await;
+        }
     }
 }

@@ -321,7 +321,7 @@ impl Core {
             Arc::clone(&members),
         );
         Ok(Self {
-            bridge: Bridge::new(&config.kafka, Arc::clone(&store))?,
+            bridge: Bridge::new(&config.kafka, Arc::clone(&store), Arc::clone(&members))?,
             projections: work.projections(&config, &members),
             config,
             sessions,

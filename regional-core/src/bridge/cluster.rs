@@ -1,6 +1,7 @@
 //! Connections to a Kafka cluster, and the time that each request may take.
 
 use crate::{Error, config::KafkaConfig};
+use metrics::Gauge;
 use rskafka::{
     BackoffConfig,
     client::{
@@ -116,6 +117,22 @@ impl Partition {
     /// The offset behind the last message.
     pub(super) async fn end(&self) -> Result<i64, Error> {
         in_time("reading a topic", self.0.get_offset(OffsetAt::Latest)).await
+    }
+}
+
+/// A connection in a figure, as long as it lives.
+pub(super) struct Connected(Gauge);
+
+impl Connected {
+    pub(super) fn count(gauge: &Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }
 

@@ -1,7 +1,7 @@
 //! In: messages of a topic as events of a collection's streams.
 
 use super::{
-    cluster::{Cluster, Partition},
+    cluster::{Cluster, Connected, Partition},
     letters,
     message::{self, Message},
     noted::{self, Noted},
@@ -49,7 +49,6 @@ pub(super) async fn run(store: Arc<dyn Store>, cluster: Arc<Cluster>, config: Re
             let mut waits = Waits::default();
             loop {
                 let Err(error) = bridge.carry(&cluster, number, &mut waits).await;
-                bridge.connected.decrement(1);
                 bridge.failed(&error, &mut waits).await;
             }
         });
@@ -97,9 +96,9 @@ impl Receiver {
         number: i32,
         waits: &mut Waits,
     ) -> Result<std::convert::Infallible, Error> {
-        self.connected.increment(1);
         let topic = cluster.topic(&self.config.topic).await?;
         let partition = topic.partition(number).await?;
+        let _connected = Connected::count(&self.connected);
         let mut next = self.begin(&partition, number).await?;
         loop {
             let (found, _) = partition.read(next).await?;

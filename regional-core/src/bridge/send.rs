@@ -1,7 +1,7 @@
 //! Out: events of a collection's streams as messages of a topic.
 
 use super::{
-    cluster::{Cluster, Partition, Topic},
+    cluster::{Cluster, Connected, Partition, Topic},
     message::{OVERHEAD_BYTES, of_event},
     partitioner::partition,
     places,
@@ -191,7 +191,6 @@ impl Lane {
             match self.carry(&mut streams, &mut waits).await {
                 Ok(()) => return,
                 Err(error) => {
-                    self.bridge.connected.decrement(1);
                     self.bridge.failed(&error, &mut waits).await;
                     // Whatever the cluster is like now: the next try asks it anew.
                     if let Ok(topic) = self.cluster.topic(&self.bridge.config.topic).await {
@@ -208,8 +207,8 @@ impl Lane {
         streams: &mut mpsc::Receiver<String>,
         waits: &mut Waits,
     ) -> Result<(), Error> {
-        self.bridge.connected.increment(1);
         let partition = self.topic.partition(self.number).await?;
+        let _connected = Connected::count(&self.bridge.connected);
         loop {
             if !self.take(streams).await {
                 return Ok(());

@@ -4,7 +4,7 @@ use super::waits::Waits;
 use crate::{
     Error,
     clock::now_ms,
-    events::{SHARDS, index_partition, streams},
+    events::{SHARDS, index_partitions, streams},
     store::{Held, Store},
 };
 use brink_protocol::{
@@ -66,19 +66,13 @@ impl Streams {
 
     /// Every stream that there is.
     async fn all<F: Future<Output = ()>>(&self, tell: &impl Fn(String) -> F) -> Result<(), Error> {
-        for shard in 0..SHARDS {
+        let shards = 0..SHARDS;
+        let of = |shard| index_partitions(&*self.store, &self.tenant, &self.collection, shard);
+        for index in shards.flat_map(of) {
             let mut after = None;
             loop {
-                let partition = index_partition(&self.collection, shard);
-                let (names, more) = streams(
-                    &*self.store,
-                    &self.tenant,
-                    partition,
-                    after,
-                    STREAMS_MAX,
-                    now_ms(),
-                )
-                .await?;
+                let (names, more) =
+                    streams(&*self.store, &index, after, STREAMS_MAX, now_ms()).await?;
                 after = names.last().cloned();
                 for name in names {
                     tell(name).await;

@@ -8,6 +8,7 @@
 mod answers;
 mod archive;
 mod audit;
+mod bind;
 mod commit;
 mod components;
 mod decide;

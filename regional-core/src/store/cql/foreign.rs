@@ -42,7 +42,7 @@ pub(super) async fn append(engine: &Engine, changes: &[Change]) -> Result<Append
     if missing().is_none() {
         return Ok(Appended::Held);
     }
-    engine.looks.look().await?;
+    engine.looks.look_far().await?;
     Ok(missing().unwrap_or(Appended::Held))
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn append(engine: &Engine, changes: &[Change]) -> Result<Append
 pub(super) async fn restart(engine: &Engine, origin: &OriginId, head: u64) -> Result<(), Error> {
     refuse_own(engine, origin)?;
     if !reaches(&engine.logs.now(), origin, head.max(1)) {
-        engine.looks.look().await?;
+        engine.looks.look_far().await?;
     }
     let held = engine.logs.now();
     if held.kept.keys().any(|known| known.node == origin.node) {

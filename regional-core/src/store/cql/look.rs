@@ -43,6 +43,11 @@ impl Looks {
         self.look_at(false).await
     }
 
+    /// As [`Looks::look`], at a quorum of each data centre where one of this may lack what another has.
+    pub(super) async fn look_far(&self) -> Result<(), Error> {
+        self.look_at(self.session.is_near_alone()).await
+    }
+
     async fn look_at(&self, each: bool) -> Result<(), Error> {
         let began = Instant::now();
         let session = &self.session;
@@ -159,7 +164,7 @@ async fn last(
         None => {
             let values = bucket_key(origin, bucket);
             let rows: Vec<(Option<i64>, Option<i64>, Option<Bytes>)> =
-                session.serial_rows(LAST_WHOLE, values).await?;
+                session.rows_again(LAST_WHOLE, values).await?;
             match rows.first() {
                 Some(&(Some(head), Some(open_from), Some(_))) => (head, open_from),
                 _ => {

@@ -1,8 +1,8 @@
 //! Reading any log that is kept here.
 //!
 //! A reading never passes over anything: entries follow each other without a gap, from the one after `after` on, or from the
-//! first that is kept. What a quorum shows with a gap, or in part, is read again after everything that is half-way; if it
-//! is there still, the reading ends before it.
+//! first that is kept. What a quorum shows with a gap, or in part, is read again ([`Cql::rows_again`]); if it is there
+//! still, the reading ends before it.
 
 use super::{
     group::{bucket_of, split},
@@ -53,7 +53,7 @@ pub(super) async fn changes(
         let mut is_whole = reading.take(session.rows(GROUPS, values()).await?)?;
         if reading.next == next && !reading.is_full() {
             // Nothing of it, or not what was to come.
-            is_whole = reading.take(session.serial_rows(GROUPS, values()).await?)?;
+            is_whole = reading.take(session.rows_again(GROUPS, values()).await?)?;
         }
         if !is_whole || (reading.next == next && !reading.is_full()) {
             if reading.changes.is_empty() {

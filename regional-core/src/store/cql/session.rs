@@ -8,16 +8,17 @@
 //! | write | `LOCAL_QUORUM` or `EACH_QUORUM` | yes: only writes that may be repeated are done so |
 //! | conditional write | the same, ordered by `LOCAL_SERIAL` or `SERIAL` | no: whoever does not know its outcome finds out |
 
+pub(super) use super::bind::Bind;
+
 use super::options::{Confirm, Options, Serial};
 use crate::Error;
-use bytes::Bytes;
 use scylla::{
     client::{
         execution_profile::{ExecutionProfile, ExecutionProfileHandle},
         session::Session,
         session_builder::SessionBuilder,
     },
-    cluster::metadata::{ColumnType, Strategy},
+    cluster::metadata::Strategy,
     deserialize::row::DeserializeRow,
     errors::{DbError, ExecutionError, RequestAttemptError},
     policies::{
@@ -26,80 +27,14 @@ use scylla::{
         speculative_execution::SimpleSpeculativeExecutionPolicy,
     },
     response::query_result::QueryResult,
-    serialize::{
-        SerializationError,
-        value::SerializeValue,
-        writers::{CellWriter, WrittenCellProof},
-    },
     statement::{
         Consistency, SerialConsistency,
         batch::{Batch, BatchType},
         prepared::PreparedStatement,
     },
-    value::{CqlValue, Row, Unset},
+    value::{CqlValue, Row},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
-
-/// One value of a statement.
-#[derive(Debug, Clone)]
-pub(super) enum Bind {
-    /// No value.
-    Null,
-    /// `text`.
-    Text(String),
-    /// `bigint`.
-    Big(i64),
-    /// `int`.
-    Int(i32),
-    /// `tinyint`.
-    Tiny(i8),
-    /// `blob`.
-    Blob(Bytes),
-    /// `list<text>`, as the right side of an `IN`.
-    Texts(Vec<String>),
-    /// `list<tuple<tinyint, text>>`, the same.
-    Rows(Vec<(i8, String)>),
-    /// Leaves the column as it is.
-    Unset,
-}
-
-impl From<&str> for Bind {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<Option<i64>> for Bind {
-    fn from(value: Option<i64>) -> Self {
-        value.map_or(Self::Null, Self::Big)
-    }
-}
-
-impl From<Option<Bytes>> for Bind {
-    fn from(value: Option<Bytes>) -> Self {
-        value.map_or(Self::Null, Self::Blob)
-    }
-}
-
-impl SerializeValue for Bind {
-    fn serialize<'b>(
-        &self,
-        typ: &ColumnType<'_>,
-        writer: CellWriter<'b>,
-    ) -> Result<WrittenCellProof<'b>, SerializationError> {
-        match self {
-            Self::Null => None::<i64>.serialize(typ, writer),
-            Self::Text(text) => text.serialize(typ, writer),
-            Self::Big(value) => value.serialize(typ, writer),
-            Self::Int(value) => value.serialize(typ, writer),
-            Self::Tiny(value) => value.serialize(typ, writer),
-            Self::Blob(bytes) => bytes.serialize(typ, writer),
-            Self::Texts(texts) => texts.serialize(typ, writer),
-            Self::Rows(rows) => rows.serialize(typ, writer),
-            Self::Unset => Unset.serialize(typ, writer),
-        }
-    }
-}
 
 /// What came of a conditional write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -364,6 +299,22 @@ impl Cql {
         R: for<'r> DeserializeRow<'r, 'r>,
     {
         self.read(text, values, &self.each_reads).await
+    }
+
+    /// Rows that a reading from a quorum showed in part, or not at all: after everything that is half-way, and from a quorum
+    /// of each data centre where they may be in another alone.
+    pub(super) async fn rows_again<R>(
+        &self,
+        text: &'static str,
+        values: Vec<Bind>,
+    ) -> Result<Vec<R>, Error>
+    where
+        R: for<'r> DeserializeRow<'r, 'r>,
+    {
+        if self.is_near_alone() {
+            return self.each_rows(text, values).await;
+        }
+        self.serial_rows(text, values).await
     }
 
     /// Whether a quorum of this data centre may lack what a core of another has written and acknowledged.

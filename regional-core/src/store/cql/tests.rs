@@ -11,6 +11,7 @@ mod figures;
 mod holes;
 mod registry;
 mod stalls;
+mod takeover;
 
 use super::{
     partition::{CommitId, Outcome, RECORD, Reading, RowState, RowWrite, anchor, batch, find_out},

@@ -14,7 +14,7 @@ const PARTNER_KEYS: &str =
     "keys=acme:97fb99e615b78ad0be90e73d4fc0ccb272622faa5851191bff43cedecdaab04a";
 
 /// Modules in the order in which they are deployed, with what they may use and are told.
-const MODULES: [(&str, &[&str]); 6] = [
+const MODULES: [(&str, &[&str]); 8] = [
     ("hello", &[]),
     ("inventory", &[]),
     ("place-order", &["--grant", "clock"]),
@@ -28,6 +28,8 @@ const MODULES: [(&str, &[&str]); 6] = [
             "target=orders-by-customer",
         ],
     ),
+    ("fulfilment", &[]),
+    ("fulfil", &[]),
     ("api-key", &["--config", PARTNER_KEYS]),
 ];
 

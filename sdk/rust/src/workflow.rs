@@ -62,11 +62,17 @@ impl From<StepCall> for Step {
 /// Why a workflow's function goes no further for now: a step has to be done first, a time has to come, or it fails. `?` hands it on,
 /// and makes a failure of a [`Problem`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Halt(Decision);
+pub struct Halt(Box<Decision>);
+
+impl Halt {
+    fn with(decision: Decision) -> Self {
+        Self(Box::new(decision))
+    }
+}
 
 impl From<Problem> for Halt {
     fn from(problem: Problem) -> Self {
-        Self(Decision::Fail(problem.to_bytes()))
+        Self::with(Decision::Fail(problem.to_bytes()))
     }
 }
 
@@ -86,7 +92,7 @@ impl Steps {
     /// To be handed on with `?`.
     pub fn call(&mut self, step: impl Into<Step>) -> Result<Vec<u8>, Halt> {
         self.attempt(step)?
-            .map_err(|refusal| Halt(Decision::Fail(refusal)))
+            .map_err(|refusal| Halt::with(Decision::Fail(refusal)))
     }
 
     /// The same with an answer in JSON.
@@ -110,7 +116,7 @@ impl Steps {
             Some(Outcome::Done(answer)) => Ok(Ok(answer)),
             Some(Outcome::Refused(refusal)) => Ok(Err(refusal)),
             Some(Outcome::Elapsed) => Err(changed()),
-            None => Err(Halt(Decision::Call(step.into()))),
+            None => Err(Halt::with(Decision::Call(step.into()))),
         }
     }
 
@@ -122,7 +128,7 @@ impl Steps {
         match self.outcomes.next() {
             Some(Outcome::Elapsed) => Ok(()),
             Some(Outcome::Done(_) | Outcome::Refused(_)) => Err(changed()),
-            None => Err(Halt(Decision::Wait(ms))),
+            None => Err(Halt::with(Decision::Wait(ms))),
         }
     }
 }
@@ -171,7 +177,7 @@ pub fn decide<I: DeserializeOwned, O: Serialize>(
                 failed(Problem::new(500, "Internal error").detail(detail))
             }
         },
-        Err(Halt(decision)) => decision,
+        Err(Halt(decision)) => *decision,
     }
 }
 

@@ -61,7 +61,7 @@ pub async fn register(
     let transaction = Transaction {
         partition: PartitionAddress {
             tenant: stream.tenant.clone(),
-            collection: STREAMS.to_owned(),
+            collection: store.collection_for(STREAMS, stream),
             partition: index_partition(&stream.collection, shard(&stream.partition)),
         },
         seen: Vec::new(),
@@ -99,27 +99,42 @@ pub async fn register_new(store: &dyn Store, transaction: &Transaction) -> Resul
     Ok(())
 }
 
-/// The streams of one shard of a collection, after one of them.
+/// The partitions of the index that hold a shard of a collection's streams: one for each region that has some alone.
+#[must_use]
+pub fn index_partitions(
+    store: &dyn Store,
+    tenant: &TenantName,
+    collection: &str,
+    shard: u32,
+) -> Vec<PartitionAddress> {
+    let at = |collection_of_index| PartitionAddress {
+        tenant: tenant.clone(),
+        collection: collection_of_index,
+        partition: index_partition(collection, shard),
+    };
+    store.collections_of(STREAMS).into_iter().map(at).collect()
+}
+
+/// The streams of one partition of the index, after one of them.
 ///
 /// # Errors
 /// The store's.
 pub async fn streams(
     store: &dyn Store,
-    tenant: &TenantName,
-    partition: String,
+    index: &PartitionAddress,
     after: Option<String>,
     limit: u32,
     now_ms: u64,
 ) -> Result<(Vec<String>, bool), Error> {
     let range = Range {
-        collection: STREAMS.to_owned(),
-        partition,
+        collection: index.collection.clone(),
+        partition: index.partition.clone(),
         lower: after.map_or(Bound::Unbounded, Bound::Exclusive),
         upper: Bound::Unbounded,
         limit,
         descending: false,
     };
-    let page = store.scan(tenant, &range, now_ms).await?;
+    let page = store.scan(&index.tenant, &range, now_ms).await?;
     let names = page.entries.into_iter().map(|entry| entry.sort).collect();
     Ok((names, page.more))
 }
@@ -355,7 +370,7 @@ fn appended_before(answer: Answer, input: Digest) -> Result<AppendedEvents, Refu
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
     use crate::store::{Options, RedbStore};
     use std::collections::BTreeMap;
@@ -418,8 +433,7 @@ mod tests {
         assert_eq!(read(0, 10, NOW + 10).await.oldest, 2);
         let (names, more) = super::streams(
             &*events.store,
-            &stream("p").tenant,
-            index_partition("orders", shard("p")),
+            &index_partitions(&*events.store, &stream("p").tenant, "orders", shard("p"))[0],
             None,
             10,
             NOW,

@@ -22,12 +22,11 @@ mod stream;
 mod tests;
 
 pub use module::{Fault, Projection};
-pub use operate::{Handled, Operate, Stands};
+pub use operate::{Handled, Oversight, Stands};
 pub use rows::{Letter, Names};
 pub use settings::ProjectionsConfig;
 
 use self::{
-    rows::PLACES,
     runner::{Inbox, Runner},
     stream::Work,
 };
@@ -56,7 +55,7 @@ pub type Share = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 /// Runs what is deployed of projections.
 pub struct Projections {
     /// What they need of the core.
-    pub needs: Operate,
+    pub needs: Oversight,
     /// Which part of the work is this core's.
     pub share: Share,
     /// Settings.
@@ -118,7 +117,7 @@ impl Projections {
             if (self.share)(&one.names.share(shard)) {
                 one.inbox.push(&partition.partition);
             }
-        } else if partition.collection == PLACES && *partition == one.names.control() {
+        } else if *partition == one.names.control() {
             // It is to be replayed.
             one.inbox.look_through();
         }
@@ -159,14 +158,14 @@ impl Projections {
                 continue;
             }
             let (tenant, name) = key.clone();
-            match Names::of(tenant, name, &deployment.config) {
+            match Names::of(&self.needs.store, tenant, name, &deployment.config) {
                 Ok(names) => {
                     let started = self.start(deployment, names, tasks);
                     running.insert(key, started);
                 }
-                Err(reason) => {
+                Err(error) => {
                     if refused.insert((key, deployment.version)) {
-                        tracing::error!(projection = %deployment.name, reason, "a projection cannot run");
+                        tracing::error!(projection = %deployment.name, %error, "a projection cannot run");
                     }
                 }
             }

@@ -4,6 +4,10 @@
 //! number. Whoever appends reads the head and names it among what the transaction has seen, so that no two appends can
 //! take one number; numbers are never used again, also when events have ended by their lifetime.
 
+mod projection;
+
+pub use projection::{SOURCE, TARGET, collections};
+
 use crate::{
     Error, codec,
     record::{Bound, Entry, Key, PLATFORM_SORT, Page, Range, SCAN_LIMIT_MAX},

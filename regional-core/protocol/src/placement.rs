@@ -302,6 +302,14 @@ impl PlacementTable {
         )
     }
 
+    /// Every collection that [`PlacementTable::collection_for`] may give for a base.
+    #[must_use]
+    pub fn collections_of(&self, base: &str) -> Vec<String> {
+        let regions = self.regions().into_iter();
+        let apart = regions.map(|region| format!("{base}{REGION_OF_PLATFORM}{region}"));
+        std::iter::once(base.to_owned()).chain(apart).collect()
+    }
+
     /// The region of a platform's collection.
     fn region_of_platform(&self, collection: &str) -> Option<Result<&RegionName, Error>> {
         if !collection.starts_with(PLATFORM_COLLECTION) {

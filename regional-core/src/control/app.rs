@@ -2,14 +2,17 @@
 
 use super::large::LargeBodies;
 use crate::{
-    deployments::Deployments, home::Home, logs::Logs, pops::Pops, projections::Operate,
-    purges::Purges, session_keys::SessionSigner, store::Store, workflows::Workflows,
+    deployments::Deployments, home::Home, logs::Logs, operate::Operate, pops::Pops,
+    projections::Oversight, purges::Purges, session_keys::SessionSigner, store::Store,
+    workflows::Workflows,
 };
 use brink_sandbox::Sandbox;
 use std::sync::Arc;
 
 /// The core, as the control API sees it.
 pub struct App {
+    /// Backups.
+    pub operate: Arc<Operate>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// For looking at what is published.
@@ -19,7 +22,7 @@ pub struct App {
     /// Workflows.
     pub workflows: Arc<Workflows>,
     /// Projections.
-    pub projections: Operate,
+    pub projections: Oversight,
     /// Where partitions belong.
     pub home: Arc<Home>,
     /// Purges.

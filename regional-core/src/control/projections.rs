@@ -3,7 +3,7 @@
 use super::app::App;
 use super::events::shown;
 use super::extract::{JsonBody, Operator, Params, PathParts, Reader};
-use super::reply::{Failure, Reply};
+use super::reply::Reply;
 use crate::{
     clock::now_ms,
     projections::{Handled, Letter, Names, Stands},
@@ -42,7 +42,7 @@ fn status(stands: Stands) -> ProjectionStatus {
         version: stands.deployment.version,
         source: names.map(|names| names.source.clone()),
         target: names.map(|names| names.target.clone()),
-        problem: stands.names.as_ref().err().cloned(),
+        problem: stands.names.as_ref().err().map(ToString::to_string),
         name: stands.deployment.name,
         streams: stands.streams,
         streams_behind: stands.behind,
@@ -189,8 +189,7 @@ pub(super) async fn drop_target(
     let config = [("source", what.source), ("target", what.target)]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-    let names = Names::of(caller.tenant.clone(), name, &config)
-        .map_err(|reason| Failure::new(422, "invalid", "A collection is not valid", reason))?;
+    let names = Names::of(&app.store, caller.tenant.clone(), name, &config)?;
     audit(&app, &caller, "projections.drop-target", subject).await?;
     let records = app.projections.drop_target(&names).await?;
     Ok(Json(DroppedTarget { records }))

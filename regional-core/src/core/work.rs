@@ -9,9 +9,9 @@ use crate::{
     home::Home,
     logs::Logs,
     members::Members,
-    projections::{Operate, Projections},
+    projections::{Oversight, Projections},
     store::Store,
-    workflows::{Needs, SandboxedModules, Workflows},
+    workflows::{Needs, SandboxedModules, Workflows, look_every},
 };
 use std::sync::Arc;
 
@@ -54,13 +54,14 @@ impl Work {
             division: Arc::<Members>::clone(members),
             node: config.node.to_string(),
             clock: Arc::new(now_ms),
+            look_every: look_every(&*self.store),
             retention_ms: config.workflows.retention_ms,
         })
     }
 
     /// What operators do with projections.
-    pub(super) fn operate(&self, config: &Config) -> Operate {
-        Operate {
+    pub(super) fn operate(&self, config: &Config) -> Oversight {
+        Oversight {
             store: Arc::clone(&self.store),
             components: Arc::clone(&self.components),
             tables: Arc::clone(&self.tables),

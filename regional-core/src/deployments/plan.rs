@@ -8,6 +8,7 @@ use brink_protocol::{
     deployment::{
         Deployment, DeploymentTable, Grants, Limits, ROUTES_MAX, Route, StaticAnswer, Target, World,
     },
+    event::collections,
     purge::Selector,
 };
 use serde::Deserialize;
@@ -116,6 +117,20 @@ pub(super) fn find<'a>(
         .find(|d| d.tenant == *tenant && d.name == *name)
 }
 
+/// A projection says what it reads and what it writes.
+fn check_settings(next: &Deployment) -> Result<(), Refusal> {
+    if next.world != World::Projection {
+        return Ok(());
+    }
+    collections(&next.config).map(|_| ()).map_err(|error| {
+        Refusal::unfit(
+            "config",
+            "The configuration is not what a projection needs",
+            error.to_string(),
+        )
+    })
+}
+
 fn check_config(config: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let bytes: usize = config
         .iter()
@@ -199,6 +214,7 @@ pub(super) fn deployment(
             .unwrap_or_default(),
     };
     check_config(&next.config)?;
+    check_settings(&next)?;
     check_grants(next.grants, needed)?;
     ceilings.check(&next.limits)?;
     Ok(next)

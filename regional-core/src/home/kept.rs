@@ -31,6 +31,14 @@ impl PlacementStore for HomeStore {
     async fn give_up(&self, data_center: &str) -> Result<(), Error> {
         self.inner.give_up(data_center).await
     }
+
+    fn collection_for(&self, base: &str, partition: &PartitionAddress) -> String {
+        self.home.placements().collection_for(base, partition)
+    }
+
+    fn collections_of(&self, base: &str) -> Vec<String> {
+        self.home.placements().current().collections_of(base)
+    }
 }
 
 #[async_trait]

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 /// Records of all regions over the store of one; all else is that store's.
 pub struct HomeStore {
     pub(super) inner: Arc<dyn Store>,
-    home: Arc<Home>,
+    pub(super) home: Arc<Home>,
 }
 
 impl HomeStore {
@@ -43,6 +43,7 @@ impl HomeStore {
     }
 
     fn reading(&self, partition: &PartitionAddress) -> Result<Place, Error> {
+        self.home.hot.read(partition);
         self.home.placements.reading(partition)
     }
 
@@ -200,6 +201,7 @@ impl Store for HomeStore {
 
     async fn commit(&self, mut transaction: Transaction) -> Result<Commit, Error> {
         let writing = self.home.placements.writing(&transaction.partition)?;
+        self.home.hot.written(&transaction.partition);
         if let Some(lifetime_ms) = writing.lifetime_ms {
             with_lifetime(&mut transaction, lifetime_ms);
         }
@@ -277,6 +279,8 @@ impl Store for HomeStore {
     }
 
     async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error> {
+        // It comes again and again: the moment to tell figures.
+        self.home.hot.tell();
         self.inner.sweep(now_ms, limit).await
     }
 

@@ -21,7 +21,7 @@ use brink_protocol::{
     address::PartitionAddress,
     change::RECORDS_PER_CHANGE_MAX,
     deployment::{Deployment, World},
-    event::is_of_stream,
+    event::{TARGET, is_of_stream},
     link::Condition,
     record::{Bound, Entry, PLATFORM_SORT, Range},
 };
@@ -38,7 +38,7 @@ pub struct Stands {
     /// Its deployment.
     pub deployment: Deployment,
     /// What its settings say; or what is wrong with them.
-    pub names: Result<Names, String>,
+    pub names: Result<Names, brink_protocol::Error>,
     /// Streams of its source.
     pub streams: u64,
     /// Of these, with events that are not applied.
@@ -62,7 +62,7 @@ pub enum Handled {
 
 /// Operates projections.
 #[derive(Clone)]
-pub struct Operate {
+pub struct Oversight {
     /// The store.
     pub store: Arc<dyn Store>,
     /// Loaded components.
@@ -104,7 +104,7 @@ fn delete(sort: String) -> Write {
     }
 }
 
-impl Operate {
+impl Oversight {
     fn deployed(&self, tenant: &TenantName, name: &ModuleName) -> Option<Deployment> {
         let table = self.tables.current();
         let found = table
@@ -122,8 +122,13 @@ impl Operate {
         let deployment = self
             .deployed(tenant, name)
             .ok_or_else(|| Refusal::NotFound(format!("no projection {name} is deployed")))?;
-        let names = Names::of(tenant.clone(), name.clone(), &deployment.config)
-            .map_err(Refusal::Conflict)?;
+        let names = Names::of(
+            &self.store,
+            tenant.clone(),
+            name.clone(),
+            &deployment.config,
+        )
+        .map_err(|error| Refusal::Conflict(error.to_string()))?;
         Ok((deployment, names))
     }
 
@@ -152,7 +157,12 @@ impl Operate {
 
     async fn stands(&self, deployment: &Deployment) -> Result<Stands, Error> {
         let (tenant, name) = (&deployment.tenant, &deployment.name);
-        let names = Names::of(tenant.clone(), name.clone(), &deployment.config);
+        let names = Names::of(
+            &self.store,
+            tenant.clone(),
+            name.clone(),
+            &deployment.config,
+        );
         let mut stands = Stands {
             deployment: deployment.clone(),
             names: names.clone(),
@@ -173,9 +183,11 @@ impl Operate {
         })
         .await?;
         (stands.streams, stands.behind) = (streams, behind);
-        let at = names.letters();
-        let letters = self.page(&at, Bound::Unbounded, LETTERS_COUNTED).await?.0;
-        stands.letters = letters.len() as u64;
+        for at in names.all_letters() {
+            let letters = self.page(&at, Bound::Unbounded, LETTERS_COUNTED).await?.0;
+            stands.letters += letters.len() as u64;
+        }
+        stands.letters = stands.letters.min(LETTERS_COUNTED.into());
         stands.generation = self.control(&names).await?.0.generation;
         Ok(stands)
     }
@@ -225,24 +237,36 @@ impl Operate {
     ) -> Result<(Vec<(String, Letter)>, bool), Refusal> {
         let (_, names) = self.names(tenant, name)?;
         let lower = after.map_or(Bound::Unbounded, Bound::Exclusive);
-        let (entries, more) = self.page(&names.letters(), lower, limit).await?;
-        let letters = entries
+        let (mut all, mut more) = (Vec::new(), false);
+        for at in names.all_letters() {
+            let page = self.page(&at, lower.clone(), limit).await?;
+            all.extend(page.0);
+            more |= page.1;
+        }
+        all.sort_unstable_by(|a, b| a.sort.cmp(&b.sort));
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        more |= all.len() > limit;
+        let letters = all
             .into_iter()
+            .take(limit)
             .map(|entry| Ok((entry.sort, rows::decode(&entry.value)?)))
             .collect::<Result<_, brink_protocol::Error>>()?;
         Ok((letters, more))
     }
 
     async fn letter(&self, names: &Names, id: &str) -> Result<Letter, Refusal> {
-        let found = self.entry(&names.letters(), id).await?;
-        let found = found.ok_or_else(|| {
-            Refusal::NotFound(format!("there is no dead letter {id} of {}", names.name))
-        })?;
-        Ok(rows::decode(&found.value)?)
+        for at in names.all_letters() {
+            if let Some(found) = self.entry(&at, id).await? {
+                return Ok(rows::decode(&found.value)?);
+            }
+        }
+        let text = format!("there is no dead letter {id} of {}", names.name);
+        Err(Refusal::NotFound(text))
     }
 
-    async fn forget(&self, names: &Names, id: &str) -> Result<(), Error> {
-        commit(&*self.store, names.letters(), vec![delete(id.to_owned())]).await?;
+    async fn forget(&self, names: &Names, id: &str, stream: &str) -> Result<(), Error> {
+        let at = names.letters(stream);
+        commit(&*self.store, at, vec![delete(id.to_owned())]).await?;
         Ok(())
     }
 
@@ -276,7 +300,7 @@ impl Operate {
             }
             None => self.retry_without_target(projection, names, letter).await?,
         };
-        self.forget(names, id).await?;
+        self.forget(names, id, &letter.stream).await?;
         Ok(handled)
     }
 
@@ -356,7 +380,7 @@ impl Operate {
             None => names.places(&letter.stream),
         };
         commit(&*self.store, at, vec![delete(passed)]).await?;
-        self.forget(names, id).await
+        self.forget(names, id, &letter.stream).await
     }
 
     /// Reads streams again from a number on: one, or all. What was applied before is applied again, in order, after it has
@@ -476,9 +500,22 @@ impl Operate {
         behind: u64,
         stream: Option<&str>,
     ) -> Result<(), Refusal> {
+        for at in names.all_letters() {
+            self.drop_letters_at(names, &at, behind, stream).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_letters_at(
+        &self,
+        names: &Names,
+        at: &PartitionAddress,
+        behind: u64,
+        stream: Option<&str>,
+    ) -> Result<(), Refusal> {
         let mut lower = Bound::Unbounded;
         loop {
-            let (entries, more) = self.page(&names.letters(), lower, 100).await?;
+            let (entries, more) = self.page(at, lower, 100).await?;
             let Some(last) = entries.last().map(|entry| entry.sort.clone()) else {
                 return Ok(());
             };
@@ -531,7 +568,7 @@ impl Operate {
         let used = table.deployments.iter().find(|d| {
             d.tenant == names.tenant
                 && d.world == World::Projection
-                && (d.name == names.name || d.config.get(rows::TARGET) == Some(&names.target))
+                && (d.name == names.name || d.config.get(TARGET) == Some(&names.target))
         });
         if let Some(used) = used {
             return Err(Refusal::Conflict(format!(
@@ -541,22 +578,32 @@ impl Operate {
         }
         let mut dropped = 0;
         for shard in Names::shards() {
-            let index = names.targets_of_shard(shard);
-            loop {
-                let (targets, _) = self.page(&index, Bound::Unbounded, 100).await?;
-                if targets.is_empty() {
-                    break;
-                }
-                for entry in targets {
-                    dropped += self.empty(&names.target(&entry.sort)).await?;
-                    commit(&*self.store, index.clone(), vec![delete(entry.sort)]).await?;
-                }
+            for index in names.targets_of_shard(shard) {
+                dropped += self.drop_targets_of(names, &index).await?;
             }
-            self.empty(&names.places_of_shard(shard)).await?;
+            for at in names.places_of_shard(shard) {
+                self.empty(&at).await?;
+            }
         }
-        self.empty(&names.letters()).await?;
+        for at in names.all_letters() {
+            self.empty(&at).await?;
+        }
         self.empty(&names.control()).await?;
         Ok(dropped)
+    }
+
+    async fn drop_targets_of(&self, names: &Names, index: &PartitionAddress) -> Result<u64, Error> {
+        let mut dropped = 0;
+        loop {
+            let (targets, _) = self.page(index, Bound::Unbounded, 100).await?;
+            if targets.is_empty() {
+                return Ok(dropped);
+            }
+            for entry in targets {
+                dropped += self.empty(&names.target(&entry.sort)).await?;
+                commit(&*self.store, index.clone(), vec![delete(entry.sort)]).await?;
+            }
+        }
     }
 
     /// Deletes the records of a partition, also those of the platform, but for events. Gives how many were guests'.

@@ -1,4 +1,4 @@
-//! What is kept of projections, and where: all of it records. Pure.
+//! What is kept of projections, and where: all of it records.
 //!
 //! | what | collection | partition | sort key |
 //! |---|---|---|---|
@@ -10,32 +10,50 @@
 //! | mark of one that was applied later, whose target had not been known | the target collection | the target partition | U+0001 `d` ... |
 //! | [`Letter`] | `_dead-letters` | `NAME` | [`Names::letter_id`] |
 
-use crate::events::{SHARDS, shard};
+use crate::{
+    events::{SHARDS, index_partitions, shard},
+    store::Store,
+};
 use brink_protocol::{
     Digest, Error, ModuleName, TenantName,
     address::PartitionAddress,
     codec,
-    event::Event,
-    record::{Key, check_partition, is_platform},
+    event::{Event, collections},
+    record::Key,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Collection of places.
 pub const PLACES: &str = "_projections";
 /// Collection of dead letters.
 pub const DEAD_LETTERS: &str = "_dead-letters";
-/// Name of the deployment's setting that says which collection's events are read.
-pub const SOURCE: &str = "source";
-/// Name of the deployment's setting that says which collection is written.
-pub const TARGET: &str = "target";
 /// Longest text that is kept of a failure, in bytes.
 pub const ERROR_BYTES_MAX: usize = 4096;
 /// How values are laid out now.
 const LAYOUT: u8 = 1;
 
-/// A projection, and the names of what is kept of it.
+/// Knows where rows about a partition belong. All are alike.
+#[derive(Clone)]
+struct Homes(Arc<dyn Store>);
+
+impl PartialEq for Homes {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Homes {}
+
+impl fmt::Debug for Homes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Homes")
+    }
+}
+
+/// A projection, and the names of what is kept of it. What is kept about a partition that lies in one region alone lies
+/// there too: in collections `_projections__REGION` and `_dead-letters__REGION`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     /// Whose.
@@ -46,6 +64,7 @@ pub struct Names {
     pub source: String,
     /// The collection that it writes.
     pub target: String,
+    homes: Homes,
 }
 
 impl Names {
@@ -54,25 +73,18 @@ impl Names {
     /// # Errors
     /// A setting is missing, or names no collection that may be read or written.
     pub fn of(
+        store: &Arc<dyn Store>,
         tenant: TenantName,
         name: ModuleName,
         config: &BTreeMap<String, String>,
-    ) -> Result<Self, String> {
-        let collection = |setting: &str| {
-            let value = config.get(setting).ok_or_else(|| {
-                format!("the setting `{setting}` is missing: it names a collection")
-            })?;
-            check_partition(value, "p").map_err(|error| format!("`{setting}`: {error}"))?;
-            if is_platform(value, "") {
-                return Err(format!("`{setting}`: {value} is the platform's"));
-            }
-            Ok(value.clone())
-        };
+    ) -> Result<Self, Error> {
+        let (source, target) = collections(config)?;
         Ok(Self {
-            source: collection(SOURCE)?,
-            target: collection(TARGET)?,
             tenant,
             name,
+            source,
+            target,
+            homes: Homes(Arc::clone(store)),
         })
     }
 
@@ -90,30 +102,52 @@ impl Names {
         self.address(PLACES, self.name.to_string())
     }
 
-    /// The partition of places of one shard.
+    fn all(&self, base: &str, partition: &str) -> Vec<PartitionAddress> {
+        let collections = self.homes.0.collections_of(base);
+        collections
+            .iter()
+            .map(|collection| self.address(collection, partition.to_owned()))
+            .collect()
+    }
+
+    /// The partitions of the index that name the streams of one shard.
     #[must_use]
-    pub fn places_of_shard(&self, shard: u32) -> PartitionAddress {
-        let partition = format!("{}.{}.{shard:02}", self.name, self.source);
-        self.address(PLACES, partition)
+    pub fn indexes(&self, shard: u32) -> Vec<PartitionAddress> {
+        index_partitions(&*self.homes.0, &self.tenant, &self.source, shard)
+    }
+
+    fn place_partition(&self, shard: u32) -> String {
+        format!("{}.{}.{shard:02}", self.name, self.source)
+    }
+
+    /// The partitions of places of one shard.
+    #[must_use]
+    pub fn places_of_shard(&self, shard: u32) -> Vec<PartitionAddress> {
+        self.all(PLACES, &self.place_partition(shard))
     }
 
     /// The partition of a stream's place; the sort key is the stream.
     #[must_use]
     pub fn places(&self, stream: &str) -> PartitionAddress {
-        self.places_of_shard(shard(stream))
+        let collection = self.homes.0.collection_for(PLACES, &self.stream(stream));
+        self.address(&collection, self.place_partition(shard(stream)))
     }
 
-    /// The partition of the index of targets of one shard.
+    fn target_partition(&self, shard: u32) -> String {
+        format!("{}.{}.to.{shard:02}", self.name, self.source)
+    }
+
+    /// The partitions of the index of targets of one shard.
     #[must_use]
-    pub fn targets_of_shard(&self, shard: u32) -> PartitionAddress {
-        let partition = format!("{}.{}.to.{shard:02}", self.name, self.source);
-        self.address(PLACES, partition)
+    pub fn targets_of_shard(&self, shard: u32) -> Vec<PartitionAddress> {
+        self.all(PLACES, &self.target_partition(shard))
     }
 
     /// The partition of the index that names a target.
     #[must_use]
     pub fn targets(&self, target: &str) -> PartitionAddress {
-        self.targets_of_shard(shard(target))
+        let collection = self.homes.0.collection_for(PLACES, &self.target(target));
+        self.address(&collection, self.target_partition(shard(target)))
     }
 
     /// A partition of the source collection.
@@ -128,10 +162,20 @@ impl Names {
         self.address(&self.target, target.to_owned())
     }
 
-    /// The partition of dead letters.
+    /// The partition of a stream's dead letters.
     #[must_use]
-    pub fn letters(&self) -> PartitionAddress {
-        self.address(DEAD_LETTERS, self.name.to_string())
+    pub fn letters(&self, stream: &str) -> PartitionAddress {
+        let collection = self
+            .homes
+            .0
+            .collection_for(DEAD_LETTERS, &self.stream(stream));
+        self.address(&collection, self.name.to_string())
+    }
+
+    /// The partitions of all dead letters.
+    #[must_use]
+    pub fn all_letters(&self) -> Vec<PartitionAddress> {
+        self.all(DEAD_LETTERS, self.name.as_str())
     }
 
     /// Under which sort key the checkpoint of a stream is, in each of its targets.
@@ -300,41 +344,30 @@ pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use brink_protocol::record::{PARTITION_BYTES_MAX, check_any_sort};
+    use crate::store::{Options, RedbStore};
+    use brink_protocol::record::{PARTITION_BYTES_MAX, check_any_sort, check_partition};
 
-    fn names(config: &[(&str, &str)]) -> Result<Names, String> {
+    fn names(config: &[(&str, &str)]) -> Names {
         let config = config
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::new(directory.path(), "core-1".parse().unwrap());
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&options).unwrap());
         Names::of(
+            &store,
             "default".parse().unwrap(),
             "n".repeat(63).parse().unwrap(),
             &config,
         )
-    }
-
-    #[test]
-    fn settings() {
-        for (config, is_valid) in [
-            (&[("source", "orders"), ("target", "by-customer")][..], true),
-            (
-                &[("source", "orders"), ("target", "orders"), ("x", "y")],
-                true,
-            ),
-            (&[("source", "orders")], false),
-            (&[("target", "orders")], false),
-            (&[("source", "Orders"), ("target", "t")], false),
-            (&[("source", "orders"), ("target", "_streams")], false),
-        ] {
-            assert_eq!(names(config).is_ok(), is_valid, "{config:?}");
-        }
+        .unwrap()
     }
 
     #[test]
     fn the_longest_names_fit() {
         let long = "c".repeat(64);
-        let names = names(&[("source", &long), ("target", &long)]).unwrap();
+        let names = names(&[("source", &long), ("target", &long)]);
         let stream = "é".repeat(PARTITION_BYTES_MAX / 2);
         for sort in [
             names.checkpoint_sort(&stream),
@@ -347,7 +380,7 @@ mod tests {
         for at in [
             names.places(&stream),
             names.targets(&stream),
-            names.letters(),
+            names.letters(&stream),
             names.control(),
         ] {
             check_partition(&at.collection, &at.partition).unwrap();

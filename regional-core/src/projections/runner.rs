@@ -10,11 +10,11 @@ use super::{
 use crate::{
     Error,
     clock::now_ms,
-    events::{index_partition, streams},
+    events::streams,
     projections::rows::{self, Control, key_in},
     store::Store,
 };
-use brink_protocol::{event::head_key, record::GET_MANY_MAX};
+use brink_protocol::{address::PartitionAddress, event::head_key, record::GET_MANY_MAX};
 use std::{
     collections::HashMap,
     sync::{
@@ -199,35 +199,39 @@ pub(super) async fn look_through(
     let control = control.map_or(Ok(Control::default()), |entry| rows::decode(&entry.value))?;
     let mut behind = 0;
     for shard in Names::shards().filter(|shard| share(&names.share(*shard))) {
-        let index = index_partition(&names.source, shard);
-        let mut after = None;
-        loop {
-            let (found, more) = streams(
-                store,
-                &names.tenant,
-                index.clone(),
-                after.take(),
-                STREAMS_TOGETHER,
-                now_ms(),
-            )
-            .await?;
-            let mut keys = Vec::with_capacity(found.len() * 2);
-            for stream in &found {
-                keys.push(key_in(&names.places(stream), stream));
-                keys.push(head_key(&names.source, stream));
-            }
-            let rows = store.get_many(&names.tenant, &keys, now_ms()).await?;
-            for (stream, pair) in found.iter().zip(rows.chunks(2)) {
-                let at = |index: usize| pair.get(index).and_then(Option::as_ref);
-                let standing = Standing::of(control, at(0), at(1))?;
-                behind += standing.behind();
-                visit(stream, &standing);
-            }
-            after = found.last().cloned();
-            if !more || after.is_none() {
-                break;
-            }
+        for index in names.indexes(shard) {
+            behind += look_at(store, names, control, &index, &mut visit).await?;
         }
     }
     Ok(behind)
+}
+
+async fn look_at(
+    store: &dyn Store,
+    names: &Names,
+    control: Control,
+    index: &PartitionAddress,
+    visit: &mut impl FnMut(&str, &Standing),
+) -> Result<u64, Error> {
+    let mut behind = 0;
+    let mut after = None;
+    loop {
+        let (found, more) = streams(store, index, after.take(), STREAMS_TOGETHER, now_ms()).await?;
+        let mut keys = Vec::with_capacity(found.len() * 2);
+        for stream in &found {
+            keys.push(key_in(&names.places(stream), stream));
+            keys.push(head_key(&names.source, stream));
+        }
+        let rows = store.get_many(&names.tenant, &keys, now_ms()).await?;
+        for (stream, pair) in found.iter().zip(rows.chunks(2)) {
+            let at = |index: usize| pair.get(index).and_then(Option::as_ref);
+            let standing = Standing::of(control, at(0), at(1))?;
+            behind += standing.behind();
+            visit(stream, &standing);
+        }
+        after = found.last().cloned();
+        if !more || after.is_none() {
+            return Ok(behind);
+        }
+    }
 }

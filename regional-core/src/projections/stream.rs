@@ -408,7 +408,12 @@ impl Work {
     async fn keep_letter(&self, letter: &Letter) -> Result<(), Error> {
         let id = self.names.letter_id(&letter.stream, letter.event.number);
         let write = put(id, rows::encode(letter)?, Condition::Always);
-        commit(&*self.store, self.names.letters(), vec![write]).await?;
+        commit(
+            &*self.store,
+            self.names.letters(&letter.stream),
+            vec![write],
+        )
+        .await?;
         self.count("brink_core_projection_dead_total", 1);
         tracing::error!(projection = %self.label(), stream = %letter.stream, number = letter.event.number,
             error = %letter.error, "a projection has given an event up: it is among the dead letters");

@@ -14,8 +14,10 @@ use super::{
 };
 use crate::{
     clock::now_ms,
+    components::Components,
+    deployments::Tables,
     events::{Events, NewEvent},
-    store::{Options, RedbStore},
+    store::{Options, RedbStore, Store},
 };
 use async_trait::async_trait;
 use brink_protocol::{
@@ -90,12 +92,12 @@ fn tenant() -> TenantName {
     "default".parse().unwrap()
 }
 
-fn names() -> Names {
+fn names(store: &Arc<dyn Store>) -> Names {
     let config = [("source", "orders"), ("target", "lists")];
     let config = config
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-    Names::of(tenant(), "by-list".parse().unwrap(), &config).unwrap()
+    Names::of(store, tenant(), "by-list".parse().unwrap(), &config).unwrap()
 }
 
 impl Bench {
@@ -107,7 +109,7 @@ impl Bench {
         let work = Arc::new(Work {
             store: Arc::clone(&store),
             projection: Arc::clone(&lists) as Arc<dyn Projection>,
-            names: names(),
+            names: names(&store),
             attempts_max: 3,
             noted: Default::default(),
         });
@@ -129,7 +131,7 @@ impl Bench {
                 lifetime_ms: None,
             }
         });
-        let at = names().stream(stream);
+        let at = self.work.names.stream(stream);
         self.events
             .append(at, new.collect(), None, now_ms())
             .await
@@ -137,7 +139,7 @@ impl Bench {
     }
 
     async fn list(&self, target: &str, stream: &str) -> Vec<u8> {
-        let key = key_in(&names().target(target), stream);
+        let key = key_in(&self.work.names.target(target), stream);
         let found = self
             .work
             .store
@@ -154,10 +156,10 @@ impl Bench {
         assert_eq!(self.work.standing(stream).await.unwrap().behind(), 0);
     }
 
-    fn operate(&self) -> Operate {
+    fn operate(&self) -> Oversight {
         let sandbox = Sandbox::new(Default::default()).unwrap();
         let store = Arc::clone(&self.work.store);
-        Operate {
+        Oversight {
             components: Arc::new(Components::new(Arc::clone(&store), sandbox)),
             tables: futures_util::FutureExt::now_or_never(Tables::load(Arc::clone(&store)))
                 .unwrap()
@@ -170,8 +172,8 @@ impl Bench {
 
     async fn letters(&self) -> Vec<(String, Letter)> {
         let range = Range {
-            collection: names().letters().collection,
-            partition: names().letters().partition,
+            collection: self.work.names.letters("").collection,
+            partition: self.work.names.letters("").partition,
             lower: Bound::Unbounded,
             upper: Bound::Unbounded,
             limit: 100,
@@ -204,7 +206,7 @@ async fn events_are_applied_in_order_and_once() {
     assert_eq!(bench.list("y", "s").await, [2]);
     assert_eq!(bench.list("x", "t").await, [1]);
     // A place that was lost is only a place to go on from.
-    let at = names().places("s");
+    let at = bench.work.names.places("s");
     let lost = apply::put(
         "s".into(),
         rows::encode(&Place::default()).unwrap(),
@@ -295,7 +297,7 @@ async fn what_fails_goes_among_the_dead_letters_and_comes_back() {
     let retry = async |at: usize| {
         let (id, letter) = &letters[at];
         operate
-            .retry_with(&*bench.lists, &names(), id, letter)
+            .retry_with(&*bench.lists, &bench.work.names, id, letter)
             .await
             .map_err(|refusal| refusal.to_string())
     };
@@ -325,7 +327,10 @@ async fn replays_apply_again_from_a_number_on() {
     bench.lists.is_mended.store(true, Ordering::Relaxed);
     let operate = bench.operate();
     assert_eq!(
-        operate.replay_known(&names(), 2, Some("s")).await.unwrap(),
+        operate
+            .replay_known(&bench.work.names, 2, Some("s"))
+            .await
+            .unwrap(),
         1
     );
     assert_eq!(bench.letters().await, [], "they come again");
@@ -339,7 +344,7 @@ async fn replays_apply_again_from_a_number_on() {
     let application = Application {
         store: &bench.work.store,
         projection: &*bench.lists,
-        names: &names(),
+        names: &bench.work.names,
         stream: "s",
         target: "x",
         place: late,
@@ -353,9 +358,15 @@ async fn replays_apply_again_from_a_number_on() {
     };
     assert_eq!(application.run(&[event]).await, Applied::Late);
     // All streams, and again one that had been replayed by itself.
-    assert_eq!(operate.replay_known(&names(), 0, None).await.unwrap(), 2);
+    assert_eq!(
+        operate
+            .replay_known(&bench.work.names, 0, None)
+            .await
+            .unwrap(),
+        2
+    );
     let all: Share = Arc::new(|_| true);
-    let behind = look_through(&*bench.work.store, &names(), &all, |_, _| {}).await;
+    let behind = look_through(&*bench.work.store, &bench.work.names, &all, |_, _| {}).await;
     assert_eq!(behind.unwrap(), 6);
     for stream in ["s", "t"] {
         bench.drain(stream).await;
@@ -363,7 +374,7 @@ async fn replays_apply_again_from_a_number_on() {
     assert_eq!(bench.list("x", "s").await, [1, 4, 3, 4, 1, 3, 4]);
     assert_eq!(bench.list("x", "t").await, [1, 2, 1, 2]);
     let control: Control = {
-        let key = key_in(&names().control(), "");
+        let key = key_in(&bench.work.names.control(), "");
         let found = bench
             .work
             .store
@@ -383,7 +394,7 @@ async fn events_that_have_ended_are_passed_over() {
         payload: Bytes::from_static(b"x"),
         lifetime_ms: Some(1),
     };
-    let at = names().stream("s");
+    let at = bench.work.names.stream("s");
     bench.events.append(at, vec![ended], None, 1).await.unwrap();
     bench.drain("s").await;
     bench.append("s", &["add x"]).await;
@@ -422,8 +433,8 @@ async fn a_former_target_is_dropped() {
     bench.append("x", &["nothing x"]).await;
     bench.drain("s").await;
     let operate = bench.operate();
-    assert_eq!(operate.drop_target(&names()).await.unwrap(), 2);
-    assert_eq!(operate.drop_target(&names()).await.unwrap(), 0);
+    assert_eq!(operate.drop_target(&bench.work.names).await.unwrap(), 2);
+    assert_eq!(operate.drop_target(&bench.work.names).await.unwrap(), 0);
     assert_eq!(bench.list("x", "s").await, [0; 0]);
     assert_eq!(bench.letters().await, []);
     // The events are there still: the same projection may begin anew.

@@ -3,7 +3,7 @@
 use super::rows::NewAudit;
 use crate::Error;
 use async_trait::async_trait;
-use brink_protocol::placement::PlacementTable;
+use brink_protocol::{address::PartitionAddress, placement::PlacementTable};
 
 /// The part of a store that keeps where partitions belong.
 ///
@@ -27,4 +27,16 @@ pub trait PlacementStore: Send + Sync + 'static {
     ///
     /// Also [`Error::Limit`]: the engine has no such thing.
     async fn give_up(&self, data_center: &str) -> Result<(), Error>;
+
+    /// The collection of the platform for rows about a partition: `base`, or the one of that kind that lies in the same
+    /// region alone.
+    fn collection_for(&self, base: &str, partition: &PartitionAddress) -> String {
+        let _ = partition;
+        base.to_owned()
+    }
+
+    /// Every collection that [`PlacementStore::collection_for`] may give for a base.
+    fn collections_of(&self, base: &str) -> Vec<String> {
+        vec![base.to_owned()]
+    }
 }

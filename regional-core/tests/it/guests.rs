@@ -51,6 +51,45 @@ const COUNTER: &str = r#"(module
             (i32.store (i32.const 608) (i32.const 7))))
         (i32.const 600)))"#;
 
+/// A command of which the input says what it does: how (`.` well, `r` it refuses, `t` it traps), the length of its partition
+/// key, that key, a sort key. It counts how often it took effect on the record there, in collection `work`.
+const EFFECT: &str = r#"(module
+    (import "brink:platform/records@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "brink:platform/records@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+    (memory (export "memory") 2)
+    (global $heap (mut i32) (i32.const 65536))
+    (data (i32.const 16) "work")
+    (data (i32.const 64) "no more")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
+        (global.get $heap)
+        (global.set $heap (i32.add (global.get $heap) (local.get 3))))
+    (func (export "execute") (param $input i32) (param $length i32) (result i32)
+        (local $how i32) (local $p i32) (local $pl i32) (local $s i32) (local $sl i32)
+        (local.set $how (i32.load8_u (local.get $input)))
+        (local.set $pl (i32.load8_u offset=1 (local.get $input)))
+        (local.set $p (i32.add (local.get $input) (i32.const 2)))
+        (local.set $s (i32.add (local.get $p) (local.get $pl)))
+        (local.set $sl (i32.sub (i32.sub (local.get $length) (i32.const 2)) (local.get $pl)))
+        (call $get (i32.const 16) (i32.const 4) (local.get $p) (local.get $pl) (local.get $s) (local.get $sl) (i32.const 256))
+        (if (i32.load8_u (i32.const 256)) (then (unreachable)))
+        (i64.store (i32.const 512) (i64.add (i64.const 1)
+            (if (result i64) (i32.load8_u (i32.const 264))
+                (then (i64.load (i32.load (i32.const 280))))
+                (else (i64.const 0)))))
+        (call $put (i32.const 16) (i32.const 4) (local.get $p) (local.get $pl) (local.get $s) (local.get $sl)
+            (i32.const 512) (i32.const 8) (i32.const 0) (i64.const 0) (i32.const 1024))
+        (if (i32.load8_u (i32.const 1024)) (then (unreachable)))
+        (if (i32.eq (local.get $how) (i32.const 116)) (then (unreachable)))
+        (i32.store (i32.const 600) (i32.const 0))
+        (i32.store (i32.const 604) (i32.const 512))
+        (i32.store (i32.const 608) (i32.const 8))
+        (if (i32.eq (local.get $how) (i32.const 114)) (then
+            (i32.store (i32.const 600) (i32.const 1))
+            (i32.store (i32.const 604) (i32.const 64))
+            (i32.store (i32.const 608) (i32.const 7))))
+        (i32.const 600)))"#;
+
 /// A command that appends events to its partition, `streams / p`. The first byte of its input is how many; what it does then
 /// is the second: `r` refuses, `t` traps. It answers with what it reads of the stream afterwards, its own events among it: the
 /// newest number and how many there are, as eight bytes each. One that cannot be appended makes it refuse.
@@ -92,6 +131,55 @@ const APPENDS: &str = r#"(module
         (if (i32.eq (local.get $what) (i32.const 116)) (then (unreachable)))
         (call $give (i32.eq (local.get $what) (i32.const 114)))))"#;
 
+/// A projection of collection `src` to `totals`: the target of an event is its kind. It counts events and sums up their
+/// numbers in the record `n`, eight bytes each. Events with a payload it refuses.
+const TALLY: &str = r#"(module
+    (import "brink:platform/records@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "brink:platform/records@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
+    (memory (export "memory") 2)
+    (global $heap (mut i32) (i32.const 65536))
+    (data (i32.const 16) "totals")
+    (data (i32.const 40) "n")
+    (data (i32.const 64) "no more")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+        (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
+        (global.get $heap)
+        (global.set $heap (i32.add (global.get $heap) (local.get 3)))
+        (if (i32.gt_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536)))
+            (then (drop (memory.grow (i32.const 4))))))
+    (func (export "target") (param i32 i32 i64) (param $kind i32) (param $length i32) (param i64 i32 i32) (result i32)
+        (i32.store8 (i32.const 256) (i32.const 1))
+        (i32.store (i32.const 260) (local.get $kind))
+        (i32.store (i32.const 264) (local.get $length))
+        (i32.const 256))
+    (func (export "apply") (param i32 i32) (param $events i32) (param $left i32) (result i32)
+        (local $kind i32) (local $length i32) (local $count i64) (local $sum i64)
+        (local.set $kind (i32.load offset=8 (local.get $events)))
+        (local.set $length (i32.load offset=12 (local.get $events)))
+        (call $get (i32.const 16) (i32.const 6) (local.get $kind) (local.get $length) (i32.const 40) (i32.const 1) (i32.const 256))
+        (if (i32.load8_u (i32.const 256)) (then (unreachable)))
+        (if (i32.load8_u (i32.const 264)) (then
+            (local.set $count (i64.load (i32.load (i32.const 280))))
+            (local.set $sum (i64.load offset=8 (i32.load (i32.const 280))))))
+        (loop $next (if (local.get $left) (then
+            (if (i32.load offset=28 (local.get $events)) (then
+                (i32.store8 (i32.const 600) (i32.const 1))
+                (i32.store (i32.const 604) (i32.const 64))
+                (i32.store (i32.const 608) (i32.const 7))
+                (return (i32.const 600))))
+            (local.set $count (i64.add (local.get $count) (i64.const 1)))
+            (local.set $sum (i64.add (local.get $sum) (i64.load (local.get $events))))
+            (local.set $events (i32.add (local.get $events) (i32.const 32)))
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br $next))))
+        (i64.store (i32.const 512) (local.get $count))
+        (i64.store (i32.const 520) (local.get $sum))
+        (call $put (i32.const 16) (i32.const 6) (local.get $kind) (local.get $length) (i32.const 40) (i32.const 1)
+            (i32.const 512) (i32.const 16) (i32.const 0) (i64.const 0) (i32.const 1024))
+        (if (i32.load8_u (i32.const 1024)) (then (unreachable)))
+        (i32.store8 (i32.const 600) (i32.const 0))
+        (i32.const 600)))"#;
+
 /// A command that reads the clock; `{n}` makes its bytes differ.
 const CLOCK: &str = r#"(module
     (import "brink:platform/clock@0.1.0" "now-ms" (func $now (result i64)))
@@ -131,8 +219,16 @@ pub fn counter() -> Bytes {
     component("command", COUNTER)
 }
 
+pub fn effect() -> Bytes {
+    component("command", EFFECT)
+}
+
 pub fn appends() -> Bytes {
     component("command", APPENDS)
+}
+
+pub fn tally() -> Bytes {
+    component("projection", TALLY)
 }
 
 pub fn clock(n: u32) -> Bytes {

@@ -22,6 +22,7 @@ mod guests;
 mod link;
 mod members;
 mod program;
+mod projections;
 mod proving;
 mod purges;
 mod purging;

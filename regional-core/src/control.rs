@@ -1,6 +1,7 @@
 //! The control API: HTTP/1.1 and HTTP/2 over TLS, JSON, bearer tokens, problem documents.
 
 mod app;
+mod backups;
 mod cloudflare;
 mod deployments;
 mod dialect;
@@ -11,6 +12,7 @@ mod idempotency;
 mod large;
 mod modules;
 mod openapi;
+mod partitions;
 mod placements;
 mod projections;
 mod purges;
@@ -82,6 +84,8 @@ impl Control {
             )
             .route("/v1/purges", post(purges::create).get(purges::list))
             .route("/v1/purges/{id}", get(purges::status))
+            .route("/v1/records/scatter", post(partitions::read))
+            .route("/v1/partitions/hot", get(partitions::hot))
             .route("/v1/records/import", post(records::import))
             .route("/v1/records/{collection}/{partition}", get(records::browse))
             .route("/v1/events", get(events::read).post(events::append))
@@ -108,6 +112,7 @@ impl Control {
             .route("/v1/workflows/{name}/{id}", get(workflows::get))
             .route("/v1/workflows/{name}/{id}/retry", post(workflows::retry))
             .route("/v1/workflows/{name}/{id}/cancel", post(workflows::cancel))
+            .route("/v1/backups", get(backups::list).post(backups::take))
             .route("/v1/collections", get(placements::list))
             .route(
                 "/v1/collections/{name}",

@@ -3,7 +3,9 @@
 mod opening;
 mod work;
 
-use self::opening::{advertised, open_homes, open_store};
+pub use self::opening::{make_private_directory, open_store};
+
+use self::opening::{advertised, open_homes};
 use self::work::Work;
 use crate::{
     Error,
@@ -22,6 +24,7 @@ use crate::{
     link::{Link, REQUESTS_MAX},
     logs::Logs,
     members::Members,
+    operate::Operate,
     pops::Pops,
     prober,
     projections::Projections,
@@ -71,6 +74,7 @@ pub struct Addresses {
 
 /// A core whose addresses are bound.
 pub struct Core {
+    operate: Arc<Operate>,
     config: Config,
     store: Arc<dyn Store>,
     pops: Arc<Pops>,
@@ -91,6 +95,7 @@ pub struct Core {
 
 /// The parts that more than one listener shows.
 struct Parts {
+    operate: Arc<Operate>,
     store: Arc<dyn Store>,
     home: Arc<Home>,
     sandbox: Sandbox,
@@ -113,6 +118,7 @@ impl Parts {
         let (own, members) = open_store(config).await?;
         let (store, home) = open_homes(config, own, &members).await?;
         let given = config.root_token_file.as_deref();
+        let operate = Operate::open(config, &store).await?;
         tokens::ensure_root(&*store, given, &config.file("root.token")).await?;
         let lease = Duration::from_millis(config.feed.lease_ms);
         let pops = Pops::load(Arc::clone(&store), lease).await?;
@@ -154,6 +160,7 @@ impl Parts {
         };
         let commands = work.commands(config, Arc::clone(&home));
         Ok(Self {
+            operate,
             workflows: work.workflows(config, Arc::clone(&commands), &members),
             commands,
             work,
@@ -175,6 +182,7 @@ impl Parts {
     fn control(&self, config: &Config) -> Control {
         let (store, tables) = (Arc::clone(&self.store), Arc::clone(&self.tables));
         Control::new(App {
+            operate: Arc::clone(&self.operate),
             deployments: Deployments::new(Arc::clone(&store), tables, config.ceilings.clone()),
             store,
             sandbox: self.sandbox.clone(),
@@ -300,6 +308,7 @@ impl Core {
             admin: bound(admin.0.tcp_addr())?,
         };
         let Parts {
+            operate,
             store,
             pops,
             purges,
@@ -324,6 +333,7 @@ impl Core {
             bridge: Bridge::new(&config.kafka, Arc::clone(&store), Arc::clone(&members))?,
             projections: work.projections(&config, &members),
             config,
+            operate,
             sessions,
             workflows,
             exchange,
@@ -391,6 +401,7 @@ impl Core {
             link.0.serve(link.1, stop.clone()),
             admin.0.serve(admin.1, stop.clone()),
             self.exchange.run(stop.clone()),
+            self.operate.run(stop.clone()),
             self.workflows.run(stop.clone()),
             self.projections.run(stop.clone()),
             run_bridge(self.bridge, stop.clone()),
@@ -431,21 +442,6 @@ async fn run_bridge(bridge: Option<Bridge>, stop: CancellationToken) {
     if let Some(bridge) = bridge {
         bridge.run(stop).await;
     }
-}
-
-#[cfg(unix)]
-fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
-    made.map_err(|error| Error::file("made", path, error))
-}
-
-#[cfg(not(unix))]
-fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
-    std::fs::create_dir_all(path).map_err(|error| Error::file("made", path, error))
 }
 
 /// Removes what has ended, and keeps what PoPs said.

@@ -1,5 +1,7 @@
 //! `brink-core`: config -> build -> run -> drain.
 
+mod restore;
+
 use brink_core::{
     Error,
     config::{Config, Flags, write_ready_file},
@@ -24,6 +26,23 @@ struct Arguments {
 enum Command {
     /// Run a core (the same as no command)
     Run(Flags),
+    /// Put a backup back into an empty store; no core of it may run
+    Restore {
+        #[command(flatten)]
+        flags: Flags,
+        /// Directory of the backups
+        #[arg(long)]
+        from: PathBuf,
+        /// The state of which moment: 2026-11-21T08:30:00Z, or milliseconds since 1970; the last one if it is left out
+        #[arg(long)]
+        to_time: Option<String>,
+    },
+    /// Read the backups of a directory through, and say what can be restored
+    CheckBackup {
+        /// Directory of the backups
+        #[arg(long)]
+        from: PathBuf,
+    },
     /// Issue the certificates of a PoP into a directory; the core may run meanwhile
     IssuePop {
         /// Data directory of the core
@@ -61,6 +80,12 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None => run(&arguments.flags),
         Some(Command::Run(flags)) => run(&flags),
+        Some(Command::Restore {
+            flags,
+            from,
+            to_time,
+        }) => restore::run(&flags, &from, to_time.as_deref()),
+        Some(Command::CheckBackup { from }) => restore::check(&from),
         Some(Command::IssuePop {
             data,
             name,

@@ -1,8 +1,8 @@
 //! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
 
 use super::{
-    cloudflare, deployments, events, fastly, modules, placements, projections, purges, records,
-    status, tokens, workflows,
+    backups, cloudflare, deployments, events, fastly, modules, partitions, placements, projections,
+    purges, records, status, tokens, workflows,
 };
 use axum::Json;
 use std::sync::LazyLock;
@@ -40,7 +40,7 @@ impl Modify for Bearer {
         purges::create, purges::list, purges::status,
         fastly::key, fastly::keys, fastly::all, fastly::url,
         cloudflare::purge, cloudflare::invalidate,
-        records::import, records::browse,
+        records::import, records::browse, partitions::read, partitions::hot,
         events::read, events::append,
         projections::list, projections::letters, projections::retry, projections::drop_letter,
         projections::replay, projections::drop_target,
@@ -48,6 +48,7 @@ impl Modify for Bearer {
         placements::put, placements::get, placements::list, placements::remove,
         placements::regions, placements::set_main, placements::promote,
         tokens::create, tokens::list, tokens::remove, tokens::audit,
+        backups::list, backups::take,
         status::health, status::status, status::pops, status::logs,
     ),
     components(schemas(brink_protocol::problem::Problem)),

@@ -10,8 +10,11 @@ use crate::{
 };
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-/// The store that the configuration names, and the cores that share it.
-pub(super) async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Arc<Members>), Error> {
+/// Opens the store that a configuration names; gives what knows of the other cores on it, too.
+///
+/// # Errors
+/// As those of [`RedbStore::open`] and [`CqlStore::open`].
+pub async fn open_store(config: &Config) -> Result<(Arc<dyn Store>, Arc<Members>), Error> {
     let own = &config.store;
     let region = config.region.parse().ok();
     match own.kind {
@@ -92,4 +95,27 @@ mod tests {
             assert_eq!(found, expected);
         }
     }
+}
+
+/// Makes a directory that its owner alone may read.
+///
+/// # Errors
+/// It cannot be made.
+#[cfg(unix)]
+pub fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|error| Error::file("made", path, error))
+}
+
+/// Makes a directory.
+///
+/// # Errors
+/// It cannot be made.
+#[cfg(not(unix))]
+pub fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
+    std::fs::create_dir_all(path).map_err(|error| Error::file("made", path, error))
 }

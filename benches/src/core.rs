@@ -123,11 +123,12 @@ impl Core {
     pub fn connect(&self, pop: &Pop, transport: Transport) -> Result<Link> {
         let file = |name: &str| pop.identity.join(name);
         Ok(Link::new(Config {
-            address: self.link.to_string(),
+            addresses: vec![self.link.to_string()],
             tls: ClientTls::new(self.ca()).with_identity(file("pop.pem"), file("pop.key")),
             transport,
             request_time_max: Duration::from_secs(30),
             requests_max: 256,
+            hedge_percent: 0,
         })?)
     }
 

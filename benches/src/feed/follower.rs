@@ -104,7 +104,7 @@ impl Follower {
         self.link.connected().await;
         let mut body = self.link.stream(path::FEED, &request).await?;
         let mut frames = FrameReader::default();
-        while let Some(piece) = body.piece().await? {
+        while let Some(piece) = body.body.piece().await? {
             let now = Instant::now();
             frames.push(&piece);
             while let Some(message) = frames.next::<FeedMessage>()? {

@@ -15,6 +15,7 @@ mod dialects;
 mod harness;
 mod hostile;
 mod origins;
+mod projections;
 mod projects;
 mod publishing;
 mod secrets;

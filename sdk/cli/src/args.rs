@@ -3,10 +3,12 @@
 mod placement;
 mod platform;
 mod purge;
+mod streams;
 
 pub(crate) use placement::*;
 pub(crate) use platform::*;
 pub(crate) use purge::*;
+pub(crate) use streams::*;
 
 use crate::build::StdChoice;
 use brink_protocol::ModuleName;
@@ -96,6 +98,10 @@ pub(crate) enum Command {
     Pops(Pops),
     /// Show what modules logged
     Logs(Logs),
+    /// Read, follow and append events
+    Events(Events),
+    /// Show projections, handle what they gave up, replay
+    Projections(Projections),
     /// Create, list and revoke tokens
     Token(Token),
     /// Keep control URL, authority and token for later commands

@@ -3,11 +3,13 @@
 mod build;
 mod completion;
 mod deploy;
+mod events;
 mod inspect;
 mod login;
 mod logs;
 mod new;
 mod placement;
+mod projections;
 mod publish;
 mod purge;
 mod purges;
@@ -72,12 +74,12 @@ async fn speak(command: Command, global: &Global, output: Output) -> Result<(), 
         Command::Purge(args) => purge::run(args, || client(here), output).await,
         Command::Status => status::run(&client(here)?, output).await,
         Command::Purges(args) => purges::run(args, &client(here)?, output).await,
-        Command::Collections(args) => {
-            placement::collections(args, || client(here), output).await
-        }
+        Command::Collections(args) => placement::collections(args, || client(here), output).await,
         Command::Regions(args) => placement::regions(args, || client(here), output).await,
         Command::Pops(args) => status::pops(&args, &client(here)?, output).await,
         Command::Logs(args) => logs::run(&args, &client(here)?, output).await,
+        Command::Events(args) => events::run(args.action, &client(here)?, output).await,
+        Command::Projections(args) => projections::run(args.action, &client(here)?, output).await,
         Command::Token(args) => token::run(args.action, &client(here)?, output).await,
     }
 }

@@ -19,6 +19,23 @@ fn command_lines() {
         ("brink", false),
         ("brink fly", false),
         ("brink new hello", true),
+        ("brink events read orders o-1 --after 3", true),
+        ("brink events read orders", false),
+        (
+            "brink events append orders o-1 k --payload 1 --file x",
+            false,
+        ),
+        ("brink events tail orders o-1", true),
+        ("brink projections list", true),
+        ("brink projections replay p --from 3 --partition o-1", true),
+        (
+            "brink projections drop-target p --source a --target b",
+            false,
+        ),
+        (
+            "brink projections drop-target p --source a --target b --yes",
+            true,
+        ),
         ("brink new Hello", false),
         ("brink new hello --template rust-plugin", true),
         ("brink new hello --template cobol", false),

@@ -14,7 +14,7 @@ use crate::{
     measure::{Measured, RequestSpan},
     pops::Pops,
     purges::{self, Asker, Purges},
-    records::{Records, position_of},
+    records::{Records, WRITE_KEY_BYTES_MAX, position_of},
     refusal::Refusal,
     store::Store,
     workflows::Workflows,
@@ -25,8 +25,8 @@ use brink_protocol::{
     control::COUNT_MS_MAX,
     link::{
         CORE_SUFFIX, CommandRequest, ExchangeRequest, FeedRequest, ForwardedPurge,
-        ForwardedPurgeAnswer, HeadsRequest, POP_SUFFIX, ProbeAnswer, PurgeAnswer, PurgeRequest,
-        REPORT_LOG_LINES_MAX, RecordsRequest, Report, ReportAnswer, path,
+        ForwardedPurgeAnswer, HeadsRequest, IDEMPOTENCY_KEY, POP_SUFFIX, ProbeAnswer, PurgeAnswer,
+        PurgeRequest, REPORT_LOG_LINES_MAX, RecordsRequest, Report, ReportAnswer, path,
     },
     peers::{CountsAnswer, CountsRequest, PopsRequest},
 };
@@ -116,6 +116,14 @@ fn route(request: &Request<Body>) -> &'static str {
     }
 }
 
+/// The key of a write that may be asked for more than once.
+fn idempotency_key(request: &Request<Body>) -> Option<String> {
+    let key = request.headers().get(IDEMPOTENCY_KEY)?.to_str().ok()?;
+    (1..=WRITE_KEY_BYTES_MAX)
+        .contains(&key.len())
+        .then(|| key.to_owned())
+}
+
 fn component_digest(path: &str) -> Option<&str> {
     path.strip_prefix(path::COMPONENTS)?.strip_prefix('/')
 }
@@ -185,8 +193,9 @@ impl Link {
         };
         match target.as_str() {
             path::RECORDS => {
+                let once = idempotency_key(&request);
                 let asked: RecordsRequest = read(request).await?;
-                answer(&self.records.execute(asked).await)
+                answer(&self.records.execute(asked, once).await)
             }
             path::COMMANDS => {
                 let asked: CommandRequest = read(request).await?;

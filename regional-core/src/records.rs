@@ -3,10 +3,10 @@
 use crate::{
     Error,
     clock::now_ms,
-    store::{Action, Commit, Store, Transaction, Write},
+    store::{Action, Commit, NewAnswer, Store, Transaction, Write},
 };
 use brink_protocol::{
-    OriginId, Position, TenantName,
+    Digest, OriginId, Position, TenantName,
     address::PartitionAddress,
     link::{Condition, RecordOperation, RecordOutcome, RecordsAnswer, RecordsRequest},
     log::{self, Reach},
@@ -15,6 +15,12 @@ use brink_protocol::{
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 
+/// How long it is known that a write with a key was done, in milliseconds: ten minutes.
+pub const WRITE_KNOWN_MS: u64 = 600_000;
+/// Longest key of a write, in bytes.
+pub const WRITE_KEY_BYTES_MAX: usize = 64;
+/// Under which name the ends of such writes are kept beside those of commands. No module has it.
+const WRITES: &str = "brink-writes";
 /// How long a read waits for the position that the caller has seen.
 const POSITION_WAIT: Duration = Duration::from_secs(2);
 
@@ -99,7 +105,10 @@ impl Records {
 
     /// Does one operation. The answer's position is that of the write, or one that the read is at least as new as. What was
     /// read may be newer: a write shows in the store before the log's head does.
-    pub async fn execute(&self, request: RecordsRequest) -> RecordsAnswer {
+    ///
+    /// With a key, a write is done once however often it is asked for, at any core over the store, within
+    /// [`WRITE_KNOWN_MS`].
+    pub async fn execute(&self, request: RecordsRequest, once: Option<String>) -> RecordsAnswer {
         if let Err(error) = reach(&*self.store, &request.at_least).await {
             return RecordsAnswer {
                 position: position(&*self.store),
@@ -108,7 +117,8 @@ impl Records {
         }
         // Before the read: the state that is read may be newer than what is said of it, never older.
         let before = position(&*self.store);
-        match self.operate(&request.tenant, request.operation).await {
+        let done = self.operate(&request.tenant, request.operation, once);
+        match done.await {
             Ok((outcome, written)) => RecordsAnswer {
                 position: written.unwrap_or(before),
                 outcome: Ok(outcome),
@@ -124,6 +134,7 @@ impl Records {
         &self,
         tenant: &TenantName,
         operation: RecordOperation,
+        once: Option<String>,
     ) -> Result<(RecordOutcome, Option<Position>), RecordError> {
         let failed = |error: Error| record_error(&error);
         match operation {
@@ -150,14 +161,15 @@ impl Records {
                 condition,
             } => {
                 refuse_platform(&key)?;
-                let (version, position) =
-                    self.put(tenant, key, value, lifetime_ms, condition).await?;
+                let action = put(value, lifetime_ms)?;
+                let (version, position) = self.write(tenant, key, action, condition, once).await?;
+                let version = version.unwrap_or_default();
                 Ok((RecordOutcome::Written(version), Some(position)))
             }
             RecordOperation::Delete(key) => {
                 refuse_platform(&key)?;
                 let (_, position) = self
-                    .write(tenant, key, Action::Delete, Condition::Always)
+                    .write(tenant, key, Action::Delete, Condition::Always, once)
                     .await?;
                 Ok((RecordOutcome::Deleted, Some(position)))
             }
@@ -176,13 +188,8 @@ impl Records {
         lifetime_ms: Option<u64>,
         condition: Condition,
     ) -> Result<(Version, Position), RecordError> {
-        check_value(&value, lifetime_ms)?;
-        let expires_at_ms = lifetime_ms.map(|lifetime| now_ms().saturating_add(lifetime));
-        let action = Action::Put {
-            value,
-            expires_at_ms,
-        };
-        let (version, position) = self.write(tenant, key, action, condition).await?;
+        let action = put(value, lifetime_ms)?;
+        let (version, position) = self.write(tenant, key, action, condition, None).await?;
         Ok((version.unwrap_or_default(), position))
     }
 
@@ -192,7 +199,11 @@ impl Records {
         key: Key,
         action: Action,
         condition: Condition,
+        once: Option<String>,
     ) -> Result<(Option<Version>, Position), RecordError> {
+        let answer = once.map(|once| done(once, &action)).transpose()?;
+        // What is needed if it was done before.
+        let wanted = answer.as_ref().map(|_| (key.clone(), action.clone()));
         let transaction = Transaction {
             partition: PartitionAddress {
                 tenant: tenant.clone(),
@@ -205,7 +216,7 @@ impl Records {
                 action,
                 condition,
             }],
-            answer: None,
+            answer,
             now_ms: now_ms(),
         };
         match self
@@ -219,9 +230,124 @@ impl Records {
                 Ok((version, position))
             }
             Commit::Conflict { present } => Err(RecordError::Conflict(present)),
-            Commit::Answered(_) => Err(RecordError::Unavailable(
-                "the core's store answered out of turn".into(),
+            Commit::Answered(kept) => match wanted {
+                Some((key, action)) => self.done_before(tenant, key, &action, kept.position).await,
+                None => Err(RecordError::Unavailable(
+                    "the core's store answered out of turn".into(),
+                )),
+            },
+        }
+    }
+
+    /// What a write gave that was done before: the record's version, if the record is still what was written.
+    async fn done_before(
+        &self,
+        tenant: &TenantName,
+        key: Key,
+        action: &Action,
+        position: Position,
+    ) -> Result<(Option<Version>, Position), RecordError> {
+        let Action::Put { value, .. } = action else {
+            return Ok((None, position));
+        };
+        let found = self.store.get_many(tenant, &[key], now_ms()).await;
+        let found = found.map_err(|error| record_error(&error))?.pop().flatten();
+        match found {
+            Some(entry) if entry.value == *value => Ok((Some(entry.version), position)),
+            // Whoever is told a version that is not its own would write over what it has not seen.
+            Some(_) | None => Err(RecordError::Unavailable(
+                "it was written, and the record has changed since".into(),
             )),
+        }
+    }
+}
+
+fn put(value: Bytes, lifetime_ms: Option<u64>) -> Result<Action, RecordError> {
+    check_value(&value, lifetime_ms)?;
+    Ok(Action::Put {
+        value,
+        expires_at_ms: lifetime_ms.map(|lifetime| now_ms().saturating_add(lifetime)),
+    })
+}
+
+/// That a write was done: kept with it.
+fn done(key: String, action: &Action) -> Result<NewAnswer, RecordError> {
+    let failed = |error: brink_protocol::Error| RecordError::Unavailable(error.to_string());
+    let value = match action {
+        Action::Put { value, .. } => value.as_ref(),
+        Action::Delete => &[],
+    };
+    Ok(NewAnswer {
+        command: WRITES.parse().map_err(failed)?,
+        key,
+        input: Digest::of(value),
+        output: Bytes::new(),
+        lifetime_ms: WRITE_KNOWN_MS,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::{Options, RedbStore};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_write_with_a_key_is_done_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::new(dir.path(), "core-1".parse().unwrap());
+        let records = Records::new(Arc::new(RedbStore::open(&options).unwrap()));
+        let key = Key {
+            collection: "c".into(),
+            partition: "p".into(),
+            sort: "s".into(),
+        };
+        let put = |value: &'static str, condition| RecordOperation::Put {
+            key: key.clone(),
+            value: Bytes::from_static(value.as_bytes()),
+            lifetime_ms: None,
+            condition,
+        };
+        let changed = "it was written, and the record has changed since";
+        let changed = Err(RecordError::Unavailable(changed.into()));
+        let written = |version| Ok(RecordOutcome::Written(version));
+        let first = put("a", Condition::Absent);
+        for (number, (once, operation, expected)) in [
+            ("k1", first.clone(), written(1)),
+            ("k1", first.clone(), written(1)),
+            ("k2", put("b", Condition::Version(1)), written(2)),
+            ("k2", put("b", Condition::Version(1)), written(2)),
+            // What came in between stays.
+            ("k1", first, changed),
+            ("k3", put("c", Condition::Always), written(3)),
+            ("k2", put("b", Condition::Version(1)), {
+                let changed = "it was written, and the record has changed since";
+                Err(RecordError::Unavailable(changed.into()))
+            }),
+            (
+                "k4",
+                RecordOperation::Delete(key.clone()),
+                Ok(RecordOutcome::Deleted),
+            ),
+            ("k5", put("d", Condition::Absent), written(5)),
+            (
+                "k4",
+                RecordOperation::Delete(key.clone()),
+                Ok(RecordOutcome::Deleted),
+            ),
+            ("k5", put("d", Condition::Absent), written(5)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let request = RecordsRequest {
+                tenant: "t".parse().unwrap(),
+                module: "m".parse().unwrap(),
+                at_least: Position::default(),
+                operation,
+            };
+            let answer = records.execute(request, Some(once.into())).await;
+            assert_eq!(answer.outcome, expected, "{number}: {once}");
         }
     }
 }

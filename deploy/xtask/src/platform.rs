@@ -106,17 +106,42 @@ impl Site {
         launch::read(&mut command, &[]).map(drop)
     }
 
+    /// Makes the certificates of another core over the same store, in its data.
+    ///
+    /// # Errors
+    /// `brink-core issue-core` fails.
+    pub fn issue_core(&self, name: &str) -> Result<()> {
+        let mut command = Command::new(&self.binaries.core);
+        command
+            .arg("issue-core")
+            .arg("--data")
+            .arg(self.core_data());
+        command.args(["--name", name]).arg("--out");
+        command.arg(self.data.join(name));
+        launch::read(&mut command, &[]).map(drop)
+    }
+
     /// Starts the core and waits until it answers.
     ///
     /// # Errors
     /// It ends or does not answer in time.
     pub fn start_core(&self, ports: CorePorts) -> Result<Core> {
-        let ready = self.data.join("core.ready.json");
+        self.start_core_named("core", ports)
+    }
+
+    /// Starts the core whose data is in the folder `name`, and whose configuration, if it has any, in `name.toml`; waits
+    /// until it answers.
+    ///
+    /// # Errors
+    /// It ends or does not answer in time.
+    pub fn start_core_named(&self, name: &str, ports: CorePorts) -> Result<Core> {
+        let ready = self.data.join(format!("{name}.ready.json"));
         let _ = fs::remove_file(&ready);
         let mut command = Command::new(&self.binaries.core);
-        command.arg("run").arg("--data").arg(self.core_data());
-        if self.core_config().exists() {
-            command.arg("--config").arg(self.core_config());
+        command.arg("run").arg("--data").arg(self.data.join(name));
+        let config = self.data.join(format!("{name}.toml"));
+        if config.exists() {
+            command.arg("--config").arg(config);
         }
         for (flag, port) in [
             ("--control", ports.control),
@@ -126,8 +151,7 @@ impl Site {
             command.arg(flag).arg(loopback(port).to_string());
         }
         command.arg("--ready-file").arg(&ready);
-        let mut running =
-            Running::start(&self.launcher, "core", &command, Some(&self.log("core")))?;
+        let mut running = Running::start(&self.launcher, name, &command, Some(&self.log(name)))?;
         let addresses = until_ready(&mut running, &ready)?;
         Ok(Core {
             control: address(&addresses, "control")?,
@@ -151,11 +175,16 @@ impl Site {
         })
     }
 
-    /// Starts a PoP without waiting for it.
+    /// Starts a PoP that may use these cores, without waiting for it.
     ///
     /// # Errors
     /// It does not start.
-    pub fn launch_pop(&self, name: &str, core: SocketAddr, ports: PopPorts) -> Result<StartingPop> {
+    pub fn launch_pop(
+        &self,
+        name: &str,
+        cores: &[SocketAddr],
+        ports: PopPorts,
+    ) -> Result<StartingPop> {
         let ready = self.data.join(format!("{name}.ready.json"));
         let _ = fs::remove_file(&ready);
         let identity = self.identity(name);
@@ -167,11 +196,10 @@ impl Site {
         command
             .arg("--admin")
             .arg(loopback(ports.admin).to_string());
-        command
-            .arg("--data")
-            .arg(self.pop_data(name))
-            .arg("--core")
-            .arg(core.to_string());
+        command.arg("--data").arg(self.pop_data(name));
+        for core in cores {
+            command.arg("--core").arg(core.to_string());
+        }
         command.arg("--identity").arg(&identity);
         command
             .arg("--certificate")
@@ -299,6 +327,22 @@ fn loopback(port: u16) -> SocketAddr {
 pub fn free_or_any(port: u16) -> u16 {
     let free = TcpListener::bind(loopback(port)).is_ok() && UdpSocket::bind(loopback(port)).is_ok();
     if free { port } else { 0 }
+}
+
+/// Ports that nobody has on loopback now, for TCP and UDP, all different: for programs that have to be told of each other
+/// before they start.
+///
+/// # Errors
+/// The system gives none.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind(loopback(0))?;
+        *port = listener.local_addr()?.port();
+        held.push((listener, UdpSocket::bind(loopback(*port))?));
+    }
+    Ok(ports)
 }
 
 /// Waits for the file that a program writes when everything answers.

@@ -182,7 +182,7 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
                 listen: platform::free_or_any(POP_PORTS.listen + offset),
                 admin: platform::free_or_any(POP_PORTS.admin + offset),
             };
-            starting.push(site.launch_pop(name, core.link, ports)?);
+            starting.push(site.launch_pop(name, &[core.link], ports)?);
         }
         starting
             .into_iter()

@@ -6,7 +6,7 @@ use super::{
 };
 use brink_protocol::{
     codec,
-    link::{CORE_NAME, path},
+    link::{CORE_NAME, IDEMPOTENCY_KEY, path},
 };
 use brink_telemetry::TraceContext;
 use bytes::Bytes;
@@ -29,6 +29,8 @@ pub(super) struct Ask<'a> {
     pub(super) suffix: &'a str,
     pub(super) body: Bytes,
     pub(super) trace: Option<&'a TraceContext>,
+    /// See [`IDEMPOTENCY_KEY`].
+    pub(super) key: Option<String>,
     pub(super) repeat: Repeat,
 }
 
@@ -87,7 +89,8 @@ impl Inner {
                     sleep(AGAIN * attempt).await;
                 }
             }
-            let is_read = ask.repeat == Repeat::Always && ask.path == path::RECORDS;
+            let is_read =
+                ask.repeat == Repeat::Always && ask.path == path::RECORDS && ask.key.is_none();
             let outcome = if is_read {
                 self.hedged(core, ask, bytes_max).await
             } else {
@@ -236,6 +239,9 @@ pub(super) async fn send(core: &Core, ask: &Ask<'_>) -> Result<Response<AnswerBo
     let mut request = Request::builder().method(ask.method.clone()).uri(uri);
     if !ask.body.is_empty() {
         request = request.header(CONTENT_TYPE, HeaderValue::from_static(codec::MEDIA_TYPE));
+    }
+    if let Some(key) = &ask.key {
+        request = request.header(IDEMPOTENCY_KEY, key);
     }
     let mut request = request
         .body(())

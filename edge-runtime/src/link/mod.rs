@@ -10,8 +10,9 @@
 //! |---|---|
 //! | changes nothing ([`Link::call_again`], [`Link::fetch`]), or carries an idempotency key | asked at another core, within its time |
 //! | reads records | asked at the second core as well when it is late, within a budget |
-//! | changes something, and surely did not arrive | asked at another core |
-//! | changes something, and may have arrived | fails: it may or may not have happened |
+//! | writes records ([`Link::write`]) | asked at another core: it carries a key, with which it is done once |
+//! | changes something else, and surely did not arrive | asked at another core |
+//! | changes something else, and may have arrived | fails: it may or may not have happened |
 
 mod ask;
 mod choices;
@@ -46,6 +47,7 @@ use std::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
 
 /// Bytes of a refusal that are read for its reason.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
@@ -173,6 +175,24 @@ impl Link {
         self.call_until(path, question, trace, |_| true).await
     }
 
+    /// Writes records. Where there are several cores, the write carries a key of its own, so that it is done once though it
+    /// is asked for again at another; with one core it is as [`Link::call`].
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub async fn write<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        question: &Q,
+        trace: Option<&TraceContext>,
+    ) -> Result<A, LinkError> {
+        let mut ask = Ask::question(path::RECORDS, question, trace, Repeat::Unsent)?;
+        if self.0.cores.len() > 1 {
+            ask.key = Some(Ulid::new().to_string());
+            ask.repeat = Repeat::Always;
+        }
+        decode(&self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?)
+    }
+
     /// As [`Link::call_again`], and asks another core as well if the answer is not `good`: the better of both counts.
     ///
     /// # Errors
@@ -236,6 +256,7 @@ impl Link {
             suffix,
             body: Bytes::new(),
             trace: None,
+            key: None,
             repeat: Repeat::Always,
         };
         Ok(self.0.bounded(&ask, bytes_max).await?.bytes)
@@ -385,6 +406,7 @@ impl<'a> Ask<'a> {
             suffix: "",
             body: codec::encode(question).map_err(|e| LinkError::Malformed(e.to_string()))?,
             trace,
+            key: None,
             repeat,
         })
     }

@@ -44,7 +44,7 @@ impl Run {
             link.call_until(path::RECORDS, &request, trace, is_there)
                 .await
         } else {
-            link.call(path::RECORDS, &request, trace).await
+            link.write(&request, trace).await
         };
         let answer: RecordsAnswer = asked.map_err(|error| match self.away(&error) {
             RecordError::Unavailable(text) if !is_read && error.may_have_happened() => {

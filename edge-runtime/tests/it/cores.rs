@@ -198,8 +198,12 @@ async fn a_core_that_stands_still_is_left_and_who_waits_for_it_is_answered() {
         };
         let began = std::time::Instant::now();
         let command = two.link.call_again(path::COMMANDS, &command, None);
-        let (read, command): (_, Result<RecordsAnswer, _>) =
-            within(async { tokio::join!(read_at(&two.link), command) }).await;
+        // A write to records has a key too.
+        let records = read();
+        let written = two.link.write(&records, None);
+        let (read, command, written): (_, Result<RecordsAnswer, _>, Result<RecordsAnswer, _>) =
+            within(async { tokio::join!(read_at(&two.link), command, written) }).await;
+        assert_eq!(written.unwrap(), answer, "{transport:?}");
         println!("{transport:?}: answered after {:?}", began.elapsed());
         assert_eq!((read.unwrap(), command.unwrap()), (answer.clone(), answer));
         assert!(two.status(&two.other).used, "{transport:?}");
@@ -209,7 +213,8 @@ async fn a_core_that_stands_still_is_left_and_who_waits_for_it_is_answered() {
         assert!(error.may_have_happened(), "{error}");
         let mut paths = asked(&mut two.other);
         paths.sort_unstable();
-        assert_eq!(paths, [path::COMMANDS, path::RECORDS], "{transport:?}");
+        let expected = [path::COMMANDS, path::RECORDS, path::RECORDS];
+        assert_eq!(paths, expected, "{transport:?}");
         // What comes now goes to the one that answers, writes too.
         assert_eq!(purge_once(&two.link).await.unwrap(), purged("p"));
         two.stop.cancel();

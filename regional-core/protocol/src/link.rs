@@ -62,6 +62,9 @@ pub mod path {
     pub const PROBE: &str = "/link/v1/probe";
 }
 
+/// Field of a request to [`path::RECORDS`] that writes: with it, the write is done once however often it is asked for.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// Name in the core's link certificate.
 pub const CORE_NAME: &str = "core.brink.internal";
 /// What a PoP's client certificate is named after its own name.

@@ -50,7 +50,7 @@ impl Stack {
         let starting: Vec<_> = ["ams", "sfo"]
             .map(|name| {
                 site.issue(name).unwrap();
-                site.launch_pop(name, core.link, PopPorts::default())
+                site.launch_pop(name, &[core.link], PopPorts::default())
                     .unwrap()
             })
             .into();
@@ -190,7 +190,7 @@ impl Stack {
         let link = self.core.as_ref().expect("a core").link;
         let pop = self
             .site
-            .launch_pop(name, link, ports)
+            .launch_pop(name, &[link], ports)
             .unwrap()
             .wait()
             .unwrap();

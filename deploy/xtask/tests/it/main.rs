@@ -12,6 +12,7 @@ mod bad_requests;
 mod clients;
 mod crashes;
 mod dialects;
+mod failover;
 mod harness;
 mod hostile;
 mod origins;

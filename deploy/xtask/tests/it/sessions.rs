@@ -92,7 +92,7 @@ fn shop() -> (Stack, Relay) {
     let (name, ports) = stack.kill_pop(1);
     let pop = stack
         .site
-        .launch_pop(&name, relay.address, ports)
+        .launch_pop(&name, &[relay.address], ports)
         .unwrap()
         .wait()
         .unwrap();

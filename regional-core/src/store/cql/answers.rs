@@ -4,15 +4,25 @@ use super::{
     decide::answer_sort,
     engine::Engine,
     partition::{Reading, RowState, key},
+    read_log,
     session::Cql,
 };
 use crate::{
     Error,
+    clock::now_ms,
     store::{Answer, AnswerKey},
 };
-use brink_protocol::{ModuleName, Position, address::PartitionAddress};
+use brink_protocol::{
+    ModuleName, OriginId, Position,
+    address::PartitionAddress,
+    change::{ChangeKind, Phase},
+};
 use bytes::Bytes;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long another core is given to say that its write has ended. Then this one says it.
+const SETTLED_WITHIN: Duration = Duration::from_millis(300);
 
 const GET: &str = "SELECT version, expires_at, value FROM records \
                    WHERE tenant = ? AND collection = ? AND partition = ? AND kind = 1 AND sort = ?";
@@ -53,7 +63,8 @@ pub(super) async fn answer(
     let deadline = Instant::now() + engine.write_timeout;
     match found {
         Some((state, answer)) if state.is_alive(now_ms) => {
-            Ok(Some(settled(engine, answer, deadline).await?))
+            let settled = settled(engine, key, answer, deadline).await?;
+            Ok(Some(settled))
         }
         _ => Ok(None),
     }
@@ -62,16 +73,57 @@ pub(super) async fn answer(
 /// The answer with a position that covers the end of its write. It is kept with that of the intent, which comes before.
 pub(super) async fn settled(
     engine: &Engine,
+    key: &AnswerKey,
     answer: Answer,
     deadline: Instant,
 ) -> Result<Answer, Error> {
     let mut position = Position::default();
     for (origin, intent) in answer.position.iter() {
-        let found = engine
-            .logs
-            .wait_settled(origin, intent, deadline - Instant::now())
-            .await?;
+        let left = deadline - Instant::now();
+        let is_own = *origin == engine.claim.origin;
+        let patience = if is_own {
+            left
+        } else {
+            left.min(SETTLED_WITHIN)
+        };
+        let found = match engine.logs.wait_settled(origin, intent, patience).await {
+            Err(_) if !is_own => said(engine, key, origin, intent).await?,
+            found => found?,
+        };
         position.merge(&found);
     }
     Ok(Answer { position, ..answer })
+}
+
+/// Says in this core's log what another core has written, whose log does not say yet that it is done: that core may be gone,
+/// and whoever takes its log over will say it again. Gives the position of that.
+async fn said(
+    engine: &Engine,
+    key: &AnswerKey,
+    origin: &OriginId,
+    intent: u64,
+) -> Result<Position, Error> {
+    const WHAT: &str = "saying the end of another core's write";
+    let open = || Error::store(WHAT, format!("entry {intent} of {origin} is not there"));
+    // Serially: what a quorum showed of the commit may have been but half of it. After this, all of it is there.
+    let session = engine.keyspaces.of(&key.partition).await?;
+    let reading = Reading::Serial;
+    let found = row(&session, &key.partition, &key.command, &key.key, reading).await?;
+    found.ok_or_else(open)?;
+    let kept = engine.logs.kept(origin).ok_or_else(open)?;
+    let entries = read_log::changes(&engine.session, origin, intent - 1, kept, 1).await?;
+    let entry = entries.into_iter().find(|entry| entry.sequence == intent);
+    let Some(ChangeKind::Records {
+        partition, records, ..
+    }) = entry.map(|entry| entry.kind)
+    else {
+        return Err(open());
+    };
+    let kind = ChangeKind::Records {
+        partition,
+        records,
+        phase: Phase::Written,
+    };
+    let sequence = engine.log.append(now_ms(), kind).await?;
+    Ok(engine.position(sequence))
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Error,
-    store::{Commit, Seen, Transaction, checks},
+    store::{AnswerKey, Commit, Seen, Transaction, checks},
 };
 use brink_protocol::{
     Position,
@@ -321,8 +321,16 @@ impl Attempt<'_> {
         let settled = self.give_up().await?;
         match commit {
             Commit::Answered(answer) => {
-                let answer = answers::settled(self.engine, answer, self.deadline).await?;
-                Ok(Commit::Answered(answer))
+                let Some(new) = &self.transaction.answer else {
+                    return Ok(Commit::Answered(answer));
+                };
+                let key = AnswerKey {
+                    partition: self.transaction.partition.clone(),
+                    command: new.command.clone(),
+                    key: new.key.clone(),
+                };
+                let settled = answers::settled(self.engine, &key, answer, self.deadline);
+                Ok(Commit::Answered(settled.await?))
             }
             Commit::Done { versions, .. } if settled.is_some() || !gone.is_empty() => {
                 // Whoever deleted it may not have said so yet, and its position would not be in this answer.

@@ -9,6 +9,7 @@
 )]
 
 mod bad_requests;
+mod benches;
 mod clients;
 mod crashes;
 mod dialects;

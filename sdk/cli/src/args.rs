@@ -4,11 +4,13 @@ mod placement;
 mod platform;
 mod purge;
 mod streams;
+mod workflows;
 
 pub(crate) use placement::*;
 pub(crate) use platform::*;
 pub(crate) use purge::*;
 pub(crate) use streams::*;
+pub(crate) use workflows::*;
 
 use crate::build::StdChoice;
 use brink_protocol::ModuleName;
@@ -102,6 +104,8 @@ pub(crate) enum Command {
     Events(Events),
     /// Show projections, handle what they gave up, replay
     Projections(Projections),
+    /// Start, show, retry and cancel workflows
+    Workflows(Workflows),
     /// Create, list and revoke tokens
     Token(Token),
     /// Keep control URL, authority and token for later commands

@@ -16,6 +16,7 @@ mod purges;
 mod routes;
 mod status;
 mod token;
+mod workflows;
 
 use crate::{
     args::{Cli, Command, Global},
@@ -80,6 +81,7 @@ async fn speak(command: Command, global: &Global, output: Output) -> Result<(), 
         Command::Logs(args) => logs::run(&args, &client(here)?, output).await,
         Command::Events(args) => events::run(args.action, &client(here)?, output).await,
         Command::Projections(args) => projections::run(args.action, &client(here)?, output).await,
+        Command::Workflows(args) => workflows::run(args.action, || client(here), output).await,
         Command::Token(args) => token::run(args.action, &client(here)?, output).await,
     }
 }

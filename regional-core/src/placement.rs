@@ -29,7 +29,7 @@ use std::{
 use tokio::time::Instant;
 
 /// How old the knowledge of a core that takes writes may be.
-pub const LEASE: Duration = Duration::from_secs(3);
+pub const LEASE: Duration = Duration::from_secs(5);
 /// How often the table is read.
 const READ_EVERY: Duration = Duration::from_millis(500);
 /// How long one reading may take.
@@ -173,7 +173,7 @@ impl Placements {
         let own = self.own.as_ref().map_or("of this core", RegionName::as_str);
         Err(refused(
             own,
-            "the data centres have not told this core for 3 s whether it is still the home; nothing was written",
+            "the data centres have not told this core for 5 s whether it is still the home; nothing was written",
         ))
     }
 

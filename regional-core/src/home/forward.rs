@@ -23,6 +23,9 @@ use tokio::{sync::Semaphore, time::Instant};
 const TIME: Duration = Duration::from_secs(12);
 /// Time for a command.
 const COMMAND_TIME: Duration = Duration::from_secs(50);
+/// How long cores that do not do something now are asked again, and the pause before.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(100);
 /// Requests to other regions that are under way at a time; further ones are refused.
 const ASKED_MAX: usize = 1024;
 
@@ -43,6 +46,13 @@ enum Asked {
     NotDone(String),
     /// Something may have been done there.
     Unknown(String),
+}
+
+/// What asking all cores of a region came to.
+enum Round {
+    Ended(Result<Outcome, Error>),
+    /// Nobody did it.
+    NotDone(String),
 }
 
 impl Forwarder {
@@ -93,38 +103,54 @@ impl Forwarder {
             time_ms: 0,
             operation,
         };
+        let patient_until = Instant::now() + PATIENCE;
+        loop {
+            let why = match self.ask_round(&mut request, deadline).await {
+                Round::Ended(ended) => return ended,
+                Round::NotDone(why) => why,
+            };
+            if Instant::now() + PAUSE < patient_until {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            tracing::warn!(%region, why, "the home of a partition was not reached");
+            let reason = if is_read {
+                "the home of the partition is not reached"
+            } else {
+                "the home of the partition is not reached; nothing was written"
+            };
+            return Err(refused(region.as_str(), reason));
+        }
+    }
+
+    /// Asks each core of the region once, until one does it.
+    async fn ask_round(&self, request: &mut HomeRequest, deadline: Instant) -> Round {
+        let is_read = request.operation.is_read();
+        let region = request.region.clone();
         let mut why = String::from("no core of it is known here");
-        for core in self.cores.of(region) {
+        for core in self.cores.of(&region) {
             let left = deadline.saturating_duration_since(Instant::now());
             request.time_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            let asked = tokio::time::timeout(left, self.ask_one(&core, &request)).await;
+            let asked = tokio::time::timeout(left, self.ask_one(&core, request)).await;
             match asked.unwrap_or_else(|_| Asked::Unknown("it does not answer in time".into())) {
-                Asked::Answered(outcome) => return Ok(outcome),
-                Asked::Refused(text) => {
-                    return Err(brink_protocol::Error::Malformed {
-                        what: "request",
-                        reason: text,
-                    }
-                    .into());
+                Asked::Answered(outcome) => return Round::Ended(Ok(outcome)),
+                Asked::Refused(reason) => {
+                    let what = "request";
+                    let refusal = brink_protocol::Error::Malformed { what, reason };
+                    return Round::Ended(Err(refusal.into()));
                 }
                 Asked::NotDone(reason) => why = format!("{} did not do it: {reason}", core.node),
                 Asked::Unknown(reason) if is_read => why = format!("{}: {reason}", core.node),
                 Asked::Unknown(reason) => {
                     tracing::warn!(core = %core.node, %region, reason, "a forwarded write has no answer");
-                    return Err(refused(
+                    return Round::Ended(Err(refused(
                         region.as_str(),
                         "its core did not answer; the write may or may not have happened",
-                    ));
+                    )));
                 }
             }
         }
-        tracing::warn!(%region, why, "the home of a partition was not reached");
-        let reason = if is_read {
-            "the home of the partition is not reached"
-        } else {
-            "the home of the partition is not reached; nothing was written"
-        };
-        Err(refused(region.as_str(), reason))
+        Round::NotDone(why)
     }
 
     async fn ask_one(&self, core: &CoreAddress, request: &HomeRequest) -> Asked {

@@ -80,12 +80,6 @@ impl Server {
         (self.directory, self.configuration)
     }
 
-    /// For a test that wonders.
-    pub fn how_it_is(&mut self) -> String {
-        let ended = futures_util::FutureExt::now_or_never(&mut self.serving);
-        format!("{ended:?}")
-    }
-
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("core")
     }

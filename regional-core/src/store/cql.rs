@@ -28,6 +28,7 @@ mod migrations;
 mod options;
 mod origins;
 mod partition;
+mod placed;
 mod placements;
 mod pops;
 mod purge_answers;
@@ -83,6 +84,7 @@ impl CqlStore {
     /// position may name.
     pub async fn open(options: &Options) -> Result<Self, Error> {
         let engine = Engine::open(options).await?;
+        tokio::spawn(takeover::run(Arc::clone(&engine), engine.closing()));
         Ok(Self { engine })
     }
 

@@ -9,9 +9,8 @@ use super::{
     options::Options,
     origins::{self, Claim},
     partition::{self, RECORD},
-    placements, read_log, schema,
+    placed, read_log, schema,
     session::Cql,
-    takeover,
 };
 use crate::{Error, clock::now_ms, store::beginning::beginning};
 use brink_protocol::{Position, address::PartitionAddress, log::Intent};
@@ -93,7 +92,7 @@ impl Engine {
             failed.clone(),
         );
         let keyspaces = Keyspaces::new(options.clone(), Arc::clone(&session));
-        keyspaces.learn(&placements::at_start(&session, options.confirm).await?);
+        keyspaces.learn(&placed::at_start(&session, options.confirm).await?);
         let engine = Arc::new(Self {
             session,
             keyspaces,
@@ -116,8 +115,6 @@ impl Engine {
         }
         let looks = Arc::clone(&engine.looks);
         tokio::spawn(looks.follow(options.poll_interval, engine.closing.clone()));
-        let taking = takeover::run(Arc::clone(&engine), engine.closing.clone());
-        tokio::spawn(taking);
         closed_on_error.disarm();
         Ok(engine)
     }
@@ -200,6 +197,11 @@ impl Engine {
         };
         let locked = tokio::time::timeout_at(deadline, lock.lock()).await;
         locked.map(Some).map_err(|_| Error::Busy)
+    }
+
+    /// Cancelled when the store is closed.
+    pub(super) fn closing(&self) -> CancellationToken {
+        self.closing.clone()
     }
 
     /// Takes no more writes and ends what follows other logs.

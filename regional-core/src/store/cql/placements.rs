@@ -3,9 +3,9 @@
 use super::{
     CqlStore, audit,
     engine::Engine,
-    json::{decode, encode},
-    options::Confirm,
-    session::{Applied, Bind, Cql},
+    json::encode,
+    placed::{decoded, read},
+    session::{Applied, Bind},
 };
 use crate::{
     Error,
@@ -18,32 +18,8 @@ const WHAT: &str = "placements";
 /// Times that the outcome of a change is asked for.
 const ASKED_MAX: usize = 3;
 
-const READ: &str = "SELECT row FROM deployments WHERE every = 0 AND kind = 'placements' AND tenant = '' AND name = ''";
 const CHANGE: &str = "UPDATE deployments SET row = ? WHERE every = 0 AND kind = 'placements' AND tenant = '' AND name = '' \
                       IF row = ?";
-
-/// The row as it stands.
-async fn read(session: &Cql, is_certain: bool) -> Result<Option<String>, Error> {
-    let rows: Vec<(Option<String>,)> = if is_certain {
-        session.global_rows(READ, Vec::new()).await?
-    } else {
-        session.rows(READ, Vec::new()).await?
-    };
-    Ok(rows.into_iter().next().and_then(|(row,)| row))
-}
-
-/// As a store that opens finds it. Where writes are confirmed in all data centres it has to be certain.
-pub(super) async fn at_start(session: &Cql, confirm: Confirm) -> Result<PlacementTable, Error> {
-    let row = match read(session, true).await {
-        Err(_) if confirm == Confirm::Local => read(session, false).await?,
-        row => row?,
-    };
-    decoded(row.as_deref())
-}
-
-fn decoded(row: Option<&str>) -> Result<PlacementTable, Error> {
-    row.map_or_else(|| Ok(PlacementTable::default()), |row| decode(WHAT, row))
-}
 
 /// Puts a table back as it is.
 pub(super) async fn put_back(engine: &Engine, table: &PlacementTable) -> Result<(), Error> {

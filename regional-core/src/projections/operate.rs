@@ -1,10 +1,13 @@
 //! What operators do with projections: see where they stand, handle dead letters, replay, and drop a former target.
 
+mod former;
+mod replay;
+
 use super::{
     Share,
-    apply::{Application, Applied, Mark, commit, put},
+    apply::{Application, Applied, Mark, commit},
     module::{Fault, Module, Projection},
-    rows::{self, Checkpoint, Control, Letter, Names, Place, key_in},
+    rows::{self, Control, Letter, Names, Place, key_in},
     runner::look_through,
 };
 use crate::{
@@ -19,19 +22,14 @@ use crate::{
 use brink_protocol::{
     ModuleName, TenantName,
     address::PartitionAddress,
-    change::RECORDS_PER_CHANGE_MAX,
     deployment::{Deployment, World},
-    event::{TARGET, is_of_stream},
     link::Condition,
-    record::{Bound, Entry, PLATFORM_SORT, Range},
+    record::{Bound, Entry, Range},
 };
 use std::sync::Arc;
 
 /// Dead letters that are counted at most.
 const LETTERS_COUNTED: u32 = 1000;
-/// How often a change is tried when others make one at the same time.
-const ATTEMPTS_MAX: u32 = 16;
-
 /// Where a projection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stands {
@@ -381,261 +379,5 @@ impl Oversight {
         };
         commit(&*self.store, at, vec![delete(passed)]).await?;
         self.forget(names, id, &letter.stream).await
-    }
-
-    /// Reads streams again from a number on: one, or all. What was applied before is applied again, in order, after it has
-    /// been taken up again everywhere; dead letters of these events are dropped, for they come again too. Gives the number
-    /// of the replay.
-    ///
-    /// # Errors
-    /// No such projection, or the store's.
-    pub async fn replay(
-        &self,
-        tenant: &TenantName,
-        name: &ModuleName,
-        from: u64,
-        stream: Option<&str>,
-    ) -> Result<u64, Refusal> {
-        let (_, names) = self.names(tenant, name)?;
-        self.replay_known(&names, from, stream).await
-    }
-
-    pub(super) async fn replay_known(
-        &self,
-        names: &Names,
-        from: u64,
-        stream: Option<&str>,
-    ) -> Result<u64, Refusal> {
-        let behind = from.max(1) - 1;
-        let generation = self
-            .next_generation(names, behind, stream.is_none())
-            .await?;
-        if let Some(stream) = stream {
-            self.move_back(names, stream, generation, behind).await?;
-        }
-        self.drop_letters_behind(names, behind, stream).await?;
-        // Only now are those told that read on: what they give up from here on is new.
-        Ok(generation)
-    }
-
-    async fn next_generation(
-        &self,
-        names: &Names,
-        behind: u64,
-        is_all: bool,
-    ) -> Result<u64, Refusal> {
-        for _ in 0..ATTEMPTS_MAX {
-            let (control, version) = self.control(names).await?;
-            let generation = control.generation + 1;
-            let next = if is_all {
-                Control {
-                    generation,
-                    all_since: generation,
-                    behind,
-                }
-            } else {
-                Control {
-                    generation,
-                    ..control
-                }
-            };
-            let condition = version.map_or(Condition::Absent, Condition::Version);
-            let write = put(String::new(), rows::encode(&next)?, condition);
-            if commit(&*self.store, names.control(), vec![write]).await? {
-                return Ok(generation);
-            }
-        }
-        Err(Refusal::Core(Error::Busy))
-    }
-
-    async fn move_back(
-        &self,
-        names: &Names,
-        stream: &str,
-        generation: u64,
-        behind: u64,
-    ) -> Result<(), Refusal> {
-        let at = names.places(stream);
-        for _ in 0..ATTEMPTS_MAX {
-            let (control, _) = self.control(names).await?;
-            let found = self.entry(&at, stream).await?;
-            let place = found
-                .as_ref()
-                .map_or(Ok(Place::default()), |entry| rows::decode(&entry.value))?;
-            let place = place.under(control);
-            if place.generation >= generation {
-                return Ok(());
-            }
-            let base = behind.min(place.number);
-            let place = Place {
-                generation,
-                base,
-                number: base,
-            };
-            let condition = found.map_or(Condition::Absent, |e| Condition::Version(e.version));
-            let write = put(stream.to_owned(), rows::encode(&place)?, condition);
-            if commit(&*self.store, at.clone(), vec![write]).await? {
-                return self.touch(names).await;
-            }
-        }
-        Err(Refusal::Core(Error::Busy))
-    }
-
-    /// Writes the control record anew, so that all cores look through their streams.
-    async fn touch(&self, names: &Names) -> Result<(), Refusal> {
-        for _ in 0..ATTEMPTS_MAX {
-            let (control, version) = self.control(names).await?;
-            let condition = version.map_or(Condition::Absent, Condition::Version);
-            let write = put(String::new(), rows::encode(&control)?, condition);
-            if commit(&*self.store, names.control(), vec![write]).await? {
-                return Ok(());
-            }
-        }
-        Err(Refusal::Core(Error::Busy))
-    }
-
-    async fn drop_letters_behind(
-        &self,
-        names: &Names,
-        behind: u64,
-        stream: Option<&str>,
-    ) -> Result<(), Refusal> {
-        for at in names.all_letters() {
-            self.drop_letters_at(names, &at, behind, stream).await?;
-        }
-        Ok(())
-    }
-
-    async fn drop_letters_at(
-        &self,
-        names: &Names,
-        at: &PartitionAddress,
-        behind: u64,
-        stream: Option<&str>,
-    ) -> Result<(), Refusal> {
-        let mut lower = Bound::Unbounded;
-        loop {
-            let (entries, more) = self.page(at, lower, 100).await?;
-            let Some(last) = entries.last().map(|entry| entry.sort.clone()) else {
-                return Ok(());
-            };
-            for entry in entries {
-                let letter: Letter = rows::decode(&entry.value)?;
-                let is_meant = stream.is_none_or(|stream| letter.stream == stream)
-                    && letter.event.number > behind
-                    && letter.source == names.source;
-                if is_meant && self.is_of_before(names, &letter).await? {
-                    self.drop_known(names, &entry.sort, &letter).await?;
-                }
-            }
-            if !more {
-                return Ok(());
-            }
-            lower = Bound::Exclusive(last);
-        }
-    }
-
-    /// Whether a letter was written before the present replay: the replay itself may have given the event up already.
-    async fn is_of_before(&self, names: &Names, letter: &Letter) -> Result<bool, Refusal> {
-        let (control, _) = self.control(names).await?;
-        let generation = match &letter.target {
-            Some(target) => {
-                let sort = names.checkpoint_sort(&letter.stream);
-                let found = self.entry(&names.target(target), &sort).await?;
-                found.map_or(Ok(Checkpoint::default()), |e| rows::decode(&e.value))?
-            }
-            None => {
-                let found = self
-                    .entry(&names.places(&letter.stream), &letter.stream)
-                    .await?;
-                let place = found.map_or(Ok(Place::default()), |e| rows::decode(&e.value))?;
-                Checkpoint {
-                    generation: place.generation,
-                    number: place.number,
-                }
-            }
-        };
-        Ok(generation.generation < control.generation || generation.number < letter.event.number)
-    }
-
-    /// Deletes what a projection that is not deployed any more has written: the records of its targets, its checkpoints,
-    /// places and dead letters. Gives how many records of targets were deleted.
-    ///
-    /// # Errors
-    /// It is deployed, or the store's; to be asked for again until it is done.
-    pub async fn drop_target(&self, names: &Names) -> Result<u64, Refusal> {
-        let table = self.tables.current();
-        let used = table.deployments.iter().find(|d| {
-            d.tenant == names.tenant
-                && d.world == World::Projection
-                && (d.name == names.name || d.config.get(TARGET) == Some(&names.target))
-        });
-        if let Some(used) = used {
-            return Err(Refusal::Conflict(format!(
-                "the projection {} is deployed and writes to {}: remove its deployment first",
-                used.name, names.target
-            )));
-        }
-        let mut dropped = 0;
-        for shard in Names::shards() {
-            for index in names.targets_of_shard(shard) {
-                dropped += self.drop_targets_of(names, &index).await?;
-            }
-            for at in names.places_of_shard(shard) {
-                self.empty(&at).await?;
-            }
-        }
-        for at in names.all_letters() {
-            self.empty(&at).await?;
-        }
-        self.empty(&names.control()).await?;
-        Ok(dropped)
-    }
-
-    async fn drop_targets_of(&self, names: &Names, index: &PartitionAddress) -> Result<u64, Error> {
-        let mut dropped = 0;
-        loop {
-            let (targets, _) = self.page(index, Bound::Unbounded, 100).await?;
-            if targets.is_empty() {
-                return Ok(dropped);
-            }
-            for entry in targets {
-                dropped += self.empty(&names.target(&entry.sort)).await?;
-                commit(&*self.store, index.clone(), vec![delete(entry.sort)]).await?;
-            }
-        }
-    }
-
-    /// Deletes the records of a partition, also those of the platform, but for events. Gives how many were guests'.
-    async fn empty(&self, at: &PartitionAddress) -> Result<u64, Error> {
-        let mut deleted = 0;
-        for lower in [
-            Bound::Unbounded,
-            Bound::Inclusive(PLATFORM_SORT.to_string()),
-        ] {
-            let mut lower = lower;
-            loop {
-                let limit = u32::try_from(RECORDS_PER_CHANGE_MAX / 2).unwrap_or(1);
-                let (entries, more) = self.page(at, lower, limit).await?;
-                let Some(last) = entries.last().map(|entry| entry.sort.clone()) else {
-                    break;
-                };
-                let writes: Vec<_> = entries
-                    .into_iter()
-                    .filter(|entry| !is_of_stream(&entry.sort))
-                    .map(|entry| delete(entry.sort))
-                    .collect();
-                let is_guests = |write: &&Write| !write.sort.starts_with(PLATFORM_SORT);
-                deleted += writes.iter().filter(is_guests).count() as u64;
-                if !writes.is_empty() {
-                    commit(&*self.store, at.clone(), writes).await?;
-                }
-                if !more {
-                    break;
-                }
-                lower = Bound::Exclusive(last);
-            }
-        }
-        Ok(deleted)
     }
 }

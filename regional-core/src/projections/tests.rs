@@ -1,3 +1,4 @@
+//! Projections over an embedded store, with a module made of Rust.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

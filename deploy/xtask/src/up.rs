@@ -48,12 +48,18 @@ const SERVE_WITHIN: Duration = Duration::from_secs(30);
 /// How often the programs are looked at while they run.
 const WATCH: Duration = Duration::from_millis(50);
 
+/// Most cores.
+const CORES_MAX: i64 = 4;
+
 /// Arguments of `up`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// How many PoPs
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
     pops: u8,
+    /// How many cores; more than one need --store cql
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=CORES_MAX))]
+    cores: u8,
     /// Where the core keeps its data; with --keep-data, the same as the last time
     #[arg(long, value_enum, default_value_t = engine::Store::Embedded)]
     store: engine::Store,
@@ -76,7 +82,9 @@ pub struct Arguments {
 
 /// What runs.
 struct Platform {
+    /// The first has the authority and is the one that is controlled.
     core: Core,
+    others: Vec<Core>,
     pops: Vec<Pop>,
     control: Control,
     engine: Option<Cluster>,
@@ -87,6 +95,12 @@ struct Platform {
 /// # Errors
 /// A step fails, or a program ends by itself.
 pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
+    if arguments.cores > 1 && arguments.store == engine::Store::Embedded {
+        bail!(
+            "--cores {} needs --store cql: an embedded store is one core's own",
+            arguments.cores
+        );
+    }
     let steps = Steps::default();
     let ready_file = arguments
         .ready_file
@@ -167,6 +181,7 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
         .get(..usize::from(arguments.pops))
         .context("too many PoPs")?;
     let engine = engine::start(site, steps, arguments.store)?;
+    let others = other_cores(site, arguments)?;
     let core = steps.run("start the core", || {
         site.start_core(CorePorts {
             control: platform::free_or_any(CORE_PORTS.control),
@@ -174,6 +189,18 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
             admin: platform::free_or_any(CORE_PORTS.admin),
         })
     })?;
+    let others = others
+        .iter()
+        .map(|name| {
+            steps.run(&format!("start {name}"), || {
+                site.start_core_named(name, CorePorts::default())
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let links: Vec<_> = std::iter::once(&core)
+        .chain(&others)
+        .map(|core| core.link)
+        .collect();
     let pops = steps.run(&format!("start the PoPs {}", names.join(", ")), || {
         let mut starting = Vec::new();
         for (name, offset) in names.iter().zip(0..) {
@@ -182,7 +209,7 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
                 listen: platform::free_or_any(POP_PORTS.listen + offset),
                 admin: platform::free_or_any(POP_PORTS.admin + offset),
             };
-            starting.push(site.launch_pop(name, &[core.link], ports)?);
+            starting.push(site.launch_pop(name, &links, ports)?);
         }
         starting
             .into_iter()
@@ -192,10 +219,28 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
     let control = site.control(&core)?;
     Ok(Platform {
         core,
+        others,
         pops,
         control,
         engine,
     })
+}
+
+/// The names of the cores beside the first; their certificates and configurations are made.
+fn other_cores(site: &Site, arguments: &Arguments) -> Result<Vec<String>> {
+    let names: Vec<_> = (2..=arguments.cores).map(|n| format!("core-{n}")).collect();
+    for name in &names {
+        // Where the data of the last time goes on they are there.
+        if !site.data.join(name).exists() {
+            site.issue_core(name)?;
+        }
+        let text = fs::read_to_string(site.core_config())?;
+        fs::write(
+            site.data.join(format!("{name}.toml")),
+            format!("node = \"{name}\"\n{text}"),
+        )?;
+    }
+    Ok(names)
 }
 
 fn fill(site: &Site, steps: &Steps, platform: &Platform, guests: &Path) -> Result<()> {
@@ -229,7 +274,8 @@ fn fill(site: &Site, steps: &Steps, platform: &Platform, guests: &Path) -> Resul
 fn watch(platform: &mut Platform) -> Result<()> {
     while !interrupt::requested() {
         let running = platform.pops.iter_mut().map(|pop| &mut pop.running);
-        for running in running.chain([&mut platform.core.running]) {
+        let others = platform.others.iter_mut().map(|core| &mut core.running);
+        for running in running.chain([&mut platform.core.running]).chain(others) {
             if let Some(status) = running.ended()? {
                 bail!("{}", running.obituary(status));
             }
@@ -247,7 +293,9 @@ fn stop(steps: &Steps, platform: Platform) {
     steps.say("stopping: PoPs first, then the core");
     let engine = platform.engine;
     let pops: Vec<Running> = platform.pops.into_iter().map(|pop| pop.running).collect();
-    let killed = launch::stop(vec![pops, vec![platform.core.running]]);
+    let cores = std::iter::once(platform.core).chain(platform.others);
+    let cores = cores.map(|core| core.running).collect();
+    let killed = launch::stop(vec![pops, cores]);
     if !killed.is_empty() {
         steps.say(&format!("had to be killed: {}", killed.join(", ")));
     }
@@ -269,6 +317,15 @@ fn print(site: &Site, platform: &Platform, lines: &[lines::Line]) {
             pop.name,
             pop.url(),
             pop.admin
+        );
+    }
+    for core in &platform.others {
+        let _ = writeln!(
+            text,
+            "  {}    https://localhost:{}/v1   http://{}/metrics",
+            core.running.name,
+            core.control.port(),
+            core.admin
         );
     }
     let _ = writeln!(

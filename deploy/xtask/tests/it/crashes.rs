@@ -1,6 +1,7 @@
 //! Power failures: `kill -9` of the core and of PoPs, and a core that is away.
 
 use crate::harness::{Stack, order, until};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -95,6 +96,43 @@ fn the_core_is_killed_during_writes() {
         .json(&order("A-1", 1))
         .send()
         .expect(201);
+}
+
+#[test]
+fn everything_is_killed_during_writes() {
+    let mut stack = Stack::shop();
+    let placed = Mutex::new(Vec::new());
+    for round in 1..=2 {
+        let stop = AtomicBool::new(false);
+        let mut core = stack.core.take().unwrap();
+        let ports = core.ports();
+        thread::scope(|scope| {
+            for writer in 0..2 {
+                let (stack, stop, placed) = (&stack, &stop, &placed);
+                scope.spawn(move || place_orders(stack, stop, placed, writer));
+            }
+            until("orders", || {
+                (placed.lock().unwrap().len() >= round * 10).then_some(())
+            });
+            for pop in &stack.pops {
+                pop.running.signal(Signal::KILL);
+            }
+            core.running.kill();
+            stop.store(true, Ordering::Relaxed);
+        });
+        drop(core);
+        let pops = [stack.kill_pop(0), stack.kill_pop(0)];
+        stack.start_core(ports);
+        for (number, (name, ports)) in pops.iter().enumerate() {
+            stack.start_pop(number, name, *ports);
+        }
+        stack.settled();
+    }
+    for (number, id) in placed.into_inner().unwrap().iter().enumerate() {
+        stack
+            .get(number % 2, &format!("/orders/C1/{id}"))
+            .expect(200);
+    }
 }
 
 #[test]

@@ -30,7 +30,9 @@ impl Up {
         let file = folder.path().join("ready.json");
         let log = fs::File::create(folder.path().join("up.log")).unwrap();
         let mut child = Command::new(harness::launcher())
-            .args(["up", "--no-build", "--store", store, "--data"])
+            // An engine is shared by two cores.
+            .args(["up", "--no-build", "--store", store])
+            .args(["--cores", if store == "cql" { "2" } else { "1" }, "--data"])
             .arg(folder.path().join("data"))
             .arg("--ready-file")
             .arg(&file)

@@ -5,6 +5,7 @@ mod backups;
 mod cloudflare;
 mod deployments;
 mod dialect;
+mod erasures;
 mod events;
 mod extract;
 mod fastly;
@@ -112,6 +113,10 @@ impl Control {
             .route("/v1/workflows/{name}/{id}", get(workflows::get))
             .route("/v1/workflows/{name}/{id}/retry", post(workflows::retry))
             .route("/v1/workflows/{name}/{id}/cancel", post(workflows::cancel))
+            .route("/v1/erasures", post(erasures::create))
+            .route("/v1/erasures/{id}", get(erasures::status))
+            .route("/v1/certificate-key", get(erasures::key))
+            .route("/v1/doctor", get(backups::doctor))
             .route("/v1/backups", get(backups::list).post(backups::take))
             .route("/v1/collections", get(placements::list))
             .route(

@@ -24,7 +24,7 @@ use crate::{
     link::{Link, REQUESTS_MAX},
     logs::Logs,
     members::Members,
-    operate::Operate,
+    operate::{Operate, check_whole},
     pops::Pops,
     prober,
     projections::Projections,
@@ -118,7 +118,7 @@ impl Parts {
         let (own, members) = open_store(config).await?;
         let (store, home) = open_homes(config, own, &members).await?;
         let given = config.root_token_file.as_deref();
-        let operate = Operate::open(config, &store).await?;
+        check_whole(&*store).await?;
         tokens::ensure_root(&*store, given, &config.file("root.token")).await?;
         let lease = Duration::from_millis(config.feed.lease_ms);
         let pops = Pops::load(Arc::clone(&store), lease).await?;
@@ -150,6 +150,7 @@ impl Parts {
             Arc::clone(&peers),
             config.purges,
         )?;
+        let operate = Operate::open(config, &store, purges.clone())?;
         let sandbox = Sandbox::new(config.sandbox.clone())?;
         let logs: Arc<Logs> = Arc::default();
         let work = Work {

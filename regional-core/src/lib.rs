@@ -23,6 +23,8 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod deployments;
+pub mod doctor;
+pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod exchange;

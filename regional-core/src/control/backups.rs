@@ -1,11 +1,11 @@
-//! Backups, for administrators of the whole installation.
+//! Backups and the health of the core, for administrators of the whole installation.
 
 use super::app::App;
 use super::extract::Admin;
 use super::reply::{Failure, Reply};
-use crate::{clock::now_ms, store::NewAudit, tokens::Caller};
+use crate::{clock::now_ms, records::position, store::NewAudit, tokens::Caller};
 use axum::{Json, extract::State};
-use brink_protocol::operations::Backups;
+use brink_protocol::operations::{Backups, Diagnosis};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -61,4 +61,15 @@ pub(super) async fn take(
     app.store.add_audit(audit).await?;
     let shown = list(State(app), Admin(caller)).await?;
     Ok((StatusCode::ACCEPTED, shown))
+}
+
+/// Looks whether the core is as it should be: store, log, disks, certificates, backups, PoPs. Each finding says what to do.
+#[utoipa::path(get, path = "/v1/doctor", tag = "operations", responses((status = 200, body = Diagnosis)))]
+pub(super) async fn doctor(
+    State(app): State<Arc<App>>,
+    Admin(caller): Admin,
+) -> Reply<Json<Diagnosis>> {
+    check_installation(&caller)?;
+    let pops = app.pops.list(&position(&*app.store));
+    Ok(Json(app.operate.doctor.examine(&pops, now_ms()).await))
 }

@@ -1,8 +1,8 @@
 //! The description of the control API: OpenAPI 3.1, made from the handlers and types themselves.
 
 use super::{
-    backups, cloudflare, deployments, events, fastly, modules, partitions, placements, projections,
-    purges, records, status, tokens, workflows,
+    backups, cloudflare, deployments, erasures, events, fastly, modules, partitions, placements,
+    projections, purges, records, status, tokens, workflows,
 };
 use axum::Json;
 use std::sync::LazyLock;
@@ -48,7 +48,7 @@ impl Modify for Bearer {
         placements::put, placements::get, placements::list, placements::remove,
         placements::regions, placements::set_main, placements::promote,
         tokens::create, tokens::list, tokens::remove, tokens::audit,
-        backups::list, backups::take,
+        backups::list, backups::take, backups::doctor, erasures::create, erasures::status, erasures::key,
         status::health, status::status, status::pops, status::logs,
     ),
     components(schemas(brink_protocol::problem::Problem)),

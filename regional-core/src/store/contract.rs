@@ -167,6 +167,11 @@ pub(crate) async fn all<S: Store>(make: impl AsyncFn() -> S) {
     tables_have_revisions(&make().await).await;
     purges(&make().await).await;
     tokens_audit_and_pops(&make().await).await;
+    kept(make).await;
+}
+
+/// The cases of rows as they are kept.
+pub(crate) async fn kept<S: Store>(make: impl AsyncFn() -> S) {
     archive::rows_are_walked(&make().await).await;
     archive::rows_are_put_back(&make().await, &make().await).await;
     archive::what_was_put_back_goes_on(&make().await, &make().await).await;

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
+mod backups;
 mod contention;
 mod engines;
 mod figures;

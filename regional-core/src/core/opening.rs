@@ -75,28 +75,6 @@ pub(super) fn advertised(said: Option<&String>, bound: SocketAddr, names: &[Stri
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn others_are_told_an_address_that_they_can_use() {
-        for (said, bound, names, expected) in [
-            (Some("a:1"), "0.0.0.0:7", vec!["n"], "a:1"),
-            (None, "10.0.0.1:7", vec!["n"], "10.0.0.1:7"),
-            (None, "0.0.0.0:7", vec!["n", "m"], "n:7"),
-            (None, "[::]:7", vec!["fd00::1"], "[fd00::1]:7"),
-            (None, "0.0.0.0:7", vec![], "0.0.0.0:7"),
-        ] {
-            let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-            let said = said.map(str::to_owned);
-            let found = advertised(said.as_ref(), bound.parse().unwrap(), &names);
-            assert_eq!(found, expected);
-        }
-    }
-}
-
 /// Makes a directory that its owner alone may read.
 ///
 /// # Errors
@@ -118,4 +96,26 @@ pub fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
 #[cfg(not(unix))]
 pub fn make_private_directory(path: &std::path::Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|error| Error::file("made", path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn others_are_told_an_address_that_they_can_use() {
+        for (said, bound, names, expected) in [
+            (Some("a:1"), "0.0.0.0:7", vec!["n"], "a:1"),
+            (None, "10.0.0.1:7", vec!["n"], "10.0.0.1:7"),
+            (None, "0.0.0.0:7", vec!["n", "m"], "n:7"),
+            (None, "[::]:7", vec!["fd00::1"], "[fd00::1]:7"),
+            (None, "0.0.0.0:7", vec![], "0.0.0.0:7"),
+        ] {
+            let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+            let said = said.map(str::to_owned);
+            let found = advertised(said.as_ref(), bound.parse().unwrap(), &names);
+            assert_eq!(found, expected);
+        }
+    }
 }

@@ -1,5 +1,10 @@
 //! Holds the worlds that macros quote to `wit/platform.wit`.
 
+#![allow(
+    clippy::expect_used,
+    reason = "a quotation that cannot be read must stop the test"
+)]
+
 /// The lines that mean something.
 fn meaning(wit: &str) -> String {
     wit.lines()

@@ -2,7 +2,8 @@
 //!
 //! A command appends to the stream of its partition ([`append`]): its events are committed together with its writes, or not at all.
 //! Modules and commands read streams ([`Stream`]); what a module read becomes a tag of its answer, and the next event takes the
-//! answer out of every cache. A [`projection!`](crate::projection!) makes records of events.
+//! answer out of every cache. A [`projection!`](crate::projection!) makes records of events; [`crate::sourced`] makes a
+//! partition's state of them, with snapshots.
 //!
 //! ```
 //! use brink_sdk::{events::{self, Stream}, testing::Platform};

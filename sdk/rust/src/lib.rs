@@ -83,6 +83,7 @@ pub mod random;
 pub mod records;
 mod request;
 mod response;
+pub mod sourced;
 mod streams;
 mod target;
 #[cfg(not(target_arch = "wasm32"))]

@@ -41,6 +41,17 @@ impl Platform {
         with(|state| state.events.get(&partition).cloned().unwrap_or_default())
     }
 
+    /// The events of a partition up to this number have ended by their lifetime.
+    pub fn forget(&self, collection: &str, partition: &str, number: u64) -> &Self {
+        let partition = (collection.to_owned(), partition.to_owned());
+        with(|state| {
+            if let Some(stream) = state.events.get_mut(&partition) {
+                stream.retain(|event| event.number > number);
+            }
+        });
+        self
+    }
+
     /// Lets a projection apply the events of a partition that it has not applied yet, one after the other. The target
     /// collection is the configuration's value `target`.
     ///

@@ -42,10 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "RUST_PROJECTION",
             all(&rust_templates.join("rust-projection"))?,
         ),
-        (
-            "RUST_WORKFLOW",
-            all(&rust_templates.join("rust-workflow"))?,
-        ),
+        ("RUST_WORKFLOW", all(&rust_templates.join("rust-workflow"))?),
         ("JS", all(&root.join("sdk/js/template"))?),
         ("WIT", all(&root.join("wit"))?),
         ("SDK", sdk),

@@ -11,6 +11,7 @@ mod logs;
 mod platform;
 mod shared;
 
+pub(crate) use archive::{answers_again, fill};
 pub(crate) use shared::two as shared;
 
 use super::{

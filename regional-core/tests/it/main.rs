@@ -21,6 +21,7 @@ mod exchange;
 mod guests;
 mod link;
 mod members;
+mod operating;
 mod program;
 mod projections;
 mod proving;

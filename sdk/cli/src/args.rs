@@ -1,11 +1,13 @@
 //! The command line.
 
+mod operations;
 mod placement;
 mod platform;
 mod purge;
 mod streams;
 mod workflows;
 
+pub(crate) use operations::*;
 pub(crate) use placement::*;
 pub(crate) use platform::*;
 pub(crate) use purge::*;
@@ -98,6 +100,12 @@ pub(crate) enum Command {
     Status,
     /// List PoPs: connected, how far they are, their figures
     Pops(Pops),
+    /// Show what is kept as backups, or take a snapshot
+    Backups(BackupsArgs),
+    /// Look whether the core is as it should be; exit with 1 if something is bad
+    Doctor,
+    /// Erase everything of a person, with proof
+    Erase(Erase),
     /// Show what modules logged
     Logs(Logs),
     /// Read, follow and append events

@@ -8,6 +8,7 @@ mod inspect;
 mod login;
 mod logs;
 mod new;
+mod operations;
 mod placement;
 mod projections;
 mod publish;
@@ -78,6 +79,9 @@ async fn speak(command: Command, global: &Global, output: Output) -> Result<(), 
         Command::Collections(args) => placement::collections(args, || client(here), output).await,
         Command::Regions(args) => placement::regions(args, || client(here), output).await,
         Command::Pops(args) => status::pops(&args, &client(here)?, output).await,
+        Command::Backups(args) => operations::backups(&args, &client(here)?, output).await,
+        Command::Doctor => operations::doctor(&client(here)?, output).await,
+        Command::Erase(args) => operations::erase(args.action, || client(here), output).await,
         Command::Logs(args) => logs::run(&args, &client(here)?, output).await,
         Command::Events(args) => events::run(args.action, &client(here)?, output).await,
         Command::Projections(args) => projections::run(args.action, &client(here)?, output).await,

@@ -8,6 +8,7 @@
 //! | [`feed`], [`pops`], [`prober`] | the change log as a stream to PoPs, how far each has come, how old what it serves is |
 //! | [`exchange`], [`session_keys`] | what cores tell each other: changes, and what session tokens are signed with |
 //! | [`registry`], [`deployments`], [`purges`], [`tokens`], [`logs`] | what operators and developers do |
+//! | [`backup`], [`erasure`], [`doctor`], [`operate`] | what operators ask beyond daily work |
 //! | [`link`], [`control`], [`admin`] | the three listeners |
 //! | [`config`], [`identity`], [`core`] | a whole core: build, serve, drain |
 //!

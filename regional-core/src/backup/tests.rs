@@ -452,3 +452,40 @@ async fn a_log_that_was_cut_needs_another_snapshot() {
     }
     assert!(follower.mark(&store, || clock.now()).await.is_err());
 }
+
+/// `cargo test -p brink-core --lib backup::tests::figures -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints how long a snapshot and a restore take"]
+async fn figures() {
+    let root = tempfile::tempdir().unwrap();
+    let from = embedded()().await;
+    let value = "x".repeat(200);
+    let writes = (0..1000).map(|partition| {
+        let (from, value) = (Arc::clone(&from), value.clone());
+        async move {
+            let records = (0..100).map(|sort| put(&format!("s{sort}"), &value));
+            commit(&*from, &format!("p{partition}"), records.collect(), None).await;
+        }
+    });
+    futures_util::future::join_all(writes).await;
+    let begun = std::time::Instant::now();
+    let (mut follower, manifest) = begin(&*from, root.path(), crate::clock::now_ms)
+        .await
+        .unwrap();
+    println!("snapshot: {} rows in {:?}", manifest.rows, begun.elapsed());
+    for partition in 0..1000 {
+        commit(
+            &*from,
+            &format!("p{partition}"),
+            vec![put("s1", &value)],
+            None,
+        )
+        .await;
+    }
+    let begun = std::time::Instant::now();
+    follower.mark(&*from, crate::clock::now_ms).await.unwrap();
+    println!("increment of 1000 partitions: {:?}", begun.elapsed());
+    let to = embedded()().await;
+    let restored = restore(&to, root.path(), None).await.unwrap();
+    println!("restore: {} rows in {:?}", restored.rows, restored.took);
+}

@@ -16,13 +16,6 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    pub(super) fn of(samples: Vec<Sample>) -> Self {
-        Self {
-            samples,
-            ..Self::default()
-        }
-    }
-
     fn middle(&self, of: impl Fn(&Sample) -> f64) -> f64 {
         median(self.samples.iter().map(of))
     }
@@ -132,7 +125,10 @@ mod tests {
             p99_us: 9.0,
             count: 1,
         };
-        Runs::of(rates.map(sample).to_vec())
+        Runs {
+            samples: rates.map(sample).to_vec(),
+            ..Runs::default()
+        }
     }
 
     #[test]

@@ -22,6 +22,15 @@ pub struct Arguments {
     /// Nodes of the CQL engine; each holds everything
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     nodes: u8,
+    /// How long the nodes are left alone between two faults, at least, in milliseconds
+    #[arg(long)]
+    calm_ms: Option<u64>,
+    /// Operations of each process at a time
+    #[arg(long)]
+    tasks: Option<u16>,
+    /// Partitions that are written at a time
+    #[arg(long)]
+    partitions: Option<u16>,
     /// Spoils the store in several ways, one after the other, and expects each to be noticed
     #[arg(long)]
     broken: bool,
@@ -55,8 +64,16 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     command.args(["--operations", &arguments.operations.to_string()]);
     command.args(["--store", &arguments.store]);
     command.args(["--nodes", &arguments.nodes.to_string()]);
-    if let Some(seed) = arguments.seed {
-        command.args(["--seed", &seed.to_string()]);
+    let passed = [
+        ("--seed", arguments.seed),
+        ("--calm-ms", arguments.calm_ms),
+        ("--tasks", arguments.tasks.map(u64::from)),
+        ("--partitions", arguments.partitions.map(u64::from)),
+    ];
+    for (name, value) in passed {
+        if let Some(value) = value {
+            command.args([name, &value.to_string()]);
+        }
     }
     if arguments.broken {
         command.arg("--broken");

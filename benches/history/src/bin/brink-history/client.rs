@@ -19,8 +19,6 @@ use std::{
     time::Duration,
 };
 
-/// Partitions that are written at a time.
-const PARTITIONS: usize = 3;
 /// How many earlier slices are still read.
 const EARLIER_MAX: u64 = 40;
 /// How often the number of operations is told.
@@ -54,6 +52,9 @@ struct Shared {
 }
 
 pub(crate) fn run(settings: Client) -> Result<(), Error> {
+    // However the run ends: also a client that stands still goes with it.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .map_err(|error| Error::Other(error.to_string()))?;
     let runtime = tokio::runtime::Runtime::new().map_err(Error::io("the runtime"))?;
     let done = runtime.block_on(work(settings));
     // Writes that nobody waits for any more go with the process.
@@ -133,12 +134,12 @@ impl Shared {
             if random.chance(0.05) && slice > 0 {
                 // What is over is over.
                 let earlier = slice - random.between(1, slice.min(EARLIER_MAX));
-                let name = format!("s{earlier}-{}", random.below(PARTITIONS));
+                let name = format!("s{earlier}-{}", random.below(self.settings.partitions));
                 let call = work::reading(&mut random);
                 self.operation(&mut random, self.id(), &name, &call).await?;
                 continue;
             }
-            let name = format!("s{slice}-{}", random.below(PARTITIONS));
+            let name = format!("s{slice}-{}", random.below(self.settings.partitions));
             if name != partition {
                 partition = name;
                 view = View::default();

@@ -13,8 +13,6 @@ use std::{
 };
 
 const POLL: Duration = Duration::from_millis(20);
-/// How long clients run before the first fault, and at least between two, in milliseconds.
-const CALM_MS: u64 = 1_500;
 
 /// Faults of nodes, in a thread of their own, since a node takes long to start.
 pub(crate) struct NodeFaults {
@@ -23,7 +21,9 @@ pub(crate) struct NodeFaults {
 }
 
 impl NodeFaults {
-    pub(crate) fn begin(cluster: Cluster, seed: u64, is_calm: bool) -> Self {
+    /// `calm_ms`: how long clients run before the first fault, and at least between two, in milliseconds; none: there are
+    /// no faults.
+    pub(crate) fn begin(cluster: Cluster, seed: u64, calm_ms: Option<u64>) -> Self {
         let stops = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stops);
         let thread = thread::spawn(move || {
@@ -33,8 +33,8 @@ impl NodeFaults {
                 stops: seen,
                 counts: Counts::default(),
             };
-            if !is_calm {
-                faults.run()?;
+            if let Some(calm_ms) = calm_ms {
+                faults.run(calm_ms)?;
             }
             Ok((faults.cluster, faults.counts))
         });
@@ -57,10 +57,10 @@ struct Faults {
 }
 
 impl Faults {
-    fn run(&mut self) -> Result<(), Error> {
+    fn run(&mut self, calm_ms: u64) -> Result<(), Error> {
         let nodes = self.cluster.contact_points().len();
         while !self.stops() {
-            let calm = self.random.between(CALM_MS, CALM_MS * 3);
+            let calm = self.random.between(calm_ms, calm_ms.saturating_mul(3));
             self.wait(calm);
             if self.stops() {
                 break;

@@ -19,7 +19,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// What all clients are told.
 pub(crate) struct Told {
     pub(crate) seed: u64,
-    pub(crate) tasks: usize,
+    pub(crate) tasks: u64,
+    pub(crate) partitions: u64,
     pub(crate) began_ns: u64,
     pub(crate) slice_ms: u64,
     pub(crate) flaw: Option<Flaw>,
@@ -193,7 +194,8 @@ fn start(told: &Told, place: &Place, number: u64, notes: &PathBuf) -> Result<Chi
     for (name, value) in [
         ("--seed", told.seed),
         ("--number", number),
-        ("--tasks", told.tasks as u64),
+        ("--tasks", told.tasks),
+        ("--partitions", told.partitions),
         ("--began-ns", told.began_ns),
         ("--slice-ms", told.slice_ms),
     ] {

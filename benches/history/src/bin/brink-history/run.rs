@@ -23,9 +23,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Processes that share a CQL engine, and what each does at a time.
+/// Processes that share a CQL engine.
 const PROCESSES: usize = 3;
-const TASKS: usize = 5;
+/// What each process does at a time: the embedded store, a CQL engine.
+const TASKS: (u64, u64) = (5, 24);
+/// Partitions that are written at a time: the embedded store, a CQL engine.
+const PARTITIONS: (u64, u64) = (3, 12);
 /// How long partitions are written before others take their place, in milliseconds.
 const SLICE_MS: (u64, u64) = (60, 1_000);
 /// How long clients may take to end.
@@ -66,6 +69,15 @@ pub(crate) struct Arguments {
     /// The nodes are left alone
     #[arg(long)]
     calm_nodes: bool,
+    /// How long nodes are left alone between two faults, at least, in milliseconds; at most three times as long
+    #[arg(long, default_value_t = 1_500)]
+    calm_ms: u64,
+    /// Operations of each process at a time
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    tasks: Option<u16>,
+    /// Partitions that are written at a time: the fewer, the more happens at one, and the longer is its history
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    partitions: Option<u16>,
     /// Where notes are kept; otherwise they go with the run, unless something was found
     #[arg(long)]
     notes: Option<PathBuf>,
@@ -145,23 +157,22 @@ fn record(
     let runtime = tokio::runtime::Runtime::new().map_err(Error::io("the runtime"))?;
     // Tables are made in peace.
     runtime.block_on(closing::prepare(&places))?;
-    let slice_ms = if cluster.is_some() {
-        SLICE_MS.1
-    } else {
-        SLICE_MS.0
-    };
+    let of = |both: (u64, u64)| if cluster.is_some() { both.1 } else { both.0 };
+    let count = |asked: Option<u16>, both: (u64, u64)| asked.map_or(of(both), u64::from);
     let told = Told {
         seed,
-        tasks: TASKS,
+        tasks: count(arguments.tasks, TASKS),
+        partitions: count(arguments.partitions, PARTITIONS),
         began_ns: now_ns(),
-        slice_ms,
+        slice_ms: of(SLICE_MS),
         flaw,
         notes: folder.to_owned(),
     };
     let begun = Instant::now();
     let mut clients = Clients::new(told, places.clone());
     let is_calm = arguments.calm_nodes || flaw.is_some();
-    let nodes = cluster.map(|cluster| NodeFaults::begin(cluster, seed, is_calm));
+    let calm_ms = (!is_calm).then_some(arguments.calm_ms);
+    let nodes = cluster.map(|cluster| NodeFaults::begin(cluster, seed, calm_ms));
     let wanted = match flaw {
         Some(_) => arguments.operations.min(FLAW_OPERATIONS_MAX),
         None => arguments.operations,

@@ -63,6 +63,9 @@ pub(crate) struct Client {
     /// Operations at a time
     #[arg(long)]
     pub(crate) tasks: usize,
+    /// Partitions that are written at a time
+    #[arg(long)]
+    pub(crate) partitions: usize,
     /// When the run began, in nanoseconds of the monotonic clock
     #[arg(long)]
     pub(crate) began_ns: u64,

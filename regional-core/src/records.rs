@@ -139,12 +139,16 @@ impl Records {
         let failed = |error: Error| record_error(&error);
         match operation {
             RecordOperation::Get(keys) => {
-                let entries = self
-                    .store
-                    .get_many(tenant, &keys, now_ms())
-                    .await
-                    .map_err(failed)?;
-                Ok((RecordOutcome::Entries(entries), None))
+                let entries = match keys.as_slice() {
+                    // Less for an engine to do than one of several.
+                    [key] => self
+                        .store
+                        .get(tenant, key, now_ms())
+                        .await
+                        .map(|one| vec![one]),
+                    several => self.store.get_many(tenant, several, now_ms()).await,
+                };
+                Ok((RecordOutcome::Entries(entries.map_err(failed)?), None))
             }
             RecordOperation::Scan(range) => {
                 let page = self

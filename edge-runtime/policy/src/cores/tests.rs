@@ -1,3 +1,4 @@
+//! Tables of what happens to cores, and a seeded simulation of cores that come and go.
 #![allow(clippy::indexing_slicing)]
 use super::*;
 

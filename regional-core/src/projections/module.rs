@@ -35,7 +35,7 @@ pub trait Projection: Send + Sync {
 }
 
 /// A deployed component.
-pub struct Module {
+pub(super) struct Module {
     /// Where components come from.
     pub components: Arc<Components>,
     /// What was deployed.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Streams that wait at most; those beyond are found again by looking through all.
-pub const STREAMS_MAX: usize = 100_000;
+pub(super) const STREAMS_MAX: usize = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -17,7 +17,7 @@ enum State {
 
 /// Streams with something to do, each once.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub(super) struct Queue {
     states: HashMap<String, State>,
     ready: VecDeque<String>,
     later: BTreeSet<(u64, String)>,
@@ -26,7 +26,7 @@ pub struct Queue {
 impl Queue {
     /// There is something to do. A stream that waits after a failure goes on waiting. `false`: there is no room, and the
     /// stream was not noted.
-    pub fn push(&mut self, stream: &str) -> bool {
+    pub(super) fn push(&mut self, stream: &str) -> bool {
         let has_room = self.states.len() < STREAMS_MAX;
         match self.states.get_mut(stream) {
             Some(State::Busy { again }) => *again = true,
@@ -41,7 +41,7 @@ impl Queue {
     }
 
     /// The next one, which is worked on from now on.
-    pub fn take(&mut self, now: u64) -> Option<String> {
+    pub(super) fn take(&mut self, now: u64) -> Option<String> {
         while let Some((due, _)) = self.later.first()
             && *due <= now
         {
@@ -57,7 +57,7 @@ impl Queue {
     }
 
     /// It was worked on. `is_done`: up to what was there when it was looked at.
-    pub fn put_back(&mut self, stream: &str, is_done: bool) {
+    pub(super) fn put_back(&mut self, stream: &str, is_done: bool) {
         match self.states.remove(stream) {
             Some(State::Busy { again: false }) if is_done => {}
             Some(State::Busy { .. }) => {
@@ -72,7 +72,7 @@ impl Queue {
     }
 
     /// It failed, and is tried again from `due` on.
-    pub fn retry_at(&mut self, stream: &str, due: u64) {
+    pub(super) fn retry_at(&mut self, stream: &str, due: u64) {
         if matches!(self.states.get(stream), Some(State::Busy { .. })) {
             self.states.insert(stream.to_owned(), State::Later(due));
             self.later.insert((due, stream.to_owned()));
@@ -80,17 +80,17 @@ impl Queue {
     }
 
     /// When the next one becomes due that waits after a failure.
-    pub fn next_due(&self) -> Option<u64> {
+    pub(super) fn next_due(&self) -> Option<u64> {
         self.later.first().map(|(due, _)| *due)
     }
 
     /// Streams with something to do.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.states.len()
     }
 
     /// Streams that wait after a failure.
-    pub fn failing(&self) -> usize {
+    pub(super) fn failing(&self) -> usize {
         self.later.len()
     }
 }

@@ -9,7 +9,7 @@ const WAIT_MS_MAX: u64 = 60_000;
 
 /// How long to wait after so many failures, in milliseconds: twice as long each time, less up to a half by chance.
 #[must_use]
-pub fn wait_ms(failures: u32, chance: u64) -> u64 {
+pub(super) fn wait_ms(failures: u32, chance: u64) -> u64 {
     let doubled = failures.saturating_sub(1).min(16);
     let wait = (WAIT_MS_FIRST << doubled).min(WAIT_MS_MAX);
     wait - chance % (wait / 2 + 1)
@@ -17,7 +17,7 @@ pub fn wait_ms(failures: u32, chance: u64) -> u64 {
 
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Try again after this wait, in milliseconds.
     Again(u64),
     /// Give the event up.
@@ -26,7 +26,7 @@ pub enum Verdict {
 
 /// What failed of one stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Failures {
+pub(super) struct Failures {
     /// By target (none: the projection could not say which): the event that failed, and how often.
     events: BTreeMap<Option<String>, (u64, u32)>,
     /// How often in turn the store or the sandbox could not be had.
@@ -35,7 +35,7 @@ pub struct Failures {
 
 impl Failures {
     /// An event failed for the projection's own reasons.
-    pub fn failed(
+    pub(super) fn failed(
         &mut self,
         target: Option<&str>,
         number: u64,
@@ -59,19 +59,19 @@ impl Failures {
     }
 
     /// Something that the projection cannot help was not to be had: how long to wait. No event is given up for that.
-    pub fn unavailable(&mut self, chance: u64) -> u64 {
+    pub(super) fn unavailable(&mut self, chance: u64) -> u64 {
         self.unavailable = self.unavailable.saturating_add(1);
         wait_ms(self.unavailable, chance)
     }
 
     /// A whole batch was applied.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Whether nothing is to be remembered.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }

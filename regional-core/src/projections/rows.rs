@@ -26,11 +26,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Collection of places.
-pub const PLACES: &str = "_projections";
+pub(super) const PLACES: &str = "_projections";
 /// Collection of dead letters.
-pub const DEAD_LETTERS: &str = "_dead-letters";
+pub(super) const DEAD_LETTERS: &str = "_dead-letters";
 /// Longest text that is kept of a failure, in bytes.
-pub const ERROR_BYTES_MAX: usize = 4096;
+pub(super) const ERROR_BYTES_MAX: usize = 4096;
 /// How values are laid out now.
 const LAYOUT: u8 = 1;
 
@@ -224,7 +224,7 @@ impl Names {
 
 /// The key of a record of a partition.
 #[must_use]
-pub fn key_in(partition: &PartitionAddress, sort: &str) -> Key {
+pub(super) fn key_in(partition: &PartitionAddress, sort: &str) -> Key {
     Key {
         collection: partition.collection.clone(),
         partition: partition.partition.clone(),
@@ -234,7 +234,7 @@ pub fn key_in(partition: &PartitionAddress, sort: &str) -> Key {
 
 /// What holds for all streams of a projection. Without it nothing was ever replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Control {
+pub(super) struct Control {
     /// Counts replays.
     pub generation: u64,
     /// The last replay of all streams; 0: none.
@@ -245,7 +245,7 @@ pub struct Control {
 
 /// How far a stream was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Place {
+pub(super) struct Place {
     /// Of which replay; 0: none.
     pub generation: u64,
     /// The number behind which that began.
@@ -257,7 +257,7 @@ pub struct Place {
 impl Place {
     /// The place to go on from, if there was a replay of all streams since. No event is passed over by a replay.
     #[must_use]
-    pub fn under(self, control: Control) -> Self {
+    pub(super) fn under(self, control: Control) -> Self {
         if self.generation >= control.all_since {
             return self;
         }
@@ -272,7 +272,7 @@ impl Place {
 
 /// How far a stream was applied to one target: committed with what was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub(super) struct Checkpoint {
     /// Of which replay.
     pub generation: u64,
     /// The last number.
@@ -281,7 +281,7 @@ pub struct Checkpoint {
 
 /// Up to which number a stream is applied to a target; `None`: a later replay has begun there, and who asks is late.
 #[must_use]
-pub fn applied_to(place: Place, checkpoint: Option<Checkpoint>) -> Option<u64> {
+pub(super) fn applied_to(place: Place, checkpoint: Option<Checkpoint>) -> Option<u64> {
     match checkpoint {
         None => Some(0),
         Some(found) if found.generation == place.generation => Some(found.number),
@@ -319,7 +319,7 @@ struct Stored<T> {
 ///
 /// # Errors
 /// It is too large.
-pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
     codec::encode(&Stored {
         layout: LAYOUT,
         value,
@@ -330,7 +330,7 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, Error> {
 ///
 /// # Errors
 /// It is something else.
-pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Error> {
+pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Error> {
     match value.first() {
         Some(&LAYOUT) => codec::decode::<Stored<T>>(value).map(|stored| stored.value),
         other => Err(Error::Malformed {

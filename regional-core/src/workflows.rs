@@ -20,12 +20,11 @@ mod outside;
 mod rows;
 mod runner;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 pub use listing::{Listed, phase};
 pub use machine::Undecided;
 pub use outside::{Alone, Calls, Decides, Division, SandboxedModules};
+pub use runner::look_every;
 pub use settings::WorkflowsConfig;
 
 use self::rows::{NewDue, Place, Saved, Stored};
@@ -49,6 +48,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -80,6 +80,8 @@ pub struct Needs {
     pub node: String,
     /// The clock.
     pub clock: Clock,
+    /// How often is looked for what is due.
+    pub look_every: Duration,
     /// How long an instance is kept after its end, in milliseconds.
     pub retention_ms: u64,
 }
@@ -299,6 +301,7 @@ impl Workflows {
         index.await.map_err(failed)?;
         let saved = rows::save(self.store(), place, &mut stored, due, (None, now_ms)).await;
         let Saved::Yes(position) = saved.map_err(failed)? else {
+            self.begun_by_another(place, &stored.instance).await;
             return Ok(None);
         };
         let workflow = place.name.to_string();
@@ -310,7 +313,20 @@ impl Workflows {
         Ok(Some(position))
     }
 
-    /// An instance, and the version of its record.
+    /// Takes the row of a start that came to nothing out of the index, unless it is that of the other start.
+    async fn begun_by_another(&self, place: &Place, lost: &Instance) {
+        let now = self.now_ms();
+        let dropped = match rows::read(self.store(), place, now).await {
+            Ok(Some(found)) if found.instance.started_at_ms == lost.started_at_ms => Ok(()),
+            Ok(_) => rows::drop_index(self.store(), place, lost, now).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = dropped {
+            tracing::debug!(%error, "a row of the index of workflows stays; lists pass over it");
+        }
+    }
+
+    /// An instance.
     ///
     /// # Errors
     /// There is none, or the store.

@@ -76,12 +76,14 @@ impl Workflows {
             });
             let rows: Vec<_> = stream::iter(rows).buffered(READS).try_collect().await?;
             for (row, found) in rows {
-                listed.next = Some(row.sort);
                 let found = found.map(|stored| stored.instance);
+                // A start that another was quicker than has left its row.
+                let found = found.filter(|instance| row.place.index_sort(instance) == row.sort);
                 let found = found.filter(|instance| {
                     let is_wanted = wanted.is_none_or(|wanted| phase(instance) == wanted);
                     instance.deployed.is_some() && is_wanted
                 });
+                listed.next = Some(row.sort);
                 if let Some(instance) = found {
                     listed
                         .instances

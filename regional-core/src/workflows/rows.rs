@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | its own | `_workflows` | `NAME/ID` | | the instance |
 //! | its own | `_workflows-index` | `SHARD` | `STARTED/NAME/ID` | |
-//! | `brink-workflows` | `_workflows-due` | `SHARD` | `DUE/BASED_ON/TENANT/NAME/ID` | the node at work |
+//! | `brink-workflows` | `_workflows-due` | `SHARD` | `DUE/BASED_ON/NONCE/TENANT/NAME/ID` | the node at work |
 //!
 //! The instance alone says what is so. Rows of the other two are written before what they point to, and removed after:
 //! there may be rows too many, and never one too few. A row of the due index names the version of the instance that its
@@ -23,6 +23,7 @@ use brink_protocol::{
     workflow::{Due, Instance, instance_key},
 };
 use bytes::Bytes;
+use std::hash::{BuildHasher as _, RandomState};
 
 /// Parts of the indices.
 pub(super) const SHARDS: u8 = 16;
@@ -59,7 +60,7 @@ impl Place {
         format!("wf.{named}.{:016x}.{of}", instance.run)
     }
 
-    fn index_sort(&self, instance: &Instance) -> String {
+    pub(super) fn index_sort(&self, instance: &Instance) -> String {
         format!("{:020}/{}/{}", instance.started_at_ms, self.name, self.id)
     }
 }
@@ -87,15 +88,20 @@ pub(super) struct DueRow {
 
 impl DueRow {
     fn sort(&self) -> String {
-        let Due { at_ms, based_on } = self.due;
+        let Due {
+            at_ms,
+            based_on,
+            nonce,
+        } = self.due;
         let Place { tenant, name, id } = &self.place;
-        format!("{at_ms:020}/{based_on:020}/{tenant}/{name}/{id}")
+        format!("{at_ms:020}/{based_on:020}/{nonce:016x}/{tenant}/{name}/{id}")
     }
 
     fn read(entry: &Entry) -> Option<Self> {
-        let mut parts = entry.sort.splitn(5, '/');
+        let mut parts = entry.sort.splitn(6, '/');
         let at_ms = parts.next()?.parse().ok()?;
         let based_on = parts.next()?.parse().ok()?;
+        let nonce = u64::from_str_radix(parts.next()?, 16).ok()?;
         let place = Place {
             tenant: parts.next()?.parse().ok()?,
             name: parts.next()?.parse().ok()?,
@@ -103,7 +109,11 @@ impl DueRow {
         };
         let at_work = String::from_utf8_lossy(&entry.value).into_owned();
         Some(Self {
-            due: Due { at_ms, based_on },
+            due: Due {
+                at_ms,
+                based_on,
+                nonce,
+            },
             place,
             at_work: Some(at_work).filter(|node| !node.is_empty()),
         })
@@ -227,6 +237,23 @@ pub(super) async fn put_index(
     Ok(())
 }
 
+/// Takes it out again: the start came to nothing.
+pub(super) async fn drop_index(
+    store: &dyn Store,
+    place: &Place,
+    instance: &Instance,
+    now_ms: u64,
+) -> Result<(), Error> {
+    let key = Key {
+        collection: INDEX.into(),
+        partition: place.shard(),
+        sort: place.index_sort(instance),
+    };
+    let delete = (Action::Delete, Condition::Always);
+    write(store, place.tenant.clone(), key, delete, now_ms).await?;
+    Ok(())
+}
+
 /// Commits the instance on the condition that it is what was read. Its row of the due index is there before.
 ///
 /// # Errors
@@ -251,8 +278,12 @@ pub(super) async fn save(
         let before = row_of(instance.due, &instance.at_work);
         (instance.due, instance.at_work) = match due {
             NewDue::At(at_ms, at_work) => {
-                let based_on = stored.version;
-                (Some(Due { at_ms, based_on }), at_work)
+                let due = Due {
+                    at_ms,
+                    based_on: stored.version,
+                    nonce: RandomState::new().hash_one(at_ms),
+                };
+                (Some(due), at_work)
             }
             NewDue::Same | NewDue::Never => (None, None),
         };
@@ -390,6 +421,7 @@ mod tests {
             due: Due {
                 at_ms: 12,
                 based_on: 3,
+                nonce: 0xab,
             },
             place: Place {
                 tenant: "default".parse().unwrap(),

@@ -4,19 +4,28 @@ use super::{
     AT_WORK_MAX, AT_WORK_MS, Workflows, drive,
     rows::{self, DueRow, SHARDS, shard_name},
 };
-use crate::Error;
+use crate::{Error, store::Store};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How often is looked where the store is this core's own.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK_OWN: Duration = Duration::from_millis(200);
 /// How often where it is shared.
 const LOOK_SHARED: Duration = Duration::from_millis(1000);
 /// Pages of one shard that are looked at in one go.
 const PAGES_MAX: usize = 16;
 /// How long is waited at the end for what is under way.
 const END: Duration = Duration::from_secs(5);
+
+/// How often is looked for what is due in a store: waits are so much longer at most, if there is a hand free.
+#[must_use]
+pub fn look_every(store: &dyn Store) -> Duration {
+    match store.is_shared() {
+        true => LOOK_SHARED,
+        false => LOOK_OWN,
+    }
+}
 
 impl Workflows {
     /// Looks for what is due until it is told to stop. Then no further step is taken, and those that are under way are
@@ -30,11 +39,7 @@ impl Workflows {
     }
 
     async fn look_again_and_again(self: &Arc<Self>) {
-        let every = match self.store().is_shared() {
-            true => LOOK_SHARED,
-            false => LOOK,
-        };
-        let mut look = interval(every);
+        let mut look = interval(self.needs.look_every);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             look.tick().await;

@@ -32,7 +32,7 @@ pub struct Deployed {
     pub grants: Grants,
 }
 
-/// When somebody looks at an instance next. The index has a row with the same two numbers.
+/// When somebody looks at an instance next. The index has a row with the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
     /// Milliseconds since 1970.
@@ -40,6 +40,8 @@ pub struct Due {
     /// The version of the record that the writer of the row had read; 0: there was none. Once the record has a later
     /// version, what the row was written for has happened or never will.
     pub based_on: u64,
+    /// Chosen by chance: no two writers have the same row, so that one who was too late may remove his.
+    pub nonce: u64,
 }
 
 /// How the compensation of one step stands.
@@ -294,6 +296,7 @@ mod tests {
             due: Some(Due {
                 at_ms: 9,
                 based_on: 1,
+                nonce: 5,
             }),
             at_work: None,
         }

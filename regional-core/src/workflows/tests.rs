@@ -1,1 +1,0 @@
-//! Workflows over a store, killed wherever they may be killed.

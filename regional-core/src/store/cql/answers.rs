@@ -3,7 +3,7 @@
 use super::{
     decide::answer_sort,
     engine::Engine,
-    partition::{Reading, RowState, key},
+    partition::{ANSWER, RECORD, Reading, RowState, key, spread},
     read_log,
     session::Cql,
 };
@@ -119,6 +119,9 @@ async fn said(
     else {
         return Err(open());
     };
+    let rows = records.iter().map(|record| (RECORD, record.sort.clone()));
+    let rows = rows.chain([(ANSWER, answer_sort(&key.command, &key.key))]);
+    spread(&session, &key.partition, rows.collect()).await?;
     let kind = ChangeKind::Records {
         partition,
         records,

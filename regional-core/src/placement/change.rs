@@ -196,9 +196,14 @@ impl Placements {
     /// Tells everybody of a change.
     async fn begin(&self, step: &Step<'_>, about: About) -> Result<String, Refusal> {
         let id = ulid::Ulid::new().to_string();
+        let mut unknown = None;
         for _ in 0..ATTEMPTS_MAX {
             let present = self.refresh(true).await?;
             if let Some(pending) = &present.pending {
+                // It was told, though the answer was lost.
+                if pending.id == id {
+                    return Ok(id);
+                }
                 return Err(Refusal::Conflict(format!(
                     "another change of placements is under way ({:?}); one that was left behind ends by itself after two minutes",
                     pending.about
@@ -212,11 +217,13 @@ impl Placements {
                 }),
                 ..PlacementTable::clone(&present)
             };
-            if self.put(step, present.revision, table).await? {
-                return Ok(id);
+            match self.put(step, present.revision, table).await {
+                Ok(true) => return Ok(id),
+                Ok(false) => {}
+                Err(error) => unknown = Some(error),
             }
         }
-        Err(busy())
+        Err(unknown.map_or_else(busy, Refusal::from))
     }
 
     /// Changes the table while the change is under way.
@@ -226,20 +233,27 @@ impl Placements {
         pending: &str,
         edit: impl Fn(&mut PlacementTable),
     ) -> Result<(), Refusal> {
+        let mut unknown = None;
         for _ in 0..ATTEMPTS_MAX {
             let present = self.refresh(true).await?;
             if present.pending.as_ref().is_none_or(|p| p.id != pending) {
+                // The last step was done, though the answer was lost.
+                if unknown.is_some() && present.pending.is_none() {
+                    return Ok(());
+                }
                 return Err(Refusal::Conflict(
                     "the change took too long, and was ended by another core; try again".into(),
                 ));
             }
             let mut table = PlacementTable::clone(&present);
             edit(&mut table);
-            if self.put(step, present.revision, table).await? {
-                return Ok(());
+            match self.put(step, present.revision, table).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => unknown = Some(error),
             }
         }
-        Err(busy())
+        Err(unknown.map_or_else(busy, Refusal::from))
     }
 
     /// The last step.

@@ -41,6 +41,14 @@ fn config(node: &str, region: &str, at: SocketAddr, peer: [&str; 2], theirs: Soc
     )
 }
 
+async fn connect(eu: &Server, us: &Server) -> [Link; 2] {
+    let pop = eu.directory.path().join("ams");
+    [
+        Link::connect(eu.addresses.link, &pop).await.unwrap(),
+        Link::connect(us.addresses.link, &pop).await.unwrap(),
+    ]
+}
+
 impl Regions {
     pub async fn start(test: u8, more: [&str; 2]) -> Self {
         let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -53,11 +61,13 @@ impl Regions {
         let us = Server::start_with(two, &us).await;
         let pop = eu.directory.path().join("ams");
         issue_pop(&eu.data(), &"ams".parse().unwrap(), &[], &pop).unwrap();
-        let links = [
-            Link::connect(a, &pop).await.unwrap(),
-            Link::connect(b, &pop).await.unwrap(),
-        ];
+        let links = connect(&eu, &us).await;
         Self { eu, us, links }
+    }
+
+    /// Connects anew: what idles for a minute is closed, and declarations take their time.
+    pub async fn connect(&mut self) {
+        self.links = connect(&self.eu, &self.us).await;
     }
 }
 

@@ -163,7 +163,7 @@ async fn a_person_is_erased_with_proof() {
     assert_eq!(erased, [("orders", 1, 0), ("people", 3, 5)]);
     assert_eq!(
         certificate.subjects,
-        ["people\0ann", "orders\07\0ann"].map(|text| Digest::of(text.as_bytes()).to_string())
+        ["people\0ann", "orders\u{0}7\u{0}ann"].map(|text| Digest::of(text.as_bytes()).to_string())
     );
     assert!(certificate.purge.waiting.is_empty());
     assert!(certificate.purge.position.covers(&certificate.position));

@@ -202,6 +202,9 @@ impl Drop for Cluster {
     }
 }
 
+/// Heap of the node of [`shared`], in MiB.
+const SHARED_HEAP_MIB: u32 = 1536;
+
 /// One node for a whole run of a test program, started by the first that asks: its address. Take a keyspace of your own.
 ///
 /// Where the environment names a running node ([`SHARED_VARIABLE`]), it is that.
@@ -219,6 +222,8 @@ pub fn shared() -> Result<SocketAddr, String> {
         }
         let options = Options {
             durability: Durability::Throwaway,
+            // Each test has a keyspace with some twenty tables, and each table takes heap for as long as the node lives.
+            heap_mib: SHARED_HEAP_MIB,
             ..Options::default()
         };
         let cluster =

@@ -106,7 +106,11 @@ const PROGRAMS: [(&str, &[Section]); 2] = [
                 "ProjectionsConfig",
                 "regional-core/src/projections/settings.rs",
             ),
-            section("backup", "BackupConfig", "regional-core/src/backup/service.rs"),
+            section(
+                "backup",
+                "BackupConfig",
+                "regional-core/src/backup/service.rs",
+            ),
             section("prober", "ProberConfig", "regional-core/src/prober.rs"),
             Section {
                 name: "kafka",

@@ -26,7 +26,9 @@ use crate::{
     exchange::Peers,
     pops::Pops,
     refusal::Refusal,
-    store::{ANSWER_LIFETIME_MS, Answer, NewAnswer, NewAudit, NewPurge, PurgeAdded, PurgeRow, Store},
+    store::{
+        ANSWER_LIFETIME_MS, Answer, NewAnswer, NewAudit, NewPurge, PurgeAdded, PurgeRow, Store,
+    },
     tokens::authenticate,
 };
 use brink_protocol::{

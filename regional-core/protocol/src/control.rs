@@ -6,14 +6,14 @@ mod projections;
 mod workflows;
 
 pub use events::{AppendedEvents, NewEvent, NewEvents, ShownEvent, ShownEvents};
+pub use placements::{MainRegion, NewCollection, PromoteRegion, RegionCores, Regions};
 pub use projections::{
     DeadLetter, DeadLetters, DropTarget, DroppedTarget, ProjectionStatus, Replay, Replayed,
     RetriedLetter,
 };
-pub use placements::{MainRegion, NewCollection, PromoteRegion, RegionCores, Regions};
 pub use workflows::{
-    CancelWorkflow, NewWorkflow, ShownBytes, ShownStep, ShownWorkflow, StartedWorkflow, WorkflowPage,
-    WorkflowPhase, WorkflowRow,
+    CancelWorkflow, NewWorkflow, ShownBytes, ShownStep, ShownWorkflow, StartedWorkflow,
+    WorkflowPage, WorkflowPhase, WorkflowRow,
 };
 
 use crate::{

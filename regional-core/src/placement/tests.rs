@@ -1,3 +1,5 @@
+//! Changes of placements over a real store.
+
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::store::{Options, RedbStore};

@@ -1,3 +1,5 @@
+//! Reads over several partitions: order, limits, and what is told of parts that fail.
+
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::store::{Action, Options, RedbStore, Transaction, Write};

@@ -1,3 +1,5 @@
+//! Placements: what they refuse, and where they say that partitions belong.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 

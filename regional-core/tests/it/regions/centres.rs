@@ -1,6 +1,10 @@
-//! Two regions on one database with a data centre in each: what is pinned is nowhere else.
+//! Two regions on one database with a data centre in each: what is pinned is nowhere else, and a lost centre is given up.
 
-use super::{Regions, geo, origins, put, read};
+use super::{Regions, count, deploy_counter, geo, origins, put, read, unavailable};
+use brink_core::{
+    config::{Config, Flags},
+    core::Core,
+};
 use brink_engines::{Cluster, Durability, Options};
 use brink_protocol::{Position, link::RecordOutcome};
 use scylla::{
@@ -197,4 +201,94 @@ fn rand(salt: &str) -> u128 {
     use std::hash::{BuildHasher as _, RandomState};
     let half = || u128::from(RandomState::new().hash_one(salt));
     half() << 64 | half()
+}
+
+/// What was acknowledged is there after a region was lost for good and its homes were given to another; who comes back
+/// without knowing takes no writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_region_is_given_up() {
+    let mut cluster = cluster(Options::default()).await;
+    let mut regions = start(&cluster, 3).await;
+    main_region(&regions).await;
+    let home = json!({"placement": {"kind": "hash"}, "home": "us"});
+    let carts = regions.eu.control();
+    carts
+        .json("PUT", "/v1/collections/carts", home)
+        .await
+        .expect(200);
+    geo(&regions.eu.control(), "orders").await;
+    deploy_counter(&regions.eu.control()).await;
+    regions.connect().await;
+    let [at_eu, at_us] = &regions.links;
+    let mut position = Position::default();
+    for number in 0..20 {
+        let cart = put(
+            &regions.links[number % 2],
+            "carts",
+            &format!("c{number}"),
+            "full",
+        )
+        .await;
+        assert_eq!(origins(&cart.position), ["core-2"]);
+        position.merge(&cart.position);
+    }
+    put(at_eu, "orders", "us/C1", "lost").await.outcome.unwrap();
+    for link in &regions.links {
+        let counted = count(link, None).await;
+        assert_eq!(origins(&counted.position), ["core-1"], "the main region");
+        position.merge(&counted.position);
+    }
+
+    cluster.kill(1);
+    // Neither side acknowledges what the other cannot have.
+    let told = unavailable(put(at_us, "carts", "c0", "unheard of").await);
+    assert!(!told.is_empty());
+
+    let promote = json!({"to": "eu", "data_center": CENTERS[1]});
+    let control = regions.eu.control();
+    control
+        .json("POST", "/v1/regions/us/promote", promote)
+        .await
+        .expect(200);
+    for number in 0..20 {
+        let cart = format!("c{number}");
+        assert_eq!(
+            read(at_eu, &position, "carts", &cart).await.as_deref(),
+            Some("full")
+        );
+    }
+    let cart = put(at_eu, "carts", "c0", "again").await;
+    assert!(cart.outcome.is_ok(), "{cart:?}");
+    assert_eq!(origins(&cart.position), ["core-1"]);
+    assert_eq!(count(at_eu, None).await.outcome.unwrap()[0], 3);
+    assert_eq!(
+        read(at_eu, &position, "orders", "us/C1").await,
+        None,
+        "it lay there alone"
+    );
+    put(at_eu, "orders", "us/C1", "new").await.outcome.unwrap();
+
+    // The lost region's core lives on and its database comes back: it has no say any more.
+    let restart = move || cluster.restart(1).map(|()| cluster);
+    let restarted = tokio::task::spawn_blocking(restart).await.unwrap();
+    let _cluster = restarted.unwrap();
+    let late = put(at_us, "carts", "c0", "late").await;
+    assert!(
+        late.outcome.is_err() || origins(&late.position) == ["core-1"],
+        "{late:?}"
+    );
+    let after = put(at_eu, "carts", "c1", "eu's").await;
+    assert_eq!(origins(&after.position), ["core-1"]);
+    let (directory, configuration) = regions.us.stop_anyhow().await;
+    let flags = Flags {
+        data: Some(directory.path().join("core")),
+        control: Some("127.0.0.1:0".parse().unwrap()),
+        admin: Some("127.0.0.1:0".parse().unwrap()),
+        ..Flags::default()
+    };
+    let config = Config::parse(&configuration, &flags).unwrap();
+    assert!(
+        Core::build(config, None).await.is_err(),
+        "its data centre has no replicas"
+    );
 }

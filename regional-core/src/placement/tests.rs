@@ -1,5 +1,3 @@
-//! Declarations over a real store: what is followed, kept and refused.
-
 //! Changes of placements over a real store.
 
 #![allow(clippy::unwrap_used, clippy::panic)]

@@ -1,5 +1,3 @@
-//! Pages over several partitions, of all sizes.
-
 //! Reads over several partitions: order, limits, and what is told of parts that fail.
 
 #![allow(clippy::unwrap_used, clippy::panic)]

@@ -1,5 +1,3 @@
-//! Tables of placements, their keys and what changes of them would move.
-
 //! Placements: what they refuse, and where they say that partitions belong.
 
 #![allow(clippy::unwrap_used)]

@@ -49,7 +49,7 @@ pub(super) async fn run(
                 (Some(json), _) => (Some(json_of(json)?), None),
                 (None, Some(file)) => {
                     let bytes = std::fs::read(&file).map_err(|error| {
-                        Error::failed(&format!("{} was not read", file.display()), error)
+                        Error::failed(format!("{} was not read", file.display()), error)
                     })?;
                     (None, Some(STANDARD.encode(bytes)))
                 }

@@ -99,8 +99,11 @@ async fn look(workflows: &Workflows, place: &Place, row: &DueRow) -> Result<bool
     let now = workflows.now_ms();
     let Some(mut stored) = rows::read(store, place, now).await? else {
         // A start that broke off, or is about to write: it begins anew.
-        rows::void(store, place, 0, now).await?;
-        return drop_row(workflows, row).await;
+        return match rows::void(store, place, 0, now).await? {
+            Saved::Yes(_) => drop_row(workflows, row).await,
+            // It has just written: the row is looked at again.
+            Saved::Lost => Ok(false),
+        };
     };
     let is_own = stored.instance.due == Some(row.due);
     if is_own && stored.instance.deployed.is_some() {
@@ -108,11 +111,15 @@ async fn look(workflows: &Workflows, place: &Place, row: &DueRow) -> Result<bool
     }
     if row.due.based_on == stored.version {
         // Who wrote the row may be about to write the instance: after this it cannot any more, and begins anew.
-        if stored.instance.deployed.is_none() {
-            rows::void(store, place, stored.version, now).await?;
+        let saved = if stored.instance.deployed.is_none() {
+            rows::void(store, place, stored.version, now).await?
         } else {
             let expires = workflows.expiry(&stored.instance);
-            rows::save(store, place, &mut stored, NewDue::Same, (expires, now)).await?;
+            rows::save(store, place, &mut stored, NewDue::Same, (expires, now)).await?
+        };
+        if saved == Saved::Lost {
+            // Who wrote the row was quicker, and the instance may name it now: it is looked at again.
+            return Ok(false);
         }
     }
     if stored.instance.has_ended() {

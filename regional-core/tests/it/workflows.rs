@@ -427,7 +427,6 @@ impl Chance {
 /// Two cores over one store, each of which dies again and again at points that a seed decides, while forty workflows run
 /// that go well or fail, and some are cancelled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "for some seeds it does not end in time; why is not known yet"]
 async fn two_cores_that_die_again_and_again() {
     let seed = brink_core::clock::now_ms();
     eprintln!("seed {seed}");

@@ -21,6 +21,7 @@ mod records;
 mod reply;
 mod session;
 mod status;
+mod tenants;
 mod tokens;
 mod workflows;
 
@@ -116,6 +117,8 @@ impl Control {
             .route("/v1/erasures", post(erasures::create))
             .route("/v1/erasures/{id}", get(erasures::status))
             .route("/v1/certificate-key", get(erasures::key))
+            .route("/v1/tenants/{name}/export", get(tenants::export))
+            .route("/v1/tenants/{name}/import", post(tenants::import))
             .route("/v1/doctor", get(backups::doctor))
             .route("/v1/backups", get(backups::list).post(backups::take))
             .route("/v1/collections", get(placements::list))

@@ -197,6 +197,7 @@ impl Parts {
             node: config.node.to_string(),
             region: config.region.clone(),
             large_bodies: LargeBodies::default(),
+            exports: LargeBodies::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Looks whether a core is as it should be, and says what to do if it is not.
 
-use crate::{Error, backup::Backups, store::Store};
+use crate::{Error, backup::Backups, projections::Stands, store::Store};
 use brink_protocol::{
     Digest, TenantName,
     change::{Change, ChangeKind, Phase},
@@ -24,6 +24,8 @@ const ENTRIES_MAX: u64 = 10_000;
 const OPEN_MS: u64 = 60_000;
 /// Changes that a PoP may be behind.
 const LAG_MAX: u64 = 10_000;
+/// Events that a projection may be behind.
+const EVENTS_LAG_MAX: u64 = 10_000;
 const DAY_S: i64 = 24 * 3600;
 /// Largest certificate file that is read, in bytes.
 const PEM_BYTES_MAX: u64 = 1 << 20;
@@ -240,6 +242,51 @@ fn of_pops(pops: &[Pop]) -> Finding {
     }
     let is_well = silent.is_empty() && late.is_empty();
     finding(NAME, if is_well { Health::Ok } else { Health::Warn }, text)
+}
+
+/// Projections, by tenant: letters and lag.
+pub(crate) fn of_projections(stands: &[Stands]) -> Finding {
+    const NAME: &str = "projections";
+    let mut text = format!("{} are deployed", stands.len());
+    let mut is_well = true;
+    for Stands {
+        deployment,
+        letters,
+        lag,
+        ..
+    } in stands
+    {
+        let name = format!("{}/{}", deployment.tenant, deployment.name);
+        if *letters > 0 {
+            is_well = false;
+            text.push_str(&format!(
+                "; {name} has {letters} dead letters: `brink projections` shows why"
+            ));
+        }
+        if *lag > EVENTS_LAG_MAX {
+            is_well = false;
+            text.push_str(&format!("; {name} is {lag} events behind"));
+        }
+    }
+    finding(NAME, if is_well { Health::Ok } else { Health::Warn }, text)
+}
+
+/// Workflows that stand still, as `TENANT/NAME/ID`, of those that were looked at.
+pub(crate) fn of_workflows(stuck: &[String]) -> Finding {
+    const NAME: &str = "workflows";
+    if stuck.is_empty() {
+        return finding(
+            NAME,
+            Health::Ok,
+            "none that was started lately stands still",
+        );
+    }
+    let text = format!(
+        "{} stand still: {}; `brink workflows` shows why, and retries them",
+        stuck.len(),
+        stuck.join(", ")
+    );
+    finding(NAME, Health::Warn, text)
 }
 
 fn space(name: &str, path: &Path) -> Finding {

@@ -29,6 +29,7 @@ pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod exchange;
+pub mod export;
 pub mod feed;
 pub mod home;
 pub mod hot;

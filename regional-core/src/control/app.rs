@@ -39,4 +39,6 @@ pub struct App {
     pub region: String,
     /// Bodies of components and imports.
     pub large_bodies: LargeBodies,
+    /// Exports of tenants.
+    pub exports: LargeBodies,
 }

@@ -3,11 +3,24 @@
 use super::app::App;
 use super::extract::Admin;
 use super::reply::{Failure, Reply};
-use crate::{clock::now_ms, records::position, store::NewAudit, tokens::Caller};
+use crate::{
+    clock::now_ms,
+    doctor::{of_projections, of_workflows},
+    records::position,
+    store::NewAudit,
+    tokens::Caller,
+};
 use axum::{Json, extract::State};
-use brink_protocol::operations::{Backups, Diagnosis};
+use brink_protocol::{
+    TenantName,
+    control::WorkflowPhase,
+    operations::{Backups, Diagnosis},
+};
 use http::StatusCode;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Workflows of one tenant that the doctor names at most.
+const STUCK_MAX: usize = 10;
 
 /// Refuses everybody else.
 pub(super) fn check_installation(caller: &Caller) -> Result<(), Failure> {
@@ -63,7 +76,7 @@ pub(super) async fn take(
     Ok((StatusCode::ACCEPTED, shown))
 }
 
-/// Looks whether the core is as it should be: store, log, disks, certificates, backups, PoPs. Each finding says what to do.
+/// Looks whether the core is as it should be: store, log, disks, certificates, backups, PoPs, projections, workflows. Each finding says what to do.
 #[utoipa::path(get, path = "/v1/doctor", tag = "operations", responses((status = 200, body = Diagnosis)))]
 pub(super) async fn doctor(
     State(app): State<Arc<App>>,
@@ -71,5 +84,18 @@ pub(super) async fn doctor(
 ) -> Reply<Json<Diagnosis>> {
     check_installation(&caller)?;
     let pops = app.pops.list(&position(&*app.store));
-    Ok(Json(app.operate.doctor.examine(&pops, now_ms()).await))
+    let mut diagnosis = app.operate.doctor.examine(&pops, now_ms()).await;
+    let table = app.deployments.current();
+    let tenants: BTreeSet<&TenantName> = table.deployments.iter().map(|d| &d.tenant).collect();
+    let (mut stands, mut stuck) = (Vec::new(), Vec::new());
+    for tenant in tenants {
+        stands.extend(app.projections.list(tenant).await?);
+        let wanted = (None, Some(WorkflowPhase::Stuck));
+        let found = app.workflows.list(tenant, wanted, None, STUCK_MAX).await?;
+        let found = found.instances.into_iter();
+        stuck.extend(found.map(|(name, id, _)| format!("{tenant}/{name}/{id}")));
+    }
+    diagnosis.findings.push(of_projections(&stands));
+    diagnosis.findings.push(of_workflows(&stuck));
+    Ok(Json(diagnosis))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     backups, cloudflare, deployments, erasures, events, fastly, modules, partitions, placements,
-    projections, purges, records, status, tokens, workflows,
+    projections, purges, records, status, tenants, tokens, workflows,
 };
 use axum::Json;
 use std::sync::LazyLock;
@@ -49,6 +49,7 @@ impl Modify for Bearer {
         placements::regions, placements::set_main, placements::promote,
         tokens::create, tokens::list, tokens::remove, tokens::audit,
         backups::list, backups::take, backups::doctor, erasures::create, erasures::status, erasures::key,
+        tenants::export, tenants::import,
         status::health, status::status, status::pops, status::logs,
     ),
     components(schemas(brink_protocol::problem::Problem)),

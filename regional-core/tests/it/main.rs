@@ -30,4 +30,5 @@ mod purging;
 mod regions;
 mod server;
 mod slow;
+mod transferring;
 mod workflows;

@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Doctor,
     /// Erase everything of a person, with proof
     Erase(Erase),
+    /// Export and import all data of a tenant
+    Tenant(Tenant),
     /// Show what modules logged
     Logs(Logs),
     /// Read, follow and append events

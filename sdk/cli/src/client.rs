@@ -7,7 +7,7 @@ mod trust;
 pub(crate) use secret::Secret;
 
 use crate::{error::Error, settings::Settings};
-use brink_protocol::{control::IDEMPOTENCY_HEADER, problem::Problem};
+use brink_protocol::{control::IDEMPOTENCY_HEADER, problem::Problem, transfer::MEDIA_TYPE};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -53,6 +53,8 @@ pub(crate) enum Content {
     Json(Vec<u8>),
     /// A component.
     Component(Vec<u8>),
+    /// Lines of JSON.
+    Lines(Vec<u8>),
 }
 
 impl Content {
@@ -71,6 +73,7 @@ impl Content {
             Self::Empty => (None, Bytes::new()),
             Self::Json(bytes) => (Some("application/json"), bytes.into()),
             Self::Component(bytes) => (Some("application/wasm"), bytes.into()),
+            Self::Lines(bytes) => (Some(MEDIA_TYPE), bytes.into()),
         }
     }
 }
@@ -200,6 +203,66 @@ impl Client {
         time_max: Duration,
         key: Option<&str>,
     ) -> Result<(StatusCode, Bytes), Error> {
+        let request = self.request(method, path, content, key)?;
+        let late = |_| failure::late(&self.base, time_max);
+        let (parts, bytes) = tokio::time::timeout(time_max, self.round_trip(request))
+            .await
+            .map_err(late)??;
+        if parts.status.is_success() {
+            Ok((parts.status, bytes))
+        } else {
+            Err(Error::Answer(problem(&parts, &bytes)))
+        }
+    }
+
+    /// `GET path`, with an answer of any length, which goes to `out` as it arrives: each part within `part_time_max`.
+    ///
+    /// # Errors
+    /// As [`Client::send`], the answer broke off, or `out` takes no more.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        out: &mut impl std::io::Write,
+        part_time_max: Duration,
+    ) -> Result<(), Error> {
+        let request = self.request(Method::GET, path, Content::Empty, None)?;
+        let late = |_| failure::late(&self.base, part_time_max);
+        let response = tokio::time::timeout(part_time_max, self.http.request(request))
+            .await
+            .map_err(late)?
+            .map_err(|error| failure::of(&self.base, &error))?;
+        let broke = |error: &dyn std::fmt::Display| {
+            Error::failed(format_args!("the answer of {} broke off", self.base), error)
+        };
+        let (parts, mut body) = response.into_parts();
+        if !parts.status.is_success() {
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect();
+            let body = tokio::time::timeout(part_time_max, body)
+                .await
+                .map_err(late)?;
+            let bytes = body.map_err(|error| broke(&error))?.to_bytes();
+            return Err(Error::Answer(problem(&parts, &bytes)));
+        }
+        while let Some(frame) = tokio::time::timeout(part_time_max, body.frame())
+            .await
+            .map_err(late)?
+        {
+            let frame = frame.map_err(|error| broke(&error))?;
+            if let Some(data) = frame.data_ref() {
+                out.write_all(data)
+                    .map_err(|error| Error::failed("the file cannot be written", error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content: Content,
+        key: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let (content_type, bytes) = content.into_parts();
         let mut request = Request::builder()
             .method(method)
@@ -218,18 +281,9 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, token.authorization()?);
         }
-        let request = request
+        request
             .body(Full::new(bytes))
-            .map_err(|error| Error::failed("the request is malformed", error))?;
-        let late = |_| failure::late(&self.base, time_max);
-        let (parts, bytes) = tokio::time::timeout(time_max, self.round_trip(request))
-            .await
-            .map_err(late)??;
-        if parts.status.is_success() {
-            Ok((parts.status, bytes))
-        } else {
-            Err(Error::Answer(problem(&parts, &bytes)))
-        }
+            .map_err(|error| Error::failed("the request is malformed", error))
     }
 
     async fn round_trip(

@@ -16,6 +16,7 @@ mod purge;
 mod purges;
 mod routes;
 mod status;
+mod tenant;
 mod token;
 mod workflows;
 
@@ -82,6 +83,7 @@ async fn speak(command: Command, global: &Global, output: Output) -> Result<(), 
         Command::Backups(args) => operations::backups(&args, &client(here)?, output).await,
         Command::Doctor => operations::doctor(&client(here)?, output).await,
         Command::Erase(args) => operations::erase(args.action, || client(here), output).await,
+        Command::Tenant(args) => tenant::run(args.action, || client(here), output).await,
         Command::Logs(args) => logs::run(&args, &client(here)?, output).await,
         Command::Events(args) => events::run(args.action, &client(here)?, output).await,
         Command::Projections(args) => projections::run(args.action, &client(here)?, output).await,

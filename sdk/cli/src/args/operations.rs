@@ -1,4 +1,4 @@
-//! Backups, the health of a core, erasures.
+//! Backups, the health of a core, erasures, exports.
 
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -60,5 +60,41 @@ pub(crate) enum EraseAction {
         /// The public key of the core, in base64; asked of the control API if it is left out
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
+    },
+}
+
+/// `brink tenant`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  brink tenant export default --to default.jsonl
+  brink tenant import default --from default.jsonl")]
+pub(crate) struct Tenant {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) action: TenantAction,
+}
+
+/// What to do with a tenant's data.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantAction {
+    /// Write records, events and deployments to a file that its owner alone may read
+    Export {
+        /// The tenant
+        name: String,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Write the records and events of an export into a tenant; may be repeated
+    Import {
+        /// The tenant; need not be called as that which was exported
+        name: String,
+        /// File that `brink tenant export` wrote
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Write over records that differ
+        #[arg(long)]
+        overwrite: bool,
     },
 }

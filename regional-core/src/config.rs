@@ -363,7 +363,7 @@ impl Config {
         );
         reader.check(
             self.workflows.is_valid(),
-            "workflows.retention_ms: it is 60000 to 31622400000",
+            "workflows.retention_ms: it is 60000 to 31622400000; workflows.open_max: 1 to 100000",
         );
         reader.check(
             self.projections.is_valid(),

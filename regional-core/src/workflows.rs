@@ -9,6 +9,7 @@
 //! | `runner` | finds those whose time has come |
 //! | `settings` | what is configured |
 //! | `listing` | shows them |
+//! | `open` | how many a tenant has |
 //!
 //! What is right does not depend on who is at work: each transition is a conditional commit of one record, each call has a
 //! key under which it happens once. That one core at a time is at work on an instance only spares doing things twice.
@@ -16,6 +17,7 @@
 mod drive;
 mod listing;
 mod machine;
+mod open;
 mod outside;
 mod rows;
 mod runner;
@@ -23,6 +25,7 @@ mod settings;
 
 pub use listing::{Listed, phase};
 pub use machine::Undecided;
+pub use open::Unstarted;
 pub use outside::{Alone, Calls, Decides, Division, SandboxedModules};
 pub use runner::look_every;
 pub use settings::WorkflowsConfig;
@@ -84,6 +87,8 @@ pub struct Needs {
     pub look_every: Duration,
     /// How long an instance is kept after its end, in milliseconds.
     pub retention_ms: u64,
+    /// How many of one tenant may be open.
+    pub open_max: u32,
 }
 
 /// Workflows of all tenants.
@@ -96,6 +101,7 @@ pub struct Workflows {
     stop: CancellationToken,
     hasher: RandomState,
     chances: AtomicU64,
+    open: open::Counts,
 }
 
 /// This core is at work on the instance for as long as this lives.
@@ -140,6 +146,7 @@ impl Workflows {
             stop: CancellationToken::new(),
             hasher: RandomState::new(),
             chances: AtomicU64::new(0),
+            open: Default::default(),
         })
     }
 
@@ -199,7 +206,7 @@ impl Workflows {
             },
             Err(error) => StartWorkflowAnswer {
                 position: position(self.store()),
-                outcome: Err(error),
+                outcome: Err(error.into()),
             },
         }
     }
@@ -208,12 +215,13 @@ impl Workflows {
     /// free. `caller`: the module that starts it, none: an operator.
     ///
     /// # Errors
-    /// No such workflow, an id that was used with another input, or the store: then it may or may not have been started.
+    /// No such workflow, too many are open, an id that was used with another input, or the store: then it may or may not have
+    /// been started.
     pub async fn start(
         self: &Arc<Self>,
         request: StartWorkflow,
         caller: Option<ModuleName>,
-    ) -> Result<(bool, Position), WorkflowError> {
+    ) -> Result<(bool, Position), Unstarted> {
         let invalid = |error: brink_protocol::Error| WorkflowError::Invalid(error.to_string());
         request.check().map_err(invalid)?;
         let place = Place {
@@ -221,7 +229,7 @@ impl Workflows {
             name: request.name.clone(),
             id: request.id.clone(),
         };
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
             let before = position(self.store());
             let now = self.now_ms();
             let found = rows::read(self.store(), &place, now).await;
@@ -233,17 +241,19 @@ impl Workflows {
                     return Ok((false, before));
                 }
                 let text = format!("{}/{} was started with another input", place.name, place.id);
-                return Err(WorkflowError::Invalid(text));
+                return Err(WorkflowError::Invalid(text).into());
             }
             let version = found.map_or(0, |found| found.version);
             let begun = self.begin(&request, caller.clone(), (version, now))?;
+            if attempt == 0 {
+                self.make_room(&place.tenant).await?;
+            }
             if let Some(position) = self.begin_at(&place, begun, now).await? {
                 return Ok((true, position));
             }
         }
-        Err(WorkflowError::Unavailable(
-            "others start it at the same time".into(),
-        ))
+        let text = "others start it at the same time";
+        Err(WorkflowError::Unavailable(text.into()).into())
     }
 
     /// A new instance.

@@ -4,7 +4,12 @@ use super::app::App;
 use super::extract::{JsonBody, Operator, Params, PathParts, Reader};
 use super::records::compact;
 use super::reply::{Failure, Reply, Written};
-use crate::{clock::now_ms, store::NewAudit, tokens::Caller, workflows::phase};
+use crate::{
+    clock::now_ms,
+    store::NewAudit,
+    tokens::Caller,
+    workflows::{Unstarted, phase},
+};
 use axum::{Json, extract::State};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use brink_protocol::{
@@ -27,7 +32,8 @@ const LIMIT_MAX: usize = 200;
 #[utoipa::path(post, path = "/v1/workflows/{name}", tag = "workflows", request_body = NewWorkflow,
     params(("name" = String, Path, description = "The workflow's module")),
     responses((status = 201, body = StartedWorkflow), (status = 200, body = StartedWorkflow, description = "It was there"),
-        (status = 409, body = brink_protocol::problem::Problem, description = "The id was used with another input")))]
+        (status = 409, body = brink_protocol::problem::Problem, description = "The id was used with another input"),
+        (status = 429, body = brink_protocol::problem::Problem, description = "`too-many-workflows`: as many are open as may be")))]
 pub(super) async fn start(
     State(app): State<Arc<App>>,
     Operator(caller): Operator,
@@ -68,7 +74,15 @@ pub(super) async fn start(
     })
 }
 
-fn start_failed(error: WorkflowError) -> Failure {
+fn start_failed(error: Unstarted) -> Failure {
+    let error = match error {
+        Unstarted::Full(max) => {
+            let title = "As many workflows are open as may be";
+            let text = format!("{max} workflows are open: `workflows.open_max`");
+            return Failure::new(429, "too-many-workflows", title, text);
+        }
+        Unstarted::Not(error) => error,
+    };
     match error {
         WorkflowError::Invalid(text) => {
             Failure::new(409, "conflict", "This does not fit what is there", text)

@@ -56,6 +56,7 @@ impl Work {
             clock: Arc::new(now_ms),
             look_every: look_every(&*self.store),
             retention_ms: config.workflows.retention_ms,
+            open_max: config.workflows.open_max,
         })
     }
 

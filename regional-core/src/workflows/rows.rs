@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | its own | `_workflows` | `NAME/ID` | | the instance |
 //! | its own | `_workflows-index` | `SHARD` | `STARTED/NAME/ID` | |
+//! | its own | `_workflows-index` | `SHARD` | U+0001 `o` `STARTED/NAME/ID`, until it ends | |
 //! | `brink-workflows` | `_workflows-due` | `SHARD` | `DUE/BASED_ON/NONCE/TENANT/NAME/ID` | the node at work |
 //!
 //! The instance alone says what is so. Rows of the other two are written before what they point to, and removed after:
@@ -19,7 +20,7 @@ use brink_protocol::{
     Digest, ModuleName, Position, TenantName,
     address::PartitionAddress,
     link::Condition,
-    record::{Bound, Entry, Key, Range, SCAN_LIMIT_MAX, Version},
+    record::{Bound, Entry, Key, PLATFORM_SORT, Range, SCAN_LIMIT_MAX, Version},
     workflow::{Due, Instance, instance_key},
 };
 use bytes::Bytes;
@@ -29,6 +30,8 @@ use std::hash::{BuildHasher as _, RandomState};
 pub(super) const SHARDS: u8 = 16;
 const DUE: &str = "_workflows-due";
 const INDEX: &str = "_workflows-index";
+/// What rows of the index begin with that say what is open, after [`PLATFORM_SORT`].
+const OPEN: char = 'o';
 /// Tenant of the platform itself, as that of the prober.
 const PLATFORM: &str = "brink-workflows";
 /// How much longer than its instance a row of the index stays, in milliseconds.
@@ -218,23 +221,24 @@ pub(super) async fn drop_due(store: &dyn Store, row: &DueRow, now_ms: u64) -> Re
     Ok(())
 }
 
-/// Puts the instance into its tenant's index. The row ends some time after the instance.
+/// Puts the instance into its tenant's index, among those that are open unless it has ended. Then the row ends some time after
+/// the instance.
 pub(super) async fn put_index(
     store: &dyn Store,
     place: &Place,
     instance: &Instance,
-    expires_at_ms: Option<u64>,
+    ended: Option<u64>,
     now_ms: u64,
 ) -> Result<(), Error> {
-    let key = Key {
-        collection: INDEX.into(),
-        partition: place.shard(),
-        sort: place.index_sort(instance),
+    let open = match ended {
+        None => put(Bytes::new(), None),
+        Some(_) => Action::Delete,
     };
-    let expires_at_ms = expires_at_ms.map(|end| end.saturating_add(INDEX_STAYS_MS));
-    let write_it = (put(Bytes::new(), expires_at_ms), Condition::Always);
-    write(store, place.tenant.clone(), key, write_it, now_ms).await?;
-    Ok(())
+    let expires_at_ms = ended.map(|end| end.saturating_add(INDEX_STAYS_MS));
+    let row = put(Bytes::new(), expires_at_ms);
+    let sort = place.index_sort(instance);
+    let rows = vec![(open_sort(&sort), open), (sort, row)];
+    write_index(store, place, rows, now_ms).await
 }
 
 /// Takes it out again: the start came to nothing.
@@ -244,13 +248,45 @@ pub(super) async fn drop_index(
     instance: &Instance,
     now_ms: u64,
 ) -> Result<(), Error> {
-    let key = Key {
-        collection: INDEX.into(),
-        partition: place.shard(),
-        sort: place.index_sort(instance),
+    let sort = place.index_sort(instance);
+    let rows = vec![(open_sort(&sort), Action::Delete), (sort, Action::Delete)];
+    write_index(store, place, rows, now_ms).await
+}
+
+/// Takes a row from among those that are open.
+pub(super) async fn drop_open(store: &dyn Store, row: &IndexRow, now_ms: u64) -> Result<(), Error> {
+    let rows = vec![(open_sort(&row.sort), Action::Delete)];
+    write_index(store, &row.place, rows, now_ms).await
+}
+
+/// Under which sort key it says in the index that the instance of a row is open.
+fn open_sort(index_sort: &str) -> String {
+    format!("{PLATFORM_SORT}{OPEN}{index_sort}")
+}
+
+async fn write_index(
+    store: &dyn Store,
+    place: &Place,
+    rows: Vec<(String, Action)>,
+    now_ms: u64,
+) -> Result<(), Error> {
+    let write = |(sort, action)| Write {
+        sort,
+        action,
+        condition: Condition::Always,
     };
-    let delete = (Action::Delete, Condition::Always);
-    write(store, place.tenant.clone(), key, delete, now_ms).await?;
+    let transaction = Transaction {
+        partition: PartitionAddress {
+            tenant: place.tenant.clone(),
+            collection: INDEX.into(),
+            partition: place.shard(),
+        },
+        seen: Vec::new(),
+        writes: rows.into_iter().map(write).collect(),
+        answer: None,
+        now_ms,
+    };
+    store.commit(transaction).await?;
     Ok(())
 }
 
@@ -395,19 +431,49 @@ pub(super) async fn index(
         descending: true,
     };
     let page = store.scan(tenant, &range, now_ms).await?;
-    let row = |entry: Entry| {
-        let mut parts = entry.sort.splitn(3, '/').skip(1);
-        let place = Place {
-            tenant: tenant.clone(),
-            name: parts.next()?.parse().ok()?,
-            id: parts.next()?.to_owned(),
-        };
-        Some(IndexRow {
-            sort: entry.sort,
-            place,
-        })
-    };
+    let row = |entry: Entry| index_row(tenant, &entry.sort);
     Ok(page.entries.into_iter().filter_map(row).collect())
+}
+
+fn index_row(tenant: &TenantName, sort: &str) -> Option<IndexRow> {
+    let mut parts = sort.splitn(3, '/').skip(1);
+    let place = Place {
+        tenant: tenant.clone(),
+        name: parts.next()?.parse().ok()?,
+        id: parts.next()?.to_owned(),
+    };
+    Some(IndexRow {
+        sort: sort.to_owned(),
+        place,
+    })
+}
+
+/// Rows of a shard that say what is open of a tenant, after one of them, the oldest first; whether there are more.
+pub(super) async fn open(
+    store: &dyn Store,
+    tenant: &TenantName,
+    (shard, after): (u8, Option<&IndexRow>),
+    now_ms: u64,
+) -> Result<(Vec<IndexRow>, bool), Error> {
+    let range = Range {
+        collection: INDEX.into(),
+        partition: shard_name(shard),
+        lower: match after {
+            Some(row) => Bound::Exclusive(open_sort(&row.sort)),
+            None => Bound::Inclusive(open_sort("")),
+        },
+        // No number begins so.
+        upper: Bound::Exclusive(open_sort(":")),
+        limit: SCAN_LIMIT_MAX,
+        descending: false,
+    };
+    let page = store.scan(tenant, &range, now_ms).await?;
+    let sorts = page
+        .entries
+        .iter()
+        .filter_map(|entry| entry.sort.get(PLATFORM_SORT.len_utf8() + OPEN.len_utf8()..));
+    let rows = sorts.filter_map(|sort| index_row(tenant, sort)).collect();
+    Ok((rows, page.more))
 }
 
 #[cfg(test)]

@@ -78,6 +78,9 @@ impl Decides for Five {
             return Ok(Decision::Fail(reason.clone()));
         }
         let number = outcomes.len();
+        if fault == "waits" {
+            return Ok(Decision::Wait(24 * 3_600_000));
+        }
         if number == STEPS {
             return Ok(Decision::Complete(Bytes::from_static(b"shipped")));
         }
@@ -176,6 +179,10 @@ impl Platform {
     }
 
     fn process_named(&self, node: &str, store: &Arc<Mortal>) -> Arc<Workflows> {
+        self.process_with(node, store, 10_000)
+    }
+
+    fn process_with(&self, node: &str, store: &Arc<Mortal>, open_max: u32) -> Arc<Workflows> {
         let store: Arc<dyn Store> = Arc::clone(store) as _;
         let components = Components::new(Arc::clone(&store), self.sandbox.clone());
         let commands = Commands::new(
@@ -196,6 +203,7 @@ impl Platform {
             clock: fast_clock(self.speed),
             look_every: Duration::from_millis(5),
             retention_ms: 3_600_000,
+            open_max,
         })
     }
 
@@ -550,4 +558,38 @@ async fn an_id_starts_one_workflow() {
         .list(&"other".parse().unwrap(), (None, None), None, 10)
         .await;
     assert!(none.unwrap().instances.is_empty(), "tenants see their own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_are_open_than_may_be() {
+    let world = Platform::new(20).await;
+    let store = Mortal::new(Arc::clone(&world.store), Death::Never);
+    let workflows = world.process_with("core-1", &store, 3);
+    for id in ["a", "b", "c"] {
+        let answer = workflows.answer(request(id, "waits")).await;
+        assert_eq!(answer.outcome, Ok(true));
+    }
+    let refused = workflows.answer(request("d", "good")).await.outcome;
+    let Err(WorkflowError::Unavailable(text)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(text.starts_with("3 workflows are open"), "{text}");
+    let known = workflows.answer(request("a", "waits")).await;
+    assert_eq!(known.outcome, Ok(false), "it was there");
+    let others = StartWorkflow {
+        tenant: "other".parse().unwrap(),
+        ..request("a", "good")
+    };
+    let others = workflows.answer(others).await.outcome;
+    assert!(
+        matches!(others, Err(WorkflowError::Denied(_))),
+        "{others:?}"
+    );
+    let cancelled = workflows.cancel(&tenant(), &name(), "b", "test").await;
+    cancelled.unwrap();
+    let started = Instant::now();
+    while workflows.answer(request("d", "good")).await.outcome != Ok(true) {
+        assert!(started.elapsed() < PATIENCE, "there is room again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

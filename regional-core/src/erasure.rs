@@ -95,6 +95,7 @@ impl Erasures {
         plan: NewErasure,
     ) -> Result<Erasure, Refusal> {
         check(&plan)?;
+        self.check_home(&tenant, &plan).await?;
         let now = (self.now_ms)();
         let erasure = Erasure {
             id: ulid::Ulid::new().to_string(),
@@ -116,6 +117,20 @@ impl Erasures {
         self.audit(&work, "erasure.begin").await?;
         tokio::spawn(Arc::clone(self).go_on(work));
         Ok(erasure)
+    }
+
+    /// Refuses what is not at home at this core: what lies elsewhere would not be found here, and so not be deleted.
+    async fn check_home(&self, tenant: &TenantName, plan: &NewErasure) -> Result<(), Error> {
+        let partitions = plan
+            .partitions
+            .iter()
+            .map(|p| (&p.collection, &p.partition));
+        let records = plan.records.iter().map(|r| (&r.collection, &r.partition));
+        for (collection, partition) in partitions.chain(records) {
+            let partition = address(tenant, collection, partition);
+            self.store.check_home(&partition).await?;
+        }
+        Ok(())
     }
 
     /// How far one is.

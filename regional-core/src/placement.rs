@@ -115,6 +115,10 @@ impl Placements {
         });
         if is_shared {
             tokio::spawn(follow(Arc::downgrade(&placements)));
+        } else {
+            // Nobody else writes here: whatever is under way was left by this core's former life.
+            placements.end_left(&placements.current()).await?;
+            placements.refresh(true).await?;
         }
         Ok(placements)
     }
@@ -212,7 +216,15 @@ impl Placements {
     /// Ends a change that a core that died left behind: whatever it had done is known everywhere by now.
     async fn end_what_was_left(&self, table: &PlacementTable) -> Result<(), Error> {
         let is_left = |pending: &Pending| pending.at_ms.saturating_add(LEFT_AFTER_MS) <= now_ms();
-        let Some(pending) = table.pending.as_ref().filter(|pending| is_left(pending)) else {
+        if table.pending.as_ref().is_some_and(is_left) {
+            self.end_left(table).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the change that is under way, if one is.
+    async fn end_left(&self, table: &PlacementTable) -> Result<(), Error> {
+        let Some(pending) = &table.pending else {
             return Ok(());
         };
         let ended = PlacementTable {

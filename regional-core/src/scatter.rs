@@ -127,6 +127,8 @@ struct Gathering<'s> {
     gathered: Gathered,
     /// How far every partition that was read is known.
     horizon: Option<String>,
+    /// Sort key and partition of the first record that was left out for its bytes: nothing from there on may be given.
+    end: Option<(String, String)>,
 }
 
 impl Gathering<'_> {
@@ -163,6 +165,12 @@ impl Gathering<'_> {
                 scatter.order((&key(found).0, ""), (horizon, "")) != Ordering::Greater
             });
         }
+        if let Some((sort, partition)) = &self.end {
+            found.retain(|found| {
+                let own = (found.entry.sort.as_str(), found.partition.as_str());
+                scatter.order(own, (sort, partition)) == Ordering::Less
+            });
+        }
         found.truncate(scatter.limit as usize);
         let mut bytes = 0;
         let fitting = found.iter().take_while(|found| {
@@ -171,6 +179,9 @@ impl Gathering<'_> {
             is_first || bytes <= PAGE_BYTES_MAX
         });
         let fitting = fitting.count();
+        if let Some(left_out) = found.get(fitting) {
+            self.end = Some(key(left_out));
+        }
         found.truncate(fitting);
         self.gathered.more |= found.len() < count;
     }
@@ -196,6 +207,7 @@ pub async fn scatter(
         scatter,
         gathered: Gathered::default(),
         horizon: None,
+        end: None,
     };
     let mut failed = Vec::new();
     while let Some((partition, page)) = read.next().await {

@@ -242,8 +242,13 @@ impl EventLog for TransactionRecords {
         };
         let expires_at_ms = lifetime_ms.map(|lifetime| self.now_ms.saturating_add(lifetime));
         let mut overlay = self.overlay();
-        overlay.put(&event_sort(number), none, value, expires_at_ms)?;
-        overlay.put(HEAD_SORT, base, event::encode_head(number), None)?;
+        let sort = event_sort(number);
+        overlay.put(&sort, none, value, expires_at_ms)?;
+        if let Err(error) = overlay.put(HEAD_SORT, base, event::encode_head(number), None) {
+            // An event that no head names would be written over by the next.
+            overlay.take_back(&sort);
+            return Err(error);
+        }
         self.appended.fetch_add(1, Ordering::Relaxed);
         Ok(number)
     }

@@ -10,7 +10,7 @@ pub use instance::{Deployed, Due, Instance, Progress, StepRecord, Stuck, Undo};
 
 use crate::{
     Error, ModuleName, Position, TenantName,
-    record::{Key, check_partition},
+    record::{Key, PLATFORM_COLLECTION, check_partition},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,13 @@ impl StepCall {
     /// The part that is not allowed, and what would be.
     pub fn check(&self) -> Result<(), Error> {
         check_partition(&self.collection, &self.partition)?;
+        if self.collection.starts_with(PLATFORM_COLLECTION) {
+            return Err(Error::name(
+                "collection of a step",
+                &self.collection,
+                "one that does not begin with _: those are the platform's",
+            ));
+        }
         check_bytes("bytes in a step's input", &self.input)
     }
 

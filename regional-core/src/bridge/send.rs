@@ -255,6 +255,7 @@ impl Lane {
             .map(|(name, after)| bridge.events(name, after));
         let mut reads = stream::iter(reads).buffered(READS_MAX);
         let mut batch = Batch::default();
+        let mut whole = Vec::new();
         while let Some(found) = reads.try_next().await? {
             if found.has_gap() {
                 if is_early(bridge, &mut self.gaps, &found.name) {
@@ -275,8 +276,12 @@ impl Lane {
                 break;
             }
             if !found.more {
-                self.waiting.remove(&found.name);
+                whole.push(found.name);
             }
+        }
+        // Only now: when a read fails, all of them go on waiting.
+        for name in &whole {
+            self.waiting.remove(name);
         }
         Ok(batch)
     }

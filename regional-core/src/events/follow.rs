@@ -31,6 +31,8 @@ pub struct Follower {
     store: Arc<dyn Store>,
     held: watch::Receiver<Arc<Held>>,
     place: Position,
+    /// What was read and not given yet: whoever waits may go away in between.
+    moved: Moved,
 }
 
 impl Follower {
@@ -39,22 +41,26 @@ impl Follower {
     pub fn new(store: Arc<dyn Store>) -> Self {
         let held = store.held();
         let place = held.borrow().heads.clone();
-        Self { store, held, place }
+        Self {
+            store,
+            held,
+            place,
+            moved: Moved::default(),
+        }
     }
 
-    /// Waits until something has happened.
+    /// Waits until something has happened. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The store's. What was not read is read the next time.
     pub async fn next(&mut self) -> Result<Moved, Error> {
         loop {
             let held = Arc::clone(&self.held.borrow_and_update());
-            let mut moved = Moved::default();
             for (origin, kept) in &held.kept {
-                self.read(origin, *kept, &mut moved).await?;
+                self.read(origin, *kept).await?;
             }
-            if moved != Moved::default() {
-                return Ok(moved);
+            if self.moved != Moved::default() {
+                return Ok(std::mem::take(&mut self.moved));
             }
             if self.is_at(&held) && self.held.changed().await.is_err() {
                 // The store is gone, and nothing happens any more.
@@ -69,12 +75,7 @@ impl Follower {
             .all(|(origin, kept)| self.place.get(origin) >= kept.head)
     }
 
-    async fn read(
-        &mut self,
-        origin: &OriginId,
-        kept: Kept,
-        moved: &mut Moved,
-    ) -> Result<(), Error> {
+    async fn read(&mut self, origin: &OriginId, kept: Kept) -> Result<(), Error> {
         let after = self.place.get(origin);
         if after >= kept.head {
             return Ok(());
@@ -85,10 +86,10 @@ impl Follower {
             .is_some_and(|first| first.sequence == after + 1);
         let last = changes.last().map(|last| last.sequence);
         if !is_gapless {
-            moved.missed = true;
+            self.moved.missed = true;
         }
         for change in changes {
-            moved.partitions.extend(told_by(change));
+            self.moved.partitions.extend(told_by(change));
         }
         self.place.advance(origin, last.unwrap_or(kept.head));
         Ok(())

@@ -3,11 +3,12 @@
 use super::HomeStore;
 use crate::{
     Error,
+    placement::{Home, refused},
     store::{Archive, KeptRow, NewAudit, PlacementStore, Registry, RowKey},
 };
 use async_trait::async_trait;
 use brink_protocol::{
-    Digest, Position, TenantName, address::PartitionAddress, placement::PlacementTable,
+    Digest, Position, RegionName, TenantName, address::PartitionAddress, placement::PlacementTable,
 };
 use bytes::Bytes;
 
@@ -41,6 +42,31 @@ impl PlacementStore for HomeStore {
     }
 }
 
+impl HomeStore {
+    /// Whether a partition's rows are in this core's store.
+    fn here(&self, partition: &PartitionAddress) -> Result<(), Error> {
+        match self.home.placements().reading(partition)? {
+            Home::Here => Ok(()),
+            Home::At(region) => Err(elsewhere(&region)),
+        }
+    }
+
+    /// Whether a partition is written here.
+    fn at_home(&self, partition: &PartitionAddress) -> Result<(), Error> {
+        match self.home.placements().writing(partition)?.home {
+            Home::Here => Ok(()),
+            Home::At(region) => Err(elsewhere(&region)),
+        }
+    }
+}
+
+fn elsewhere(region: &RegionName) -> Error {
+    refused(
+        region.as_str(),
+        "this partition's home is there: ask a core of that region",
+    )
+}
+
 #[async_trait]
 impl Archive for HomeStore {
     async fn partitions(
@@ -58,6 +84,7 @@ impl Archive for HomeStore {
         after: Option<&RowKey>,
         limit: usize,
     ) -> Result<Vec<KeptRow>, Error> {
+        self.here(partition)?;
         self.inner.kept(partition, after, limit).await
     }
 
@@ -66,7 +93,12 @@ impl Archive for HomeStore {
         partition: &PartitionAddress,
         sorts: &[String],
     ) -> Result<Vec<KeptRow>, Error> {
+        self.here(partition)?;
         self.inner.kept_records(partition, sorts).await
+    }
+
+    async fn check_home(&self, partition: &PartitionAddress) -> Result<(), Error> {
+        self.at_home(partition)
     }
 
     async fn heads(&self) -> Result<Position, Error> {
@@ -74,6 +106,7 @@ impl Archive for HomeStore {
     }
 
     async fn forget(&self, partition: &PartitionAddress) -> Result<usize, Error> {
+        self.at_home(partition)?;
         self.inner.forget(partition).await
     }
 

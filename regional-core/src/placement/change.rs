@@ -164,18 +164,30 @@ impl Placements {
             data_center,
         } = promotion;
         let _turn = self.turn.lock().await;
-        // First: without it nothing is certain any more where a majority of the replicas was lost.
+        let check = |table: &PlacementTable| {
+            let is_done = table.promoted.get(from) == Some(to);
+            let is_itself = table.present(to) == table.present(from);
+            if !is_done && table.promoted.contains_key(from) {
+                return Err(Refusal::Conflict(format!(
+                    "{from} was given up before: promote the region that took its place"
+                )));
+            }
+            if !is_done && (is_itself || table.promoted.contains_key(to)) {
+                return Err(Refusal::Conflict(format!(
+                    "{to} cannot take the place of {from}: it is that region, or was given up itself"
+                )));
+            }
+            Ok(is_done)
+        };
+        // By what is known without asking: a mistake gives up nothing.
+        check(&self.current())?;
+        // Then this: without it nothing is certain any more where a majority of the replicas was lost.
         if let Some(data_center) = data_center {
             self.store.give_up(data_center).await?;
         }
         let table = self.refresh(true).await?;
-        if table.promoted.get(from) == Some(to) {
+        if check(&table)? {
             return Ok(Declared::Unchanged);
-        }
-        if table.present(to) == table.present(from) || table.promoted.contains_key(to) {
-            return Err(Refusal::Conflict(format!(
-                "{to} cannot take the place of {from}: it is that region, or was given up itself"
-            )));
         }
         let step = Step {
             caller,

@@ -72,6 +72,8 @@ impl Module {
 fn fault(error: RunError) -> Fault {
     match error {
         RunError::Overloaded { reason } => Fault::Unavailable(reason),
+        // Says nothing of the event.
+        error @ RunError::Instantiate { .. } => Fault::Unavailable(error.to_string()),
         other => Fault::Failed(other.to_string()),
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 use brink_protocol::{
     event::{self, Event, head_key, range_after},
     link::Condition,
-    record::{Entry, Version},
+    record::{Bound, Entry, Range, Version},
 };
 use futures_util::{StreamExt as _, stream};
 use std::{
@@ -152,14 +152,23 @@ impl Work {
                 .iter()
                 .map(|entry| event::decode(&entry.sort, &entry.value))
                 .collect::<Result<Vec<_>, _>>()?;
-            let turn = if events.is_empty() {
-                self.nothing_left(stream, &standing).await?
-            } else {
-                self.batch(stream, &standing, events, failures).await?
+            let events = gapless(events);
+            let turn = match events.first() {
+                None => self.nothing_left(stream, &standing).await?,
+                Some(first)
+                    if first.number != standing.place.number + 1
+                        && !self
+                            .is_empty_before(stream, &standing, first.number)
+                            .await? =>
+                {
+                    return Ok(Turn::Later(failures.unavailable(chance())));
+                }
+                Some(_) => self.batch(stream, &standing, events, failures).await?,
             };
             if let Some(turn) = turn {
                 return Ok(turn);
             }
+            failures.clear();
             standing = self.standing(stream).await?;
         }
         Ok(Turn::More)
@@ -169,6 +178,34 @@ impl Work {
     /// half-way was seen and its events were not: a commit that asks whether it is still so tells the two apart.
     async fn nothing_left(&self, stream: &str, standing: &Standing) -> Result<Option<Turn>, Error> {
         let range = range_after(&self.names.source, stream, standing.place.number, 1);
+        if !self.is_empty(stream, range).await? {
+            return Ok(Some(Turn::More));
+        }
+        let place = Place {
+            number: standing.newest,
+            ..standing.place
+        };
+        self.keep_place(stream, standing, place, Vec::new()).await?;
+        Ok(None)
+    }
+
+    /// Numbers are missing before the first event that is seen. They have ended by their lifetime, or they are not seen
+    /// *yet*: where a read is answered from another data centre than the commit, a later event may be there first.
+    async fn is_empty_before(
+        &self,
+        stream: &str,
+        standing: &Standing,
+        first: u64,
+    ) -> Result<bool, Error> {
+        let range = Range {
+            upper: Bound::Exclusive(event::event_sort(first)),
+            ..range_after(&self.names.source, stream, standing.place.number, 1)
+        };
+        self.is_empty(stream, range).await
+    }
+
+    /// Whether a range of the stream is empty where its commits are made.
+    async fn is_empty(&self, stream: &str, range: Range) -> Result<bool, Error> {
         let transaction = Transaction {
             partition: self.names.stream(stream),
             seen: vec![Seen::Range {
@@ -180,15 +217,8 @@ impl Work {
             answer: None,
             now_ms: now_ms(),
         };
-        if !matches!(self.store.commit(transaction).await?, Commit::Done { .. }) {
-            return Ok(Some(Turn::More));
-        }
-        let place = Place {
-            number: standing.newest,
-            ..standing.place
-        };
-        self.keep_place(stream, standing, place, Vec::new()).await?;
-        Ok(None)
+        let commit = self.store.commit(transaction).await?;
+        Ok(matches!(commit, Commit::Done { .. }))
     }
 
     /// Applies a batch; how the turn ends, or none: it goes on.
@@ -451,4 +481,17 @@ impl Work {
         noted.insert(target.to_owned());
         Ok(())
     }
+}
+
+/// Events up to the first number that is missing.
+fn gapless(events: Vec<Event>) -> Vec<Event> {
+    let first = events.first().map_or(0, |event| event.number);
+    let numbers = first..;
+    let follows = |(event, number): &(Event, u64)| event.number == *number;
+    events
+        .into_iter()
+        .zip(numbers)
+        .take_while(follows)
+        .map(|(event, _)| event)
+        .collect()
 }

@@ -101,6 +101,13 @@ pub trait Archive: Send + Sync + 'static {
         sorts: &[String],
     ) -> Result<Vec<KeptRow>, Error>;
 
+    /// Whether this core's region is where a partition is written, so that its rows may be looked at and removed here.
+    ///
+    /// Also [`Error::Region`]: it is not.
+    async fn check_home(&self, _partition: &PartitionAddress) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The heads of all logs as they are now: a write that was seen by a read before this is in them.
     async fn heads(&self) -> Result<Position, Error>;
 

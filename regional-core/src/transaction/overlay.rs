@@ -108,6 +108,13 @@ impl Overlay {
         Ok(version)
     }
 
+    /// Forgets what was written to a record that had not been written before.
+    pub(super) fn take_back(&mut self, sort: &str) {
+        if let Some(Own::Put { value, .. }) = self.writes.remove(sort) {
+            self.bytes -= value.len();
+        }
+    }
+
     /// Deletes a record.
     pub(super) fn delete(&mut self, sort: &str) -> Result<(), RecordError> {
         self.write(sort, Own::Delete)

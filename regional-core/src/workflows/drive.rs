@@ -14,6 +14,11 @@ const STORE_ATTEMPTS_MAX: u32 = 5;
 /// The first wait before, doubled each time.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a go is begun anew that others were quicker than; the instance is then left until it is due.
+const LOST_MAX: u32 = 16;
+/// The wait before, times how often.
+const LOST_PAUSE: Duration = Duration::from_millis(5);
+
 /// How one go ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -31,10 +36,16 @@ pub(super) async fn drive(at_work: AtWork, known: Option<Stored>) {
     let mut known = known;
     let mut pause = STORE_PAUSE;
     let mut attempts = 0;
+    let mut lost = 0;
     while attempts < STORE_ATTEMPTS_MAX && !workflows.stop.is_cancelled() {
         match go(workflows, place, known.take()).await {
             Ok(End::Rest) => return,
-            Ok(End::Lost) => {}
+            Ok(End::Lost) if lost < LOST_MAX => {
+                // Another was quicker, or this core reads what is older: it is not asked in a hot loop.
+                lost += 1;
+                tokio::time::sleep(LOST_PAUSE * lost).await;
+            }
+            Ok(End::Lost) => return,
             Err(error) => {
                 tracing::warn!(%error, workflow = %place.name, id = place.id, "a workflow halts for now");
                 attempts += 1;
@@ -121,6 +132,10 @@ async fn look(workflows: &Workflows, place: &Place, row: &DueRow) -> Result<bool
             // Who wrote the row was quicker, and the instance may name it now: it is looked at again.
             return Ok(false);
         }
+    }
+    if row.due.based_on > stored.version {
+        // What was read is older than the row: it says nothing of it yet.
+        return Ok(false);
     }
     if stored.instance.has_ended() {
         workflows.ended(place, &stored.instance).await?;

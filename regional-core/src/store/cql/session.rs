@@ -36,6 +36,11 @@ use scylla::{
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+/// How often a serial read is asked.
+const SERIAL_READS_MAX: u32 = 3;
+/// The wait before it is asked again, times how often it was.
+const SERIAL_READ_PAUSE: Duration = Duration::from_millis(30);
+
 /// What came of a conditional write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
@@ -285,7 +290,30 @@ impl Cql {
     where
         R: for<'r> DeserializeRow<'r, 'r>,
     {
-        self.read(text, values, &self.serial_reads).await
+        self.read_again(text, values, &self.serial_reads).await
+    }
+
+    /// As [`Cql::read`]; serial reads of one partition are in each other's way, and a node that has just died makes one of
+    /// them late. A read may be repeated.
+    async fn read_again<R>(
+        &self,
+        text: &'static str,
+        values: Vec<Bind>,
+        profile: &ExecutionProfileHandle,
+    ) -> Result<Vec<R>, Error>
+    where
+        R: for<'r> DeserializeRow<'r, 'r>,
+    {
+        for attempt in 1..SERIAL_READS_MAX {
+            match self.execute(text, values.clone(), profile, true).await {
+                Err(failure) if !failure.is_ours => {
+                    tracing::debug!(error = %failure.error, "asking the engine again");
+                    tokio::time::sleep(SERIAL_READ_PAUSE * attempt).await;
+                }
+                done => return decode_rows(done?),
+            }
+        }
+        self.read(text, values, profile).await
     }
 
     /// Rows from a quorum of each data centre, as they stand in any of them; where replicas differ, they are repaired
@@ -371,7 +399,7 @@ impl Cql {
     where
         R: for<'r> DeserializeRow<'r, 'r>,
     {
-        self.read(text, values, &self.global_reads).await
+        self.read_again(text, values, &self.global_reads).await
     }
 }
 

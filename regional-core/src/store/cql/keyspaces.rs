@@ -11,8 +11,6 @@ use brink_protocol::{RegionName, address::PartitionAddress, placement::Placement
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
-const WHAT: &str = "the keyspace of the region";
-const REPLICATION: &str = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
 /// An entry of the replication that is no data centre.
 const CLASS: &str = "class";
 
@@ -118,14 +116,7 @@ impl Keyspaces {
     /// It has none, they are the last or this core's own, or the engine.
     pub(super) async fn give_up(&self, data_center: &str) -> Result<(), Error> {
         let keyspace = self.options.keyspace.as_str();
-        let rows: Vec<(std::collections::HashMap<String, String>,)> = self
-            .general
-            .rows(REPLICATION, vec![keyspace.into()])
-            .await?;
-        let (mut replication,) = rows
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::store(WHAT, "the engine does not know the keyspace"))?;
+        let mut replication = schema::replication(&self.general, keyspace).await?;
         if data_center == self.options.data_center {
             return Err(brink_protocol::Error::Malformed {
                 what: "data centre",

@@ -6,7 +6,7 @@ use super::{
     session::{Applied, Bind, Cql},
 };
 use crate::Error;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 const WHAT: &str = "bringing the schema up to date";
 /// How long the lock is held at most by somebody who died, in seconds.
@@ -21,6 +21,7 @@ const BEGIN_PAUSE: Duration = Duration::from_millis(250);
 const KEYSPACE_BYTES_MAX: usize = 48;
 
 const TABLES: &str = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
+const REPLICATION: &str = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
 const APPLIED: &str = "SELECT version FROM migrations WHERE every = 0";
 const NOTE: &str = "INSERT INTO migrations (every, version, name) VALUES (0, ?, ?)";
 const LOCK: &str =
@@ -36,6 +37,7 @@ pub(super) async fn open(options: &Options) -> Result<Cql, Error> {
     }
     drop(outside);
     let session = Cql::connect(options, Some(&options.keyspace)).await?;
+    check_center(&session, options).await?;
     if missing(&session).await?.is_empty() {
         return Ok(session);
     }
@@ -45,6 +47,34 @@ pub(super) async fn open(options: &Options) -> Result<Cql, Error> {
     unlock(&session, holder).await;
     done?;
     Ok(session)
+}
+
+/// Refuses to begin in a data centre that was given up: there is nothing of the keyspace, and requests that another data
+/// centre answers in its place would be of another quorum.
+async fn check_center(session: &Cql, options: &Options) -> Result<(), Error> {
+    let replication = replication(session, &options.keyspace).await?;
+    if replication.contains_key(&options.data_center) {
+        return Ok(());
+    }
+    let reason = format!(
+        "the keyspace {} has no replicas in the data centre {}: it was given up, or is not named in store.cql.replication",
+        options.keyspace, options.data_center
+    );
+    Err(Error::store(WHAT, reason))
+}
+
+/// Of a keyspace, as the engine has it: replicas by data centre, and the class.
+pub(super) async fn replication(
+    session: &Cql,
+    keyspace: &str,
+) -> Result<HashMap<String, String>, Error> {
+    let rows: Vec<(HashMap<String, String>,)> =
+        session.rows(REPLICATION, vec![keyspace.into()]).await?;
+    let (replication,) = rows
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::store(WHAT, "the engine does not know the keyspace"))?;
+    Ok(replication)
 }
 
 /// A name for whoever holds the lock.

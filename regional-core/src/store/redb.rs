@@ -75,10 +75,13 @@ impl RedbStore {
         std::fs::create_dir_all(&directory)
             .map_err(|error| Error::file("made", &directory, error))?;
         let path = directory.join("store.redb");
-        let database = Database::builder()
-            .set_cache_size(options.cache_bytes)
-            .create(&path)
-            .or_store("opening store.redb")?;
+        let create = |path: &std::path::Path| {
+            let mut builder = Database::builder();
+            builder.set_cache_size(options.cache_bytes);
+            builder.create(path).or_store("opening store.redb")
+        };
+        files::begin_whole(&path, |partial| create(partial).map(drop))?;
+        let database = create(&path)?;
         opening::restrict(&path)?;
         // Only now is it certain that no other process writes here.
         files::remove_partial(&directory)?;

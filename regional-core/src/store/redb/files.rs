@@ -125,6 +125,27 @@ fn write_durably(path: &Path, content: &[u8]) -> Result<(), Error> {
     written.map_err(failed)
 }
 
+/// Sees to it that there is a database under `path`: `make` makes it under another name first, for one that was cut off
+/// while it was made cannot be opened any more. Of two who do so at once one's is taken.
+pub(super) fn begin_whole(
+    path: &Path,
+    make: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if path.exists() {
+        return Ok(());
+    }
+    let partial = path.with_extension(format!("{}.{PARTIAL}", ulid::Ulid::new()));
+    let made = make(&partial).and_then(|()| match fs::hard_link(&partial, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::file("made", path, error))
+        }
+        _ => sync_directory(path).map_err(|error| Error::file("made", path, error)),
+    });
+    // The reason is the first failure, not this one.
+    let _ = fs::remove_file(&partial);
+    made
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -139,6 +160,33 @@ mod tests {
         assert!(read_component(path, &digest).is_err());
         write_component(path, &digest, b"whole").unwrap();
         assert_eq!(read_component(path, &digest).unwrap().unwrap(), "whole");
+    }
+
+    #[test]
+    fn a_database_begins_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.redb");
+        let write = |content: &'static str| {
+            move |path: &Path| {
+                fs::write(path, content).map_err(|error| Error::file("made", path, error))
+            }
+        };
+        // Cut off while it is made.
+        let cut = begin_whole(&path, |partial| {
+            write("ha")(partial)?;
+            Err(Error::Busy)
+        });
+        assert!(cut.is_err() && !path.exists());
+        // Another was quicker: its own is left alone.
+        begin_whole(&path, |partial| {
+            fs::write(&path, "theirs").unwrap();
+            write("ours")(partial)
+        })
+        .unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        begin_whole(&path, write("again")).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -58,10 +58,9 @@ impl Oversight {
         behind: u64,
         is_all: bool,
     ) -> Result<u64, Refusal> {
-        for _ in 0..ATTEMPTS_MAX {
-            let (control, version) = self.control(names).await?;
+        let next = |control: Control| {
             let generation = control.generation + 1;
-            let next = if is_all {
+            if is_all {
                 Control {
                     generation,
                     all_since: generation,
@@ -72,11 +71,24 @@ impl Oversight {
                     generation,
                     ..control
                 }
-            };
+            }
+        };
+        Ok(self.change_control(names, next).await?.generation)
+    }
+
+    /// Writes the control record anew, whoever else does so; gives what is written.
+    async fn change_control(
+        &self,
+        names: &Names,
+        change: impl Fn(Control) -> Control,
+    ) -> Result<Control, Refusal> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (control, version) = self.control(names).await?;
+            let next = change(control);
             let condition = version.map_or(Condition::Absent, Condition::Version);
             let write = put(String::new(), rows::encode(&next)?, condition);
             if commit(&*self.store, names.control(), vec![write]).await? {
-                return Ok(generation);
+                return Ok(next);
             }
         }
         Err(Refusal::Core(Error::Busy))
@@ -109,19 +121,8 @@ impl Oversight {
             let condition = found.map_or(Condition::Absent, |e| Condition::Version(e.version));
             let write = put(stream.to_owned(), rows::encode(&place)?, condition);
             if commit(&*self.store, at.clone(), vec![write]).await? {
-                return self.touch(names).await;
-            }
-        }
-        Err(Refusal::Core(Error::Busy))
-    }
-
-    /// Writes the control record anew, so that all cores look through their streams.
-    async fn touch(&self, names: &Names) -> Result<(), Refusal> {
-        for _ in 0..ATTEMPTS_MAX {
-            let (control, version) = self.control(names).await?;
-            let condition = version.map_or(Condition::Absent, Condition::Version);
-            let write = put(String::new(), rows::encode(&control)?, condition);
-            if commit(&*self.store, names.control(), vec![write]).await? {
+                // Written again as it is: all cores look through their streams then.
+                self.change_control(names, |control| control).await?;
                 return Ok(());
             }
         }

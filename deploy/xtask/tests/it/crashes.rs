@@ -13,6 +13,7 @@ use std::{
     },
     thread,
 };
+use xtask::platform::CorePorts;
 
 const AVAILABILITY: &str = "/inventory/availability/A-1";
 
@@ -40,26 +41,39 @@ fn place_orders(stack: &Stack, stop: &AtomicBool, placed: &Mutex<Vec<String>>, w
     }
 }
 
+/// Lets two writers place orders until `goal` in all are acknowledged, then kills the core while they go on; `before` is
+/// done just before that. Answers where the core was.
+#[track_caller]
+fn kill_core_during_orders(
+    stack: &mut Stack,
+    placed: &Mutex<Vec<String>>,
+    goal: usize,
+    before: impl FnOnce(&Stack),
+) -> CorePorts {
+    let stop = AtomicBool::new(false);
+    let mut core = stack.core.take().unwrap();
+    let stack = &*stack;
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let stop = &stop;
+            scope.spawn(move || place_orders(stack, stop, placed, writer));
+        }
+        until("orders", || {
+            (placed.lock().unwrap().len() >= goal).then_some(())
+        });
+        before(stack);
+        core.running.kill();
+        stop.store(true, Ordering::Relaxed);
+    });
+    core.ports()
+}
+
 #[test]
 fn the_core_is_killed_during_writes() {
     let mut stack = Stack::shop();
     let placed = Mutex::new(Vec::new());
     for round in 1..=3 {
-        let stop = AtomicBool::new(false);
-        let mut core = stack.core.take().unwrap();
-        let ports = core.ports();
-        thread::scope(|scope| {
-            for writer in 0..2 {
-                let (stack, stop, placed) = (&stack, &stop, &placed);
-                scope.spawn(move || place_orders(stack, stop, placed, writer));
-            }
-            until("orders", || {
-                (placed.lock().unwrap().len() >= round * 10).then_some(())
-            });
-            core.running.kill();
-            stop.store(true, Ordering::Relaxed);
-        });
-        drop(core);
+        let ports = kill_core_during_orders(&mut stack, &placed, round * 10, |_| {});
         stack.start_core(ports);
         stack.settled();
     }
@@ -103,24 +117,11 @@ fn everything_is_killed_during_writes() {
     let mut stack = Stack::shop();
     let placed = Mutex::new(Vec::new());
     for round in 1..=2 {
-        let stop = AtomicBool::new(false);
-        let mut core = stack.core.take().unwrap();
-        let ports = core.ports();
-        thread::scope(|scope| {
-            for writer in 0..2 {
-                let (stack, stop, placed) = (&stack, &stop, &placed);
-                scope.spawn(move || place_orders(stack, stop, placed, writer));
-            }
-            until("orders", || {
-                (placed.lock().unwrap().len() >= round * 10).then_some(())
-            });
+        let ports = kill_core_during_orders(&mut stack, &placed, round * 10, |stack| {
             for pop in &stack.pops {
                 pop.running.signal(Signal::KILL);
             }
-            core.running.kill();
-            stop.store(true, Ordering::Relaxed);
         });
-        drop(core);
         let pops = [stack.kill_pop(0), stack.kill_pop(0)];
         stack.start_core(ports);
         for (number, (name, ports)) in pops.iter().enumerate() {

@@ -137,10 +137,16 @@ fn fetch_engines(steps: &Steps, missing: &[(Need, String)]) {
 }
 
 fn missing(root: &Path, needs: &[Need]) -> Vec<(Need, String)> {
-    needs
+    let lacks = needs
         .iter()
-        .filter_map(|need| Some((*need, need.lack(root)?)))
-        .collect()
+        .filter_map(|need| Some((*need, need.lack(root)?)));
+    let mut missing: Vec<_> = lacks.collect();
+    // Where the engines that are asked for are there, there is nothing to fetch.
+    let is_engine = |(need, _): &(Need, String)| matches!(need, Need::Cassandra | Need::Kafka);
+    if !missing.iter().any(is_engine) {
+        missing.retain(|(need, _)| *need != Need::Maven);
+    }
+    missing
 }
 
 fn install_packages(steps: &Steps, packages: &[&str]) -> Result<()> {

@@ -90,11 +90,6 @@ impl Need {
                 .is_none()
                 .then(|| "no `chromium` is on the path".to_owned()),
             Self::Java => program("java"),
-            Self::Maven
-                if brink_engines::is_cassandra_fetched() && brink_engines::is_kafka_fetched() =>
-            {
-                None
-            }
             Self::Maven => program("mvn"),
             Self::Cassandra => not_fetched(brink_engines::is_cassandra_fetched()),
             Self::Kafka => not_fetched(brink_engines::is_kafka_fetched()),

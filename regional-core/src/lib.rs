@@ -44,6 +44,7 @@ pub mod pops;
 pub mod prober;
 pub mod projections;
 pub mod purges;
+pub(crate) mod random;
 pub mod records;
 pub mod refusal;
 pub mod registry;

@@ -2,7 +2,7 @@
 //!
 //! Each core makes its own; PoPs get those of all cores, so that a token of one is good at the PoPs of another.
 
-use crate::{Error, clock::now_ms, store::Store};
+use crate::{Error, clock::now_ms, random, store::Store};
 use arc_swap::ArcSwap;
 use brink_protocol::{
     NodeName, OriginId, Position,
@@ -125,11 +125,9 @@ impl SessionSigner {
         let mut keys = present.clone();
         keys.retain(|key| !has_ended(key, now_ms));
         if let Some(NewKey { id, from_ms }) = due(&present, own, now_ms) {
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret).map_err(|error| Error::Random(error.to_string()))?;
             keys.push(SessionKey {
                 id,
-                secret,
+                secret: random::bytes()?,
                 from_ms,
             });
         }

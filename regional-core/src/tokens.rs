@@ -3,6 +3,7 @@
 use crate::{
     Error,
     clock::now_ms,
+    random,
     store::{NewAudit, Store, TokenRow},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -40,13 +41,12 @@ impl Caller {
     }
 }
 
-/// `brk_` and 32 random bytes in base64url.
 /// How long a secret may be that is given, in bytes.
 const GIVEN_BYTES: std::ops::RangeInclusive<usize> = 32..=256;
 
+/// `brk_` and 32 random bytes in base64url.
 fn secret() -> Result<String, Error> {
-    let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Random(error.to_string()))?;
+    let bytes: [u8; 32] = random::bytes()?;
     Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 

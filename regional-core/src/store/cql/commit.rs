@@ -14,7 +14,7 @@ use super::{
     session::Cql,
 };
 use crate::{
-    Error,
+    Error, random,
     store::{AnswerKey, Commit, Seen, Transaction, checks},
 };
 use brink_protocol::{
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 /// How often a commit begins anew that others were quicker than.
 const ATTEMPTS_MAX: u32 = 12;
 /// How long it waits before, times the attempts so far, at most.
-const PAUSE_MS_MAX: u64 = 8;
+const PAUSE_MAX: Duration = Duration::from_millis(8);
 
 /// Commits a transaction. It goes on when the caller goes away.
 pub(super) async fn commit(
@@ -144,7 +144,7 @@ impl Attempt<'_> {
                 Outcome::Refused => {
                     metrics::counter!("brink_core_store_contended_total").increment(1);
                     reading = Reading::Serial;
-                    pause(attempt).await?;
+                    tokio::time::sleep(random::pause(PAUSE_MAX * attempt)?).await;
                 }
             }
             if Instant::now() >= self.deadline {
@@ -375,14 +375,4 @@ impl Attempt<'_> {
             }
         });
     }
-}
-
-/// A moment that differs between those who were in each other's way.
-async fn pause(attempt: u32) -> Result<(), Error> {
-    let mut random = [0; 1];
-    getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
-    let [random] = random;
-    let ms = u64::from(random) * PAUSE_MS_MAX * u64::from(attempt) / 255;
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    Ok(())
 }

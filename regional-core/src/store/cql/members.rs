@@ -7,7 +7,7 @@ use super::{
     watched::{BEAT, Said, Watched},
 };
 use crate::{
-    Error, clock,
+    Error, clock, random,
     store::{Member, members::responsible},
 };
 use brink_protocol::NodeName;
@@ -47,8 +47,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Members {
     /// Says that this core lives, before it takes anything over: others that had given it up see that it is back.
     pub(super) async fn join(session: Arc<Cql>, options: &Options) -> Result<Arc<Self>, Error> {
-        let mut random = [0; 4];
-        getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
         let members = Arc::new(Self {
             session,
             own: options.node.clone(),
@@ -61,7 +59,7 @@ impl Members {
                 has_left: false,
             }),
             // Unlike those of an earlier process.
-            beat: AtomicI64::new(i64::from(u32::from_le_bytes(random)) << 24),
+            beat: AtomicI64::new(i64::from(u32::from_le_bytes(random::bytes()?)) << 24),
             silent_max: options.silent_max,
             watched: Mutex::default(),
             live: watch::Sender::default(),

@@ -5,7 +5,7 @@
 //! safely ([`fence`]), however late its request may still arrive.
 
 use super::session::{Applied, Bind, Cql, Failure};
-use crate::{Error, store::checks};
+use crate::{Error, random, store::checks};
 use brink_protocol::{address::PartitionAddress, record::Version};
 use bytes::Bytes;
 use std::{collections::BTreeMap, time::Duration};
@@ -125,9 +125,7 @@ pub(super) struct CommitId([u8; ID_BYTES]);
 impl CommitId {
     /// A new one.
     pub(super) fn new() -> Result<Self, Error> {
-        let mut id = [0; ID_BYTES];
-        getrandom::fill(&mut id).map_err(|error| Error::Random(error.to_string()))?;
-        Ok(Self(id))
+        random::bytes().map(Self)
     }
 }
 

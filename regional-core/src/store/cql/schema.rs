@@ -5,7 +5,7 @@ use super::{
     options::Options,
     session::{Applied, Bind, Cql},
 };
-use crate::Error;
+use crate::{Error, random};
 use std::{collections::HashMap, time::Duration};
 
 const WHAT: &str = "bringing the schema up to date";
@@ -79,9 +79,7 @@ pub(super) async fn replication(
 
 /// A name for whoever holds the lock.
 fn holder() -> Result<String, Error> {
-    let mut holder = [0; 16];
-    getrandom::fill(&mut holder).map_err(|error| Error::Random(error.to_string()))?;
-    Ok(format!("{:032x}", u128::from_le_bytes(holder)))
+    Ok(format!("{:032x}", u128::from_le_bytes(random::bytes()?)))
 }
 
 async fn unlock(session: &Cql, holder: String) {
@@ -118,18 +116,10 @@ async fn begin(outside: &Cql, options: &Options) -> Result<(), Error> {
                 return Err(error);
             }
             tracing::debug!(%error, "making the first tables again");
-            tokio::time::sleep(random_pause()? * attempt).await;
+            tokio::time::sleep(random::pause(BEGIN_PAUSE * attempt)?).await;
         }
     }
     Ok(())
-}
-
-/// Up to [`BEGIN_PAUSE`].
-fn random_pause() -> Result<Duration, Error> {
-    let mut random = [0; 1];
-    getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
-    let [random] = random;
-    Ok(BEGIN_PAUSE * u32::from(random) / 255)
 }
 
 /// What of the options becomes part of a statement.

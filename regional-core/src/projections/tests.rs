@@ -388,6 +388,29 @@ async fn replays_apply_again_from_a_number_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_keeps_what_it_gave_up_itself_whichever_begins_meanwhile() {
+    let bench = Bench::new();
+    bench.append("s", &["poison x", "riddle y"]).await;
+    bench.append("t", &["add x"]).await;
+    for stream in ["s", "t"] {
+        bench.drain(stream).await;
+    }
+    let (operate, names) = (bench.operate(), &bench.work.names);
+    assert_eq!(operate.replay_known(names, 0, None).await.unwrap(), 1);
+    assert_eq!(bench.letters().await, [], "they come again");
+    bench.drain("s").await;
+    let given_up = bench.letters().await;
+    assert_eq!(given_up.len(), 2);
+    assert_eq!(operate.replay_known(names, 0, Some("t")).await.unwrap(), 2);
+    // The first replay drops letters still.
+    operate
+        .drop_letters_behind(names, (1, 0), None)
+        .await
+        .unwrap();
+    assert_eq!(bench.letters().await, given_up);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_that_have_ended_are_passed_over() {
     let bench = Bench::new();
     let ended = NewEvent {

@@ -47,7 +47,8 @@ impl Oversight {
         if let Some(stream) = stream {
             self.move_back(names, stream, generation, behind).await?;
         }
-        self.drop_letters_behind(names, behind, stream).await?;
+        self.drop_letters_behind(names, (generation, behind), stream)
+            .await?;
         // Only now are those told that read on: what they give up from here on is new.
         Ok(generation)
     }
@@ -129,14 +130,15 @@ impl Oversight {
         Err(Refusal::Core(Error::Busy))
     }
 
-    async fn drop_letters_behind(
+    /// Drops what was given up behind a number before this replay.
+    pub(in crate::projections) async fn drop_letters_behind(
         &self,
         names: &Names,
-        behind: u64,
+        replay: (u64, u64),
         stream: Option<&str>,
     ) -> Result<(), Refusal> {
         for at in names.all_letters() {
-            self.drop_letters_at(names, &at, behind, stream).await?;
+            self.drop_letters_at(names, &at, replay, stream).await?;
         }
         Ok(())
     }
@@ -145,7 +147,7 @@ impl Oversight {
         &self,
         names: &Names,
         at: &PartitionAddress,
-        behind: u64,
+        (generation, behind): (u64, u64),
         stream: Option<&str>,
     ) -> Result<(), Refusal> {
         let mut lower = Bound::Unbounded;
@@ -159,7 +161,7 @@ impl Oversight {
                 let is_meant = stream.is_none_or(|stream| letter.stream == stream)
                     && letter.event.number > behind
                     && letter.source == names.source;
-                if is_meant && self.is_of_before(names, &letter).await? {
+                if is_meant && self.is_of_before(names, generation, &letter).await? {
                     self.drop_known(names, &entry.sort, &letter).await?;
                 }
             }
@@ -170,10 +172,14 @@ impl Oversight {
         }
     }
 
-    /// Whether a letter was written before the present replay: the replay itself may have given the event up already.
-    async fn is_of_before(&self, names: &Names, letter: &Letter) -> Result<bool, Refusal> {
-        let (control, _) = self.control(names).await?;
-        let generation = match &letter.target {
+    /// Whether a letter was written before a replay: the replay itself may have given the event up already.
+    async fn is_of_before(
+        &self,
+        names: &Names,
+        generation: u64,
+        letter: &Letter,
+    ) -> Result<bool, Refusal> {
+        let applied = match &letter.target {
             Some(target) => {
                 let sort = names.checkpoint_sort(&letter.stream);
                 let found = self.entry(&names.target(target), &sort).await?;
@@ -190,6 +196,6 @@ impl Oversight {
                 }
             }
         };
-        Ok(generation.generation < control.generation || generation.number < letter.event.number)
+        Ok(applied.generation < generation || applied.number < letter.event.number)
     }
 }

@@ -336,7 +336,7 @@ impl Erasures {
         self.touch(work).await?;
         self.audit(work, "erasure.done").await?;
         metrics::counter!("brink_core_erasures_total").increment(1);
-        kept::end(&*self.store, kept::name_of(work), done_ms).await
+        kept::end(&*self.store, kept::open_name(work), done_ms).await
     }
 
     fn not_reached(&self, plan: &NewErasure, now_ms: u64) -> Vec<NotReached> {

@@ -145,8 +145,7 @@ impl Export {
     fn end(&mut self) -> Result<Bytes, Error> {
         self.is_done = true;
         let (records, platform, deployments) = self.counts;
-        let sha256 = format!("{:x}", std::mem::take(&mut self.hash).finalize());
-        let sha256: Digest = sha256.parse()?;
+        let sha256: [u8; 32] = std::mem::take(&mut self.hash).finalize().into();
         let summary = Summary {
             form: FORM,
             tenant: self.tenant.to_string(),
@@ -154,7 +153,7 @@ impl Export {
             records,
             platform,
             deployments,
-            sha256,
+            sha256: Digest::from(sha256),
         };
         let mut out = Vec::new();
         write(&mut out, &Line::Summary(summary))?;

@@ -2,11 +2,8 @@
 //!
 //! A generation without a manifest was cut off and is nothing. The manifest is one line of JSON and one with its SHA-256.
 
-use super::{
-    frames::{Link, open_private},
-    piece::Mark,
-};
-use crate::Error;
+use super::{frames::open_private, piece::Mark};
+use crate::{Error, core::make_private_directory};
 use brink_protocol::{Digest, NodeName, Position};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -57,16 +54,6 @@ pub struct Manifest {
     pub first: Mark,
 }
 
-/// A link as text.
-pub(super) fn hex(link: &Link) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(64);
-    for byte in link {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 /// A generation's directory.
 #[derive(Debug, Clone)]
 pub struct Generation {
@@ -84,15 +71,7 @@ impl Generation {
     pub(super) fn create(root: &Path) -> Result<Self, Error> {
         let name = ulid::Ulid::new().to_string();
         let path = root.join(&name);
-        let failed = |error| Error::file("made", &path, error);
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::DirBuilderExt as _;
-            builder.mode(0o700);
-        }
-        builder.create(&path).map_err(failed)?;
+        make_private_directory(&path)?;
         sync_directory(root)?;
         Ok(Self { path, name })
     }

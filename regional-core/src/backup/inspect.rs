@@ -1,12 +1,13 @@
 //! Reading a generation through: every byte of it is held against what was written.
 
 use super::{
-    directory::{Generation, Manifest, hex},
+    directory::{Generation, Manifest},
     follow::Standing,
     frames::{Next, Reader, beginning},
     piece::{Mark, Piece, absorb},
 };
 use crate::{Error, store::Registry};
+use brink_protocol::Digest;
 
 /// What reading on gave.
 #[derive(Debug)]
@@ -94,7 +95,8 @@ impl Pieces {
                 (Next::End, Place::Part(index)) => {
                     let part = self.manifest.parts.get(index);
                     let is_whole = part.is_some_and(|part| {
-                        part.bytes == reader.good() && part.end == hex(&reader.chain())
+                        let end = Digest::from(reader.chain()).hex();
+                        part.bytes == reader.good() && part.end == end
                     });
                     if !is_whole {
                         return changed(self);

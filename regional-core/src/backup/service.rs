@@ -5,7 +5,7 @@ use super::{
     follow::Follower,
     take::{begin, resume},
 };
-use crate::{Error, clock::now_ms, store::Store};
+use crate::{Error, clock::now_ms, core::make_private_directory, store::Store};
 use brink_protocol::operations::{BackupGeneration, Backups as Shown};
 use serde::Deserialize;
 use std::{
@@ -178,7 +178,7 @@ impl Backups {
 
     /// Follows until something fails.
     async fn follow(&self, root: &Path) -> Result<std::convert::Infallible, Error> {
-        make_private(root)?;
+        make_private_directory(root)?;
         let (mut follower, mut manifest) = match resume(&*self.store, root).await? {
             Some(found) => {
                 tracing::info!(generation = %found.1.generation, "the backup goes on");
@@ -266,16 +266,4 @@ fn bytes_of(path: &Path) -> u64 {
     };
     let sizes = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
     sizes.sum()
-}
-
-fn make_private(path: &Path) -> Result<(), Error> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    let made = builder.create(path);
-    made.map_err(|error| Error::file("made", path, error))
 }

@@ -4,7 +4,7 @@
 //! first mark behind them is a moment of the whole.
 
 use super::{
-    directory::{Generation, Part, hex},
+    directory::{Generation, Part},
     frames::{Writer, beginning},
     piece::Piece,
 };
@@ -12,7 +12,7 @@ use crate::{
     Error,
     store::{KEPT_ROWS_MAX, KeptRow, PAGE_BYTES_MAX, Store},
 };
-use brink_protocol::address::PartitionAddress;
+use brink_protocol::{Digest, address::PartitionAddress};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -64,7 +64,7 @@ impl Parts<'_> {
         self.walked.parts.push(Part {
             name,
             bytes: writer.bytes(),
-            end: hex(&writer.chain()),
+            end: Digest::from(writer.chain()).hex(),
         });
         Ok(())
     }

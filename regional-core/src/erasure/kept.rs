@@ -58,7 +58,7 @@ async fn write(
     sort: String,
     action: Action,
     now_ms: u64,
-) -> Result<Position, Error> {
+) -> Result<(), Error> {
     let transaction = Transaction {
         partition,
         seen: Vec::new(),
@@ -71,7 +71,7 @@ async fn write(
         now_ms,
     };
     match store.commit(transaction).await? {
-        Commit::Done { position, .. } => Ok(position),
+        Commit::Done { .. } => Ok(()),
         Commit::Conflict { .. } | Commit::Answered(_) => Err(Error::Busy),
     }
 }
@@ -84,7 +84,8 @@ fn open_list() -> Result<PartitionAddress, Error> {
     })
 }
 
-fn open_name(work: &Work) -> String {
+/// The name of one in the list.
+pub(super) fn open_name(work: &Work) -> String {
     format!("{}/{}", work.tenant, work.erasure.id)
 }
 
@@ -106,19 +107,12 @@ pub(super) async fn keep(store: &dyn Store, work: &Work, now_ms: u64) -> Result<
         value: value.into(),
         expires_at_ms: None,
     };
-    write(store, partition, key.sort, action, now_ms).await?;
-    Ok(())
+    write(store, partition, key.sort, action, now_ms).await
 }
 
 /// Takes it off the list.
 pub(super) async fn end(store: &dyn Store, name: String, now_ms: u64) -> Result<(), Error> {
-    write(store, open_list()?, name, Action::Delete, now_ms).await?;
-    Ok(())
-}
-
-/// The name in the list of one that is done.
-pub(super) fn name_of(work: &Work) -> String {
-    open_name(work)
+    write(store, open_list()?, name, Action::Delete, now_ms).await
 }
 
 /// One of a tenant.

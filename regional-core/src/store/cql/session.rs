@@ -65,6 +65,11 @@ impl From<Failure> for Error {
     }
 }
 
+/// What a row is read into.
+pub(super) trait FromRow: for<'r> DeserializeRow<'r, 'r> {}
+
+impl<R> FromRow for R where R: for<'r> DeserializeRow<'r, 'r> {}
+
 /// The connection.
 pub(super) struct Cql {
     session: Session,
@@ -234,15 +239,12 @@ impl Cql {
             .map_err(|error| failure(text, &error))
     }
 
-    async fn read<R>(
+    async fn read<R: FromRow>(
         &self,
         text: &'static str,
         values: Vec<Bind>,
         profile: &ExecutionProfileHandle,
-    ) -> Result<Vec<R>, Error>
-    where
-        R: for<'r> DeserializeRow<'r, 'r>,
-    {
+    ) -> Result<Vec<R>, Error> {
         let result = self.execute(text, values, profile, true).await?;
         decode_rows(result)
     }
@@ -269,41 +271,32 @@ impl Cql {
     }
 
     /// Rows, from a quorum. What is read must have a bound in the statement.
-    pub(super) async fn rows<R>(
+    pub(super) async fn rows<R: FromRow>(
         &self,
         text: &'static str,
         values: Vec<Bind>,
-    ) -> Result<Vec<R>, Error>
-    where
-        R: for<'r> DeserializeRow<'r, 'r>,
-    {
+    ) -> Result<Vec<R>, Error> {
         self.read(text, values, &self.reads).await
     }
 
     /// Rows of one partition as they stand after every conditional write that was answered or will ever be from before
     /// now: what is half-way is finished or given up.
-    pub(super) async fn serial_rows<R>(
+    pub(super) async fn serial_rows<R: FromRow>(
         &self,
         text: &'static str,
         values: Vec<Bind>,
-    ) -> Result<Vec<R>, Error>
-    where
-        R: for<'r> DeserializeRow<'r, 'r>,
-    {
+    ) -> Result<Vec<R>, Error> {
         self.read_again(text, values, &self.serial_reads).await
     }
 
     /// As [`Cql::read`]; serial reads of one partition are in each other's way, and a node that has just died makes one of
     /// them late. A read may be repeated.
-    async fn read_again<R>(
+    async fn read_again<R: FromRow>(
         &self,
         text: &'static str,
         values: Vec<Bind>,
         profile: &ExecutionProfileHandle,
-    ) -> Result<Vec<R>, Error>
-    where
-        R: for<'r> DeserializeRow<'r, 'r>,
-    {
+    ) -> Result<Vec<R>, Error> {
         for attempt in 1..SERIAL_READS_MAX {
             match self.execute(text, values.clone(), profile, true).await {
                 Err(failure) if !failure.is_ours => {
@@ -318,27 +311,21 @@ impl Cql {
 
     /// Rows from a quorum of each data centre, as they stand in any of them; where replicas differ, they are repaired
     /// before this answers.
-    pub(super) async fn each_rows<R>(
+    pub(super) async fn each_rows<R: FromRow>(
         &self,
         text: &'static str,
         values: Vec<Bind>,
-    ) -> Result<Vec<R>, Error>
-    where
-        R: for<'r> DeserializeRow<'r, 'r>,
-    {
+    ) -> Result<Vec<R>, Error> {
         self.read(text, values, &self.each_reads).await
     }
 
     /// Rows that a reading from a quorum showed in part, or not at all: after everything that is half-way, and from a quorum
     /// of each data centre where they may be in another alone.
-    pub(super) async fn rows_again<R>(
+    pub(super) async fn rows_again<R: FromRow>(
         &self,
         text: &'static str,
         values: Vec<Bind>,
-    ) -> Result<Vec<R>, Error>
-    where
-        R: for<'r> DeserializeRow<'r, 'r>,
-    {
+    ) -> Result<Vec<R>, Error> {
         if self.is_near_alone() {
             return self.each_rows(text, values).await;
         }
@@ -391,14 +378,11 @@ impl Cql {
     }
 
     /// As [`Cql::serial_rows`], among all data centres.
-    pub(super) async fn global_rows<R>(
+    pub(super) async fn global_rows<R: FromRow>(
         &self,
         text: &'static str,
         values: Vec<Bind>,
-    ) -> Result<Vec<R>, Error>
-    where
-        R: for<'r> DeserializeRow<'r, 'r>,
-    {
+    ) -> Result<Vec<R>, Error> {
         self.read_again(text, values, &self.global_reads).await
     }
 }
@@ -429,10 +413,7 @@ fn failure(text: &'static str, error: &ExecutionError) -> Failure {
     }
 }
 
-fn decode_rows<R>(result: QueryResult) -> Result<Vec<R>, Error>
-where
-    R: for<'r> DeserializeRow<'r, 'r>,
-{
+fn decode_rows<R: FromRow>(result: QueryResult) -> Result<Vec<R>, Error> {
     const WHAT: &str = "row";
     let rows = result
         .into_rows_result()

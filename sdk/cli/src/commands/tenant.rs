@@ -144,7 +144,7 @@ impl<'a> Lines<'a> {
         if summary.form != FORM {
             return Err(self.wrong(format_args!("its form is {}, not {FORM}", summary.form)));
         }
-        let is_whole = summary.sha256.hex() == hex(self.hash.clone().finish().as_ref())
+        let is_whole = summary.sha256.as_bytes() == self.hash.clone().finish().as_ref()
             && summary.records == self.records
             && summary.platform <= self.records
             && summary.deployments == self.deployments;
@@ -157,10 +157,6 @@ impl<'a> Lines<'a> {
             _ => Err(self.wrong("something follows its summary")),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads all of an export.

@@ -45,6 +45,9 @@ impl Cluster {
                 "a cluster has 1 to {NODES_MAX} nodes, not {count}"
             )));
         }
+        if !options.sites.is_empty() && options.sites.len() < count {
+            return Err(Error::Shape(format!("{count} nodes need as many sites")));
+        }
         if count > 1 && options.tls {
             return Err(Error::Shape("TLS is for clusters of one node".to_owned()));
         }
@@ -55,10 +58,15 @@ impl Cluster {
         let places = data_centres
             .iter()
             .flat_map(|(name, nodes)| (1..=*nodes).map(move |rack| (*name, rack)));
+        let mut sites = options.sites.iter();
+        let mut seed = None;
         for ((data_centre, rack), number) in places.zip(1..) {
+            let site = sites.next();
+            let address = site.map_or_else(|| network.address(number), |site| site.address);
             let place = Place {
-                address: network.address(number),
-                seed: network.address(1),
+                address,
+                seed: *seed.get_or_insert(address),
+                enter: site.map(|site| site.enter.clone()).unwrap_or_default(),
                 data_centre: data_centre.to_owned(),
                 rack: format!("rack{rack}"),
                 home: network.folder().join(format!("node{number}")),

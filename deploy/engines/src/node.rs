@@ -92,6 +92,19 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Lines added to each node's `cassandra.yaml`.
     pub settings: Vec<String>,
+    /// Where the nodes run, in their order; empty: on a network of the loopback that nobody else uses.
+    pub sites: Vec<Site>,
+    /// Lets the engine's compiler take its time: for runs of many minutes.
+    pub is_long: bool,
+}
+
+/// Where a node runs: a network namespace that the caller has made.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// Words before a command line that make it run there.
+    pub enter: Vec<String>,
 }
 
 impl Default for Options {
@@ -103,6 +116,8 @@ impl Default for Options {
             tls: false,
             data: None,
             settings: Vec::new(),
+            sites: Vec::new(),
+            is_long: false,
         }
     }
 }
@@ -115,6 +130,8 @@ pub(crate) struct Place {
     pub(crate) seed: Ipv4Addr,
     pub(crate) data_centre: String,
     pub(crate) rack: String,
+    /// Words before its command line.
+    pub(crate) enter: Vec<String>,
     /// Its folder.
     pub(crate) home: PathBuf,
 }
@@ -167,7 +184,7 @@ impl Node {
             write(AUTHORITY, &certificate)?;
             write("tls.pem", &format!("{key}\n{certificate}"))?;
         }
-        let command = java(home, &data, jars, options);
+        let command = java(&place, &data, jars, options);
         let temporary = options.data.is_none().then_some(data);
         Ok(Self {
             place,
@@ -350,15 +367,26 @@ fn yaml(place: &Place, data: &Path, options: &Options) -> String {
     text
 }
 
-fn java(home: &Path, data: &Path, jars: &Path, options: &Options) -> Command {
+fn java(place: &Place, data: &Path, jars: &Path, options: &Options) -> Command {
     let heap_mib = options.heap_mib;
+    let home = &place.home;
     let quick_schema = options.durability == Durability::Throwaway;
     let conf = home.join("conf");
-    let mut command = Command::new("java");
+    let mut command = match place.enter.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg("java");
+            command
+        }
+        None => Command::new("java"),
+    };
+    if !options.is_long {
+        command.arg("-XX:TieredStopAtLevel=1");
+    }
     command
         .arg(format!("-Xms{heap_mib}m"))
         .arg(format!("-Xmx{heap_mib}m"))
-        .args(["-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .args(["-Xss512k", "-XX:+UseSerialGC"])
         .args([
             "-XX:+PerfDisableSharedMem",
             "-Djdk.attach.allowAttachSelf=true",

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// How long the nodes are left alone between two faults, at least, in milliseconds
     #[arg(long)]
     calm_ms: Option<u64>,
+    /// Nodes and clients run in network namespaces, and are cut off from each other, too; needs root
+    #[arg(long)]
+    cuts: bool,
     /// Operations of each process at a time
     #[arg(long)]
     tasks: Option<u16>,
@@ -75,8 +78,10 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
             command.args([name, &value.to_string()]);
         }
     }
-    if arguments.broken {
-        command.arg("--broken");
+    for (name, is_set) in [("--broken", arguments.broken), ("--cuts", arguments.cuts)] {
+        if is_set {
+            command.arg(name);
+        }
     }
     steps.run("run, and check what was seen", || {
         launch::run(&launch::launcher(), PACKAGE, &command, None)

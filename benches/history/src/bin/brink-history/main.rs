@@ -7,6 +7,7 @@ mod client;
 mod closing;
 mod faults;
 mod flaw;
+mod lan;
 mod nodes;
 mod processes;
 mod run;

@@ -1,6 +1,6 @@
-//! The database's nodes, and what happens to them while clients run.
+//! The database's nodes and the network, and what happens to them while clients run.
 
-use crate::{Error, faults::Counts};
+use crate::{Error, faults::Counts, lan::Lan};
 use brink_engines::Cluster;
 use brink_planet::random::Random;
 use std::{
@@ -23,12 +23,18 @@ pub(crate) struct NodeFaults {
 impl NodeFaults {
     /// `calm_ms`: how long clients run before the first fault, and at least between two, in milliseconds; none: there are
     /// no faults.
-    pub(crate) fn begin(cluster: Cluster, seed: u64, calm_ms: Option<u64>) -> Self {
+    pub(crate) fn begin(
+        cluster: Cluster,
+        lan: Option<Lan>,
+        seed: u64,
+        calm_ms: Option<u64>,
+    ) -> Self {
         let stops = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stops);
         let thread = thread::spawn(move || {
             let mut faults = Faults {
                 cluster,
+                lan,
                 random: Random::new(seed ^ 0x6e6f_6465),
                 stops: seen,
                 counts: Counts::default(),
@@ -51,6 +57,7 @@ impl NodeFaults {
 
 struct Faults {
     cluster: Cluster,
+    lan: Option<Lan>,
     random: Random,
     stops: Arc<AtomicBool>,
     counts: Counts,
@@ -64,6 +71,10 @@ impl Faults {
             self.wait(calm);
             if self.stops() {
                 break;
+            }
+            if self.lan.is_some() && self.random.chance(0.5) {
+                self.cut(nodes)?;
+                continue;
             }
             let node = self.random.below(nodes);
             match self.random.below(10) {
@@ -95,6 +106,58 @@ impl Faults {
             }
         }
         Ok(())
+    }
+
+    /// Cuts something off, and heals it.
+    fn cut(&mut self, nodes: usize) -> Result<(), Error> {
+        let Some(lan) = &self.lan else {
+            return Ok(());
+        };
+        let random = &mut self.random;
+        let all = lan.count();
+        let one = random.below(nodes);
+        let client = nodes + random.below(all - nodes);
+        // Who is cut off from whom.
+        let (kind, sides): (_, Vec<(usize, usize)>) = match random.below(4) {
+            0 => (
+                "nodes cut off from all",
+                (0..all)
+                    .filter(|&at| at != one)
+                    .map(|at| (one, at))
+                    .collect(),
+            ),
+            1 if nodes > 1 => ("nodes cut from nodes", vec![(one, (one + 1) % nodes)]),
+            2 => (
+                "clients cut off from all",
+                (0..nodes).map(|node| (client, node)).collect(),
+            ),
+            _ => ("clients cut from nodes", vec![(client, one)]),
+        };
+        let (there, back) = match random.below(4) {
+            0 => (true, false),
+            1 => (false, true),
+            _ => (true, true),
+        };
+        let set = |is_cut: bool| {
+            for &(from, to) in &sides {
+                if there {
+                    lan.cut(from, to, is_cut)?;
+                }
+                if back {
+                    lan.cut(to, from, is_cut)?;
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        let lasts = random.between(200, 8_000);
+        set(true)?;
+        self.counts.add(if there && back {
+            kind
+        } else {
+            "cut in one direction"
+        });
+        self.wait(lasts);
+        set(false)
     }
 
     fn stops(&self) -> bool {

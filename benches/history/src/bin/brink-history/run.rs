@@ -5,6 +5,7 @@ use crate::{
     closing::{self, Logs},
     faults::{self, Counts},
     flaw::Flaw,
+    lan::{self, Lan},
     nodes::NodeFaults,
     processes::{Clients, Told},
     settings::{Place, now_ns},
@@ -33,6 +34,8 @@ const PARTITIONS: (u64, u64) = (3, 12);
 const SLICE_MS: (u64, u64) = (60, 1_000);
 /// How long clients may take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// From how many operations on the engine's compiler may take its time.
+const LONG: u64 = 50_000;
 /// Operations for each flaw.
 const FLAW_OPERATIONS_MAX: u64 = 20_000;
 /// Violations and faults of logs that are shown.
@@ -72,6 +75,9 @@ pub(crate) struct Arguments {
     /// How long nodes are left alone between two faults, at least, in milliseconds; at most three times as long
     #[arg(long, default_value_t = 1_500)]
     calm_ms: u64,
+    /// Nodes and clients run in network namespaces, and are cut off from each other, too; needs root
+    #[arg(long)]
+    cuts: bool,
     /// Operations of each process at a time
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     tasks: Option<u16>,
@@ -100,6 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool, Error> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs())
     });
+    if arguments.cuts && arguments.store == Kind::Cql {
+        lan::enter()?;
+    }
     println!("seed {seed}");
     let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
     if arguments.broken {
@@ -145,15 +154,15 @@ fn record(
     seed: u64,
     flaw: Option<Flaw>,
 ) -> Result<Seen, Error> {
+    let lan = match arguments.store {
+        Kind::Cql if arguments.cuts => Some(Lan::make(usize::from(arguments.nodes), PROCESSES)?),
+        _ => None,
+    };
     let cluster = match arguments.store {
         Kind::Embedded => None,
-        Kind::Cql => {
-            let nodes = usize::from(arguments.nodes);
-            let options = brink_engines::Options::default();
-            Some(Cluster::start(&[(DATA_CENTRE, nodes)], &options)?)
-        }
+        Kind::Cql => Some(engine(arguments, lan.as_ref())?),
     };
-    let places = places(arguments, folder, cluster.as_ref())?;
+    let places = places(arguments, folder, cluster.as_ref(), lan.as_ref())?;
     let runtime = tokio::runtime::Runtime::new().map_err(Error::io("the runtime"))?;
     // Tables are made in peace.
     runtime.block_on(closing::prepare(&places))?;
@@ -172,7 +181,7 @@ fn record(
     let mut clients = Clients::new(told, places.clone());
     let is_calm = arguments.calm_nodes || flaw.is_some();
     let calm_ms = (!is_calm).then_some(arguments.calm_ms);
-    let nodes = cluster.map(|cluster| NodeFaults::begin(cluster, seed, calm_ms));
+    let nodes = cluster.map(|cluster| NodeFaults::begin(cluster, lan, seed, calm_ms));
     let wanted = match flaw {
         Some(_) => arguments.operations.min(FLAW_OPERATIONS_MAX),
         None => arguments.operations,
@@ -209,10 +218,24 @@ fn record(
     })
 }
 
+/// Starts the nodes.
+fn engine(arguments: &Arguments, lan: Option<&Lan>) -> Result<Cluster, Error> {
+    let options = brink_engines::Options {
+        // Cassandra's newer conditional writes: fewer rounds, and what it advises for new clusters.
+        settings: vec!["paxos_variant: v2".to_owned()],
+        sites: lan.map(Lan::sites).unwrap_or_default(),
+        is_long: arguments.operations >= LONG,
+        ..brink_engines::Options::default()
+    };
+    let nodes = usize::from(arguments.nodes);
+    Ok(Cluster::start(&[(DATA_CENTRE, nodes)], &options)?)
+}
+
 fn places(
     arguments: &Arguments,
     folder: &Path,
     cluster: Option<&Cluster>,
+    lan: Option<&Lan>,
 ) -> Result<Vec<Place>, Error> {
     let Some(cluster) = cluster else {
         return Ok(vec![Place {
@@ -221,6 +244,7 @@ fn places(
             contact: Vec::new(),
             keyspace: String::new(),
             replicas: 1,
+            enter: Vec::new(),
         }]);
     };
     let contact: Vec<String> = cluster
@@ -235,6 +259,7 @@ fn places(
             contact: contact.clone(),
             keyspace: "history".to_owned(),
             replicas: arguments.nodes,
+            enter: lan.map(|lan| lan.client(number)).unwrap_or_default(),
         })
     };
     (1..=PROCESSES).map(place).collect()

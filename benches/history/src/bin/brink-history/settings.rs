@@ -28,6 +28,9 @@ pub(crate) struct Place {
     /// Its replicas
     #[arg(long, default_value_t = 1)]
     pub(crate) replicas: u8,
+    /// Words before a client's command line that make it run where it is to
+    #[arg(skip)]
+    pub(crate) enter: Vec<String>,
 }
 
 impl Place {

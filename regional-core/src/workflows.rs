@@ -3,7 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `machine` | what comes next, and what becomes of it: pure |
-//! | `rows` | instances and their indices as records |
+//! | `rows` | instances, and what is due, as records |
+//! | `index` | the index of a tenant's workflows |
 //! | `outside` | what a workflow asks: its module, commands, who else is there |
 //! | `drive` | takes one instance as far as it goes now |
 //! | `runner` | finds those whose time has come |
@@ -15,6 +16,7 @@
 //! key under which it happens once. That one core at a time is at work on an instance only spares doing things twice.
 
 mod drive;
+mod index;
 mod listing;
 mod machine;
 mod open;
@@ -102,6 +104,7 @@ pub struct Workflows {
     hasher: RandomState,
     chances: AtomicU64,
     open: open::Counts,
+    shards: runner::Shards,
 }
 
 /// This core is at work on the instance for as long as this lives.
@@ -131,8 +134,8 @@ fn unavailable(error: &Error) -> WorkflowError {
     }
 }
 
-/// What is done to an instance from outside; gives `false` if it changes nothing.
-type Change<'a> = &'a (dyn Fn(&mut Instance, u64) -> Result<bool, Refusal> + Send + Sync);
+/// What is done from outside to an instance that has not ended.
+type Change<'a> = &'a (dyn Fn(&mut Instance, u64) + Send + Sync);
 
 impl Workflows {
     /// Over what they need. Nothing is at work before [`Workflows::run`].
@@ -147,6 +150,7 @@ impl Workflows {
             hasher: RandomState::new(),
             chances: AtomicU64::new(0),
             open: Default::default(),
+            shards: Default::default(),
         })
     }
 
@@ -180,6 +184,12 @@ impl Workflows {
             place: place.clone(),
             _slot: slot,
         })
+    }
+
+    /// The same for one that was just written, if its home is here: cores elsewhere leave it to those there.
+    async fn take_up_here(self: &Arc<Self>, place: &Place) -> Option<AtWork> {
+        let home = self.store().check_home(&place.partition()).await;
+        home.ok().and_then(|()| self.take_up(place))
     }
 
     fn deployed(&self, tenant: &TenantName, name: &ModuleName) -> Option<Deployed> {
@@ -302,12 +312,12 @@ impl Workflows {
         now_ms: u64,
     ) -> Result<Option<Position>, WorkflowError> {
         let failed = |error: Error| unavailable(&error);
-        let at_work = self.take_up(place);
+        let at_work = self.take_up_here(place).await;
         let due = match &at_work {
             Some(_) => NewDue::At(now_ms + AT_WORK_MS, Some(self.needs.node.clone())),
             None => NewDue::At(now_ms, None),
         };
-        let index = rows::put_index(self.store(), place, &stored.instance, None, now_ms);
+        let index = index::put_index(self.store(), place, &stored.instance, None, now_ms);
         index.await.map_err(failed)?;
         let saved = rows::save(self.store(), place, &mut stored, due, (None, now_ms)).await;
         let Saved::Yes(position) = saved.map_err(failed)? else {
@@ -328,7 +338,7 @@ impl Workflows {
         let now = self.now_ms();
         let dropped = match rows::read(self.store(), place, now).await {
             Ok(Some(found)) if found.instance.started_at_ms == lost.started_at_ms => Ok(()),
-            Ok(_) => rows::drop_index(self.store(), place, lost, now).await,
+            Ok(_) => index::drop_index(self.store(), place, lost, now).await,
             Err(error) => Err(error),
         };
         if let Err(error) = dropped {
@@ -375,19 +385,14 @@ impl Workflows {
         reason: &str,
     ) -> Result<Position, Refusal> {
         let place = self.place(tenant, name, id)?;
-        self.change(&place, &|instance, now_ms| {
-            if instance.has_ended() {
-                return Err(Refusal::Conflict("it has ended already".into()));
-            }
-            Ok(machine::cancel(instance, reason, now_ms))
-        })
-        .await
+        let cancel = |instance: &mut Instance, now_ms| machine::cancel(instance, reason, now_ms);
+        self.change(&place, &cancel).await
     }
 
-    /// Tries again at once what stands still or waits for another attempt.
+    /// Tries again at once what stands still or waits for another attempt, and sees to it that it is looked at.
     ///
     /// # Errors
-    /// There is none, or nothing waits for another attempt.
+    /// There is none, or it has ended.
     pub async fn retry(
         self: &Arc<Self>,
         tenant: &TenantName,
@@ -395,16 +400,11 @@ impl Workflows {
         id: &str,
     ) -> Result<Position, Refusal> {
         let place = self.place(tenant, name, id)?;
-        self.change(&place, &|instance, now_ms| {
-            if instance.has_ended() || !machine::retry(instance, now_ms) {
-                let text = "it does not stand still, and waits for no other attempt";
-                return Err(Refusal::Conflict(text.into()));
-            }
-            Ok(true)
-        })
-        .await
+        self.change(&place, &machine::retry).await
     }
 
+    /// Changes an instance, and has it looked at now: what was to be looked at may have been lost with a region, or left out of
+    /// a backup.
     async fn change(
         self: &Arc<Self>,
         place: &Place,
@@ -415,13 +415,14 @@ impl Workflows {
             let found = rows::read(self.store(), place, now).await?;
             let found = found.filter(|stored| stored.instance.deployed.is_some());
             let mut stored = found.ok_or_else(|| no_such(place))?;
-            if !change(&mut stored.instance, now)? {
-                return Ok(position(self.store()));
+            if stored.instance.has_ended() {
+                return Err(Refusal::Conflict("it has ended already".into()));
             }
+            change(&mut stored.instance, now);
             let due = NewDue::At(now, None);
             let saved = rows::save(self.store(), place, &mut stored, due, (None, now)).await?;
             if let Saved::Yes(position) = saved {
-                if let Some(at_work) = self.take_up(place) {
+                if let Some(at_work) = self.take_up_here(place).await {
                     self.tasks.spawn(drive::drive(at_work, Some(stored)));
                 }
                 return Ok(position);

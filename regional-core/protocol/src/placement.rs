@@ -11,6 +11,7 @@ use crate::{
     Error, RegionName, TenantName,
     address::PartitionAddress,
     record::{COLLECTION_BYTES_MAX, LIFETIME_MS_MAX, PLATFORM_COLLECTION, check_partition},
+    workflow::INSTANCES,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +44,7 @@ pub enum Placement {
         parts: Vec<String>,
     },
     /// The first part of the partition key says in which region the partition has its home: `eu/C1000`. Other keys are
-    /// refused.
+    /// refused. Of workflows, collection `_workflows`, it is the first part of the id.
     Geo {
         /// The region of each first part, at most 1,000.
         regions: BTreeMap<String, RegionName>,
@@ -219,6 +220,15 @@ impl Placement {
     }
 }
 
+/// The key by which a partition is placed: its own; of a workflow, which lies under `NAME/ID`, its id.
+fn placed_key(partition: &PartitionAddress) -> &str {
+    let key = partition.partition.as_str();
+    match key.split_once(SEPARATOR) {
+        Some((_, id)) if partition.collection == INSTANCES => id,
+        _ => key,
+    }
+}
+
 fn is_part_of_key(part: &str) -> bool {
     !part.is_empty()
 }
@@ -237,8 +247,11 @@ impl Collection {
     pub fn check(&self) -> Result<(), Error> {
         const _: () = assert!(COLLECTION_BYTES_MAX <= 64);
         check_partition(&self.name, "p")?;
-        if self.name.starts_with(PLATFORM_COLLECTION) {
-            return Err(wrong("collections that begin with `_` are the platform's"));
+        let is_geo = matches!(self.placement, Placement::Geo { .. });
+        if self.name.starts_with(PLATFORM_COLLECTION) && !(self.name == INSTANCES && is_geo) {
+            return Err(wrong(
+                "collections that begin with `_` are the platform's; `_workflows` alone may be placed, by `geo`",
+            ));
         }
         if self.home.is_some() && matches!(self.placement, Placement::Geo { .. }) {
             return Err(wrong("`geo` names the home of each partition itself"));
@@ -328,12 +341,13 @@ impl PlacementTable {
     pub fn place(&self, partition: &PartitionAddress) -> Result<Place<'_>, Error> {
         let apart = self.region_of_platform(&partition.collection).transpose()?;
         let declared = self.collection(&partition.tenant, &partition.collection);
+        let key = placed_key(partition);
         if let Some(collection) = declared {
-            collection.placement.check_key(&partition.partition)?;
+            collection.placement.check_key(key)?;
         }
         let placement = declared.map(|collection| &collection.placement);
         let region = apart
-            .or_else(|| placement.and_then(|placement| placement.region_of(&partition.partition)))
+            .or_else(|| placement.and_then(|placement| placement.region_of(key)))
             .or_else(|| declared?.home.as_ref())
             .or(self.main.as_ref());
         let home = region.map(|region| self.present(region));

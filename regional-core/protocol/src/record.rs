@@ -24,6 +24,9 @@ pub const PLATFORM_COLLECTION: char = '_';
 /// Sort keys that begin so are the platform's (events and how far they were read): no guest can name one, and a scan that
 /// does not begin at one passes over them.
 pub const PLATFORM_SORT: char = '\u{1}';
+/// Sort keys of the platform that begin so are rows of an index: they are there or not, nobody asks for their versions, and those
+/// begin anew. Once they are gone a store keeps nothing of them.
+pub const INDEX_SORT: &str = "\u{1}i";
 /// Longest sort key of the platform's, in bytes: it may name a module, a partition and a number.
 pub const PLATFORM_SORT_BYTES_MAX: usize = 700;
 

@@ -95,6 +95,14 @@ pub enum Settled {
 }
 
 impl Commands {
+    /// Why no command will ever run in a partition, as its collection is placed now; none: one may.
+    #[must_use]
+    pub fn misplaced(&self, partition: &PartitionAddress) -> Option<String> {
+        let table = self.home.as_ref()?.placements().current();
+        let placed = table.place(partition).map(|_| ());
+        placed.err().map(|error| error.to_string())
+    }
+
     /// Calls a command as a step of a workflow. The request has an idempotency key; under it the command is done once or
     /// refuses once, whoever calls how often, and what came of it is kept for [`STEP_ANSWER_LIFETIME_MS`].
     ///

@@ -247,11 +247,11 @@ fn accepted(position: Position, id: String) -> Written<StartedWorkflow> {
     }
 }
 
-/// Tries again at once: what stands still, or waits for its next attempt.
+/// Tries again at once what stands still or waits for its next attempt. One that is under way goes on.
 #[utoipa::path(post, path = "/v1/workflows/{name}/{id}/retry", tag = "workflows",
     params(("name" = String, Path, description = "The workflow's module"), ("id" = String, Path, description = "Its id")),
     responses((status = 202, body = StartedWorkflow),
-        (status = 409, body = brink_protocol::problem::Problem, description = "Nothing waits for another attempt")))]
+        (status = 409, body = brink_protocol::problem::Problem, description = "It has ended")))]
 pub(super) async fn retry(
     State(app): State<Arc<App>>,
     Operator(caller): Operator,

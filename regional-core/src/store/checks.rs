@@ -7,7 +7,9 @@ use brink_protocol::{
     change::RECORDS_PER_CHANGE_MAX,
     event,
     link::Condition,
-    record::{Bound, Entry, GET_MANY_MAX, Key, Range, Version, check_any_sort, check_value},
+    record::{
+        Bound, Entry, GET_MANY_MAX, INDEX_SORT, Key, Range, Version, check_any_sort, check_value,
+    },
 };
 
 fn at_most(what: &'static str, actual: usize, limit: usize) -> Result<(), Error> {
@@ -103,9 +105,9 @@ pub(super) fn parts(range: &Range) -> Vec<Range> {
 }
 
 /// Whether a record that goes leaves its last version behind, so that it is not used again. An event leaves nothing: its
-/// number is not used again.
+/// number is not used again. Nor does a row of an index: nobody asks for its version.
 pub(super) fn leaves_version(sort: &str) -> bool {
-    event::number_of(sort).is_none()
+    event::number_of(sort).is_none() && !sort.starts_with(INDEX_SORT)
 }
 
 /// Whether a record's present version meets a condition.

@@ -1,12 +1,16 @@
 //! Takes one instance as far as it goes now: until it waits, ends, stands still, or another is at work on it.
 
 use super::{
-    AT_WORK_MS, AtWork, Workflows,
+    AT_WORK_MS, AtWork, Undecided, Workflows, index,
     machine::{self, Event, Next},
     rows::{self, DueRow, NewDue, Place, Saved, Stored},
 };
 use crate::Error;
-use brink_protocol::{link::CommandRequest, workflow::Instance};
+use brink_protocol::{
+    address::PartitionAddress,
+    link::CommandRequest,
+    workflow::{Decision, Instance, Step},
+};
 use std::{sync::Arc, time::Duration};
 
 /// How often is begun anew after a failure of the store; the instance is then left until it is due.
@@ -158,7 +162,7 @@ impl Workflows {
     /// The row of the index ends with the instance.
     async fn ended(&self, place: &Place, instance: &Instance) -> Result<(), Error> {
         let expires = self.expiry(instance);
-        rows::put_index(self.store(), place, instance, expires, self.now_ms()).await
+        index::put_index(self.store(), place, instance, expires, self.now_ms()).await
     }
 }
 
@@ -180,7 +184,7 @@ impl Go<'_> {
                 Next::Rest => return self.rest().await,
                 Next::Wait(until_ms) => return self.leave(NewDue::At(until_ms, None)).await,
                 Next::Apply(event) => event,
-                Next::Decide => Event::Decided(self.decide().await),
+                Next::Decide => self.decide().await,
                 Next::Call(_) | Next::GiveUp(_) | Next::Undo(..) => {
                     if self.workflows.stop.is_cancelled() {
                         return self.leave(NewDue::At(now, None)).await;
@@ -203,8 +207,8 @@ impl Go<'_> {
         machine::apply(instance, event, now, chance);
         self.is_saved = false;
         if instance.stuck.is_some() && !was_stuck {
-            let reason = instance.stuck.as_ref().map(|stuck| stuck.reason.as_str());
-            tracing::error!(workflow = %self.place.name, id = self.place.id, reason,
+            // Why is in the instance, with what modules say: it may have to stay in its region.
+            tracing::error!(workflow = %self.place.name, id = self.place.id,
                 "a workflow stands still: `brink workflows retry` or `cancel` goes on with it");
             let workflow = self.place.name.to_string();
             metrics::counter!("brink_core_workflows_stuck_total", "workflow" => workflow)
@@ -212,11 +216,32 @@ impl Go<'_> {
         }
     }
 
-    async fn decide(&self) -> Result<brink_protocol::workflow::Decision, super::Undecided> {
+    /// Asks the module, and whether what it wants can be made where it is to be made. Nothing was begun of a step that cannot.
+    async fn decide(&self) -> Event {
+        let decided = self.ask().await;
+        let misplaced = match &decided {
+            Ok(Decision::Call(step)) => self.misplaced(step),
+            _ => None,
+        };
+        misplaced.map_or(Event::Decided(decided), Event::Misplaced)
+    }
+
+    fn misplaced(&self, step: &Step) -> Option<String> {
+        let mut calls = [&step.call].into_iter().chain(&step.compensation);
+        calls.find_map(|call| {
+            self.workflows.needs.calls.misplaced(&PartitionAddress {
+                tenant: self.place.tenant.clone(),
+                collection: call.collection.clone(),
+                partition: call.partition.clone(),
+            })
+        })
+    }
+
+    async fn ask(&self) -> Result<Decision, Undecided> {
         let instance = &self.stored.instance;
         let (Some(deployed), Some(outcomes)) = (&instance.deployed, instance.outcomes()) else {
             let reason = "a step that was given up has no outcome to decide on".into();
-            return Err(super::Undecided {
+            return Err(Undecided {
                 reason,
                 is_passing: false,
             });

@@ -2,7 +2,8 @@
 
 use super::{
     Workflows,
-    rows::{self, IndexRow, SHARDS},
+    index::{self, IndexRow},
+    rows::{self, SHARDS},
 };
 use crate::Error;
 use brink_protocol::{ModuleName, TenantName, control::WorkflowPhase, workflow::Instance};
@@ -108,7 +109,7 @@ impl Workflows {
     ) -> Result<Vec<IndexRow>, Error> {
         let count = u32::try_from(limit).unwrap_or(u32::MAX);
         let shards = (0..SHARDS)
-            .map(|shard| rows::index(self.store(), tenant, shard, (before, count), self.now_ms()));
+            .map(|shard| index::page(self.store(), tenant, shard, (before, count), self.now_ms()));
         let shards: Vec<Vec<IndexRow>> = stream::iter(shards).buffered(READS).try_collect().await?;
         let mut rows: Vec<IndexRow> = shards.into_iter().flatten().collect();
         rows.sort_unstable_by(|a, b| b.cmp(a));

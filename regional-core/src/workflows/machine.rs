@@ -53,6 +53,8 @@ pub(super) enum Next {
 pub(super) enum Event {
     /// The module decided, or could not.
     Decided(Result<Decision, Undecided>),
+    /// It decided on a step that cannot be made where it is to be made.
+    Misplaced(String),
     /// The last step was called.
     Called(Result<Bytes, CommandError>),
     /// The last step is settled.
@@ -162,6 +164,10 @@ pub(super) fn apply(instance: &mut Instance, event: Event, now_ms: u64, chance: 
                 );
             }
         }
+        Event::Misplaced(reason) => {
+            settled(instance);
+            fail_by_step(instance, &reason);
+        }
         Event::Called(result) => called(instance, result, now_ms, chance),
         Event::GaveUp(result) => gave_up(instance, result, now_ms, chance),
         Event::Elapsed => end(instance, Progress::Ended(Outcome::Elapsed), now_ms),
@@ -252,33 +258,32 @@ fn gave_up(
     match result {
         Ok(Settled::Done(bytes)) => outcome(instance, Outcome::Done, bytes, now_ms),
         Ok(Settled::Refused(bytes)) => outcome(instance, Outcome::Refused, bytes, now_ms),
-        Ok(Settled::Never) => never(instance, now_ms),
+        Ok(Settled::Never) => never(instance, None, now_ms),
         Err(CommandError::Unavailable(reason)) => unreached(instance, &reason, now_ms, chance),
-        Err(error) => stick(instance, &error.to_string(), now_ms),
+        // Where its partition belongs was changed since, and it is taken nowhere any more.
+        Err(error) => never(instance, Some(&error.to_string()), now_ms),
     }
 }
 
-/// The last call has had no effect that is known of, and will have none.
-fn never(instance: &mut Instance, now_ms: u64) {
-    let is_too_old = instance
-        .steps
-        .last()
-        .is_some_and(|step| is_old(step.began_at_ms, now_ms));
-    if is_too_old {
+/// The last call has had no effect that is known of, and will have none. `lost`: why it cannot be known.
+fn never(instance: &mut Instance, lost: Option<&str>, now_ms: u64) {
+    let began_at_ms = instance.steps.last().map_or(now_ms, |s| s.began_at_ms);
+    let reason = instance.last_error.take();
+    let reason = reason.or_else(|| lost.map(str::to_owned));
+    let reason = reason.unwrap_or_else(|| "the workflow was ended before it was called".into());
+    if instance.failure.is_none() {
+        fail_by_step(instance, &reason);
+    }
+    if lost.is_some() || is_old(began_at_ms, now_ms) {
         // What it answered may have been forgotten. A compensation can run without the call having run.
         return outcome(instance, Outcome::Done, Bytes::new(), now_ms);
     }
-    let reason = instance.last_error.take();
-    let reason = reason.unwrap_or_else(|| "the workflow was ended before it was called".into());
-    if instance.failure.is_none() {
-        fail(
-            instance,
-            "workflow-step",
-            "A step of the workflow failed",
-            &reason,
-        );
-    }
     end(instance, Progress::GivenUp(reason), now_ms);
+}
+
+fn fail_by_step(instance: &mut Instance, reason: &str) {
+    const TITLE: &str = "A step of the workflow failed";
+    fail(instance, "workflow-step", TITLE, reason);
 }
 
 /// The outcome of the last call is known. One that does not fit is not told to the module: the workflow fails.
@@ -411,10 +416,9 @@ fn stick(instance: &mut Instance, reason: &str, now_ms: u64) {
     });
 }
 
-/// An operator ends it: it fails now. `false`: it has failed already.
-pub(super) fn cancel(instance: &mut Instance, reason: &str, now_ms: u64) -> bool {
-    let is_new = instance.failure.is_none();
-    if is_new {
+/// An operator ends it: it fails now, if it has not failed already.
+pub(super) fn cancel(instance: &mut Instance, reason: &str, now_ms: u64) {
+    if instance.failure.is_none() {
         let waits = instance
             .steps
             .last()
@@ -434,14 +438,13 @@ pub(super) fn cancel(instance: &mut Instance, reason: &str, now_ms: u64) -> bool
         }
         instance.stuck = None;
     }
-    is_new
 }
 
-/// An operator wants another attempt now. `false`: nothing waits for one.
-pub(super) fn retry(instance: &mut Instance, now_ms: u64) -> bool {
+/// An operator wants what waits for another attempt, or stands still, to be tried now.
+pub(super) fn retry(instance: &mut Instance, now_ms: u64) {
     let is_stuck = instance.stuck.take().is_some();
     if !is_stuck && instance.not_before_ms == 0 {
-        return false;
+        return;
     }
     settled(instance);
     for step in &mut instance.steps {
@@ -449,7 +452,6 @@ pub(super) fn retry(instance: &mut Instance, now_ms: u64) -> bool {
             *since_ms = now_ms;
         }
     }
-    true
 }
 
 /// The call that a step or its compensation makes.

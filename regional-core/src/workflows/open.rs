@@ -6,7 +6,8 @@
 
 use super::{
     Workflows,
-    rows::{self, IndexRow, SHARDS},
+    index::{self, IndexRow},
+    rows::{self, SHARDS},
     unavailable,
 };
 use crate::Error;
@@ -132,7 +133,7 @@ impl Workflows {
             let mut after = None;
             loop {
                 let at = (shard, after.as_ref());
-                let (rows, more) = rows::open(self.store(), tenant, at, now_ms).await?;
+                let (rows, more) = index::open(self.store(), tenant, at, now_ms).await?;
                 after = rows.last().cloned();
                 open.extend(rows);
                 if open.len() >= enough {
@@ -169,7 +170,7 @@ impl Workflows {
                     && row.place.index_sort(&instance) == row.sort
             });
             if !is_open {
-                rows::drop_open(self.store(), &row, now_ms).await?;
+                index::drop_open(self.store(), &row, now_ms).await?;
                 dropped += 1;
             }
         }

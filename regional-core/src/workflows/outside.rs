@@ -11,6 +11,7 @@ use crate::{
 use async_trait::async_trait;
 use brink_protocol::{
     ModuleName, TenantName,
+    address::PartitionAddress,
     link::{CommandError, CommandRequest, LogLine},
     workflow::{Decision, Deployed, Outcome},
 };
@@ -25,6 +26,8 @@ pub trait Calls: Send + Sync + 'static {
     async fn step(&self, request: &CommandRequest) -> Result<Bytes, CommandError>;
     /// See [`Commands::give_up`].
     async fn give_up(&self, request: &CommandRequest) -> Result<Settled, CommandError>;
+    /// See [`Commands::misplaced`].
+    fn misplaced(&self, partition: &PartitionAddress) -> Option<String>;
 }
 
 #[async_trait]
@@ -35,6 +38,10 @@ impl Calls for Commands {
 
     async fn give_up(&self, request: &CommandRequest) -> Result<Settled, CommandError> {
         Self::give_up(self, request).await
+    }
+
+    fn misplaced(&self, partition: &PartitionAddress) -> Option<String> {
+        Self::misplaced(self, partition)
     }
 }
 

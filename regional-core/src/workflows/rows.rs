@@ -4,8 +4,11 @@
 //! |---|---|---|---|---|
 //! | its own | `_workflows` | `NAME/ID` | | the instance |
 //! | its own | `_workflows-index` | `SHARD` | `STARTED/NAME/ID` | |
-//! | its own | `_workflows-index` | `SHARD` | U+0001 `o` `STARTED/NAME/ID`, until it ends | |
+//! | its own | `_workflows-index` | `SHARD` | `o` `STARTED/NAME/ID`, until it ends | |
 //! | `brink-workflows` | `_workflows-due` | `SHARD` | `DUE/BASED_ON/NONCE/TENANT/NAME/ID` | the node at work |
+//!
+//! Sort keys of the other two begin with [`INDEX_SORT`]. What is due of instances that lie in a region alone is in a
+//! `_workflows-due__REGION` that lies there too: cores of that region are at work on them.
 //!
 //! The instance alone says what is so. Rows of the other two are written before what they point to, and removed after:
 //! there may be rows too many, and never one too few. A row of the due index names the version of the instance that its
@@ -20,7 +23,7 @@ use brink_protocol::{
     Digest, ModuleName, Position, TenantName,
     address::PartitionAddress,
     link::Condition,
-    record::{Bound, Entry, Key, PLATFORM_SORT, Range, SCAN_LIMIT_MAX, Version},
+    record::{Bound, Entry, INDEX_SORT, Key, Range, Version},
     workflow::{Due, Instance, instance_key},
 };
 use bytes::Bytes;
@@ -29,13 +32,8 @@ use std::hash::{BuildHasher as _, RandomState};
 /// Parts of the indices.
 pub(super) const SHARDS: u8 = 16;
 const DUE: &str = "_workflows-due";
-const INDEX: &str = "_workflows-index";
-/// What rows of the index begin with that say what is open, after [`PLATFORM_SORT`].
-const OPEN: char = 'o';
 /// Tenant of the platform itself, as that of the prober.
 const PLATFORM: &str = "brink-workflows";
-/// How much longer than its instance a row of the index stays, in milliseconds.
-const INDEX_STAYS_MS: u64 = 24 * 3600 * 1000;
 /// How long it is remembered that a start came to nothing, in milliseconds.
 const VOID_LIFETIME_MS: u64 = 7 * 24 * 3600 * 1000;
 
@@ -48,7 +46,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn shard(&self) -> String {
+    /// The shard of the indices that it is in.
+    pub(super) fn shard(&self) -> String {
         let named = format!("{}/{}/{}", self.tenant, self.name, self.id);
         let byte = Digest::of(named.as_bytes()).as_bytes().first().copied();
         shard_name(byte.unwrap_or_default() % SHARDS)
@@ -63,8 +62,14 @@ impl Place {
         format!("wf.{named}.{:016x}.{of}", instance.run)
     }
 
-    pub(super) fn index_sort(&self, instance: &Instance) -> String {
-        format!("{:020}/{}/{}", instance.started_at_ms, self.name, self.id)
+    /// Where its instance lies.
+    pub(super) fn partition(&self) -> PartitionAddress {
+        let key = instance_key(&self.name, &self.id);
+        PartitionAddress {
+            tenant: self.tenant.clone(),
+            collection: key.collection,
+            partition: key.partition,
+        }
     }
 }
 
@@ -83,6 +88,8 @@ pub(super) struct Stored {
 /// A row of the due index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DueRow {
+    /// In which index.
+    pub(super) collection: String,
     pub(super) due: Due,
     pub(super) place: Place,
     /// The node at work until then; none: nobody is.
@@ -97,11 +104,11 @@ impl DueRow {
             nonce,
         } = self.due;
         let Place { tenant, name, id } = &self.place;
-        format!("{at_ms:020}/{based_on:020}/{nonce:016x}/{tenant}/{name}/{id}")
+        format!("{INDEX_SORT}{at_ms:020}/{based_on:020}/{nonce:016x}/{tenant}/{name}/{id}")
     }
 
-    fn read(entry: &Entry) -> Option<Self> {
-        let mut parts = entry.sort.splitn(6, '/');
+    fn read(collection: &str, entry: &Entry) -> Option<Self> {
+        let mut parts = entry.sort.strip_prefix(INDEX_SORT)?.splitn(6, '/');
         let at_ms = parts.next()?.parse().ok()?;
         let based_on = parts.next()?.parse().ok()?;
         let nonce = u64::from_str_radix(parts.next()?, 16).ok()?;
@@ -112,6 +119,7 @@ impl DueRow {
         };
         let at_work = String::from_utf8_lossy(&entry.value).into_owned();
         Some(Self {
+            collection: collection.to_owned(),
             due: Due {
                 at_ms,
                 based_on,
@@ -173,7 +181,7 @@ async fn write(
     store.commit(transaction).await
 }
 
-fn put(value: Bytes, expires_at_ms: Option<u64>) -> Action {
+pub(super) fn put(value: Bytes, expires_at_ms: Option<u64>) -> Action {
     Action::Put {
         value,
         expires_at_ms,
@@ -201,7 +209,7 @@ pub(super) async fn read(
 
 fn due_key(row: &DueRow) -> Key {
     Key {
-        collection: DUE.into(),
+        collection: row.collection.clone(),
         partition: row.place.shard(),
         sort: row.sort(),
     }
@@ -221,73 +229,18 @@ pub(super) async fn drop_due(store: &dyn Store, row: &DueRow, now_ms: u64) -> Re
     Ok(())
 }
 
-/// Puts the instance into its tenant's index, among those that are open unless it has ended. Then the row ends some time after
-/// the instance.
-pub(super) async fn put_index(
-    store: &dyn Store,
-    place: &Place,
-    instance: &Instance,
-    ended: Option<u64>,
-    now_ms: u64,
-) -> Result<(), Error> {
-    let open = match ended {
-        None => put(Bytes::new(), None),
-        Some(_) => Action::Delete,
-    };
-    let expires_at_ms = ended.map(|end| end.saturating_add(INDEX_STAYS_MS));
-    let row = put(Bytes::new(), expires_at_ms);
-    let sort = place.index_sort(instance);
-    let rows = vec![(open_sort(&sort), open), (sort, row)];
-    write_index(store, place, rows, now_ms).await
+/// The indices of what is due, of which some may lie in a region alone.
+pub(super) fn due_indices(store: &dyn Store) -> Vec<String> {
+    store.collections_of(DUE)
 }
 
-/// Takes it out again: the start came to nothing.
-pub(super) async fn drop_index(
-    store: &dyn Store,
-    place: &Place,
-    instance: &Instance,
-    now_ms: u64,
-) -> Result<(), Error> {
-    let sort = place.index_sort(instance);
-    let rows = vec![(open_sort(&sort), Action::Delete), (sort, Action::Delete)];
-    write_index(store, place, rows, now_ms).await
-}
-
-/// Takes a row from among those that are open.
-pub(super) async fn drop_open(store: &dyn Store, row: &IndexRow, now_ms: u64) -> Result<(), Error> {
-    let rows = vec![(open_sort(&row.sort), Action::Delete)];
-    write_index(store, &row.place, rows, now_ms).await
-}
-
-/// Under which sort key it says in the index that the instance of a row is open.
-fn open_sort(index_sort: &str) -> String {
-    format!("{PLATFORM_SORT}{OPEN}{index_sort}")
-}
-
-async fn write_index(
-    store: &dyn Store,
-    place: &Place,
-    rows: Vec<(String, Action)>,
-    now_ms: u64,
-) -> Result<(), Error> {
-    let write = |(sort, action)| Write {
-        sort,
-        action,
-        condition: Condition::Always,
-    };
-    let transaction = Transaction {
-        partition: PartitionAddress {
-            tenant: place.tenant.clone(),
-            collection: INDEX.into(),
-            partition: place.shard(),
-        },
-        seen: Vec::new(),
-        writes: rows.into_iter().map(write).collect(),
-        answer: None,
-        now_ms,
-    };
-    store.commit(transaction).await?;
-    Ok(())
+/// Where a shard of such an index lies.
+pub(super) fn due_partition(collection: &str, shard: u8) -> Result<PartitionAddress, Error> {
+    Ok(PartitionAddress {
+        tenant: platform()?,
+        collection: collection.to_owned(),
+        partition: shard_name(shard),
+    })
 }
 
 /// Commits the instance on the condition that it is what was read. Its row of the due index is there before.
@@ -304,8 +257,10 @@ pub(super) async fn save(
     let mut instance = stored.instance.clone();
     let mut rows = [None, None];
     if due != NewDue::Same {
+        let collection = store.collection_for(DUE, &place.partition());
         let row_of = |due: Option<Due>, at_work: &Option<String>| {
             due.map(|due| DueRow {
+                collection: collection.clone(),
                 due,
                 place: place.clone(),
                 at_work: at_work.clone(),
@@ -385,133 +340,38 @@ pub(super) async fn void(
     save(store, place, &mut stored, NewDue::Same, (expires, now_ms)).await
 }
 
-/// Rows of a shard of the due index before a moment, the first due first; whether there are more.
+/// Where in a shard of a due index is looked: after a row, or from a moment on, in milliseconds since 1970.
+#[derive(Debug, Clone)]
+pub(super) enum From {
+    Row(DueRow),
+    Moment(u64),
+}
+
+/// Rows of a shard of a due index before a moment, the first due first; whether there are more.
 pub(super) async fn due_before(
     store: &dyn Store,
-    shard: u8,
-    after: Option<&DueRow>,
+    (collection, shard): (&str, u8),
+    from: &From,
     before_ms: u64,
     now_ms: u64,
 ) -> Result<(Vec<DueRow>, bool), Error> {
+    let sort = |ms: u64| format!("{INDEX_SORT}{ms:020}");
     let range = Range {
-        collection: DUE.into(),
+        collection: collection.to_owned(),
         partition: shard_name(shard),
-        lower: after.map_or(Bound::Unbounded, |row| Bound::Exclusive(row.sort())),
-        upper: Bound::Exclusive(format!("{before_ms:020}")),
+        lower: match from {
+            From::Row(row) => Bound::Exclusive(row.sort()),
+            From::Moment(ms) => Bound::Inclusive(sort(*ms)),
+        },
+        upper: Bound::Exclusive(sort(before_ms)),
         limit: 256,
         descending: false,
     };
     let page = store.scan(&platform()?, &range, now_ms).await?;
-    let rows = page.entries.iter().filter_map(DueRow::read).collect();
-    Ok((rows, page.more))
-}
-
-/// A row of a tenant's index.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct IndexRow {
-    /// Its sort key: rows are in the order of their starts.
-    pub(super) sort: String,
-    pub(super) place: Place,
-}
-
-/// Rows of a shard of a tenant's index before a sort key, the newest first.
-pub(super) async fn index(
-    store: &dyn Store,
-    tenant: &TenantName,
-    shard: u8,
-    (before, limit): (Option<&str>, u32),
-    now_ms: u64,
-) -> Result<Vec<IndexRow>, Error> {
-    let range = Range {
-        collection: INDEX.into(),
-        partition: shard_name(shard),
-        lower: Bound::Unbounded,
-        upper: before.map_or(Bound::Unbounded, |sort| Bound::Exclusive(sort.to_owned())),
-        limit: limit.clamp(1, SCAN_LIMIT_MAX),
-        descending: true,
-    };
-    let page = store.scan(tenant, &range, now_ms).await?;
-    let row = |entry: Entry| index_row(tenant, &entry.sort);
-    Ok(page.entries.into_iter().filter_map(row).collect())
-}
-
-fn index_row(tenant: &TenantName, sort: &str) -> Option<IndexRow> {
-    let mut parts = sort.splitn(3, '/').skip(1);
-    let place = Place {
-        tenant: tenant.clone(),
-        name: parts.next()?.parse().ok()?,
-        id: parts.next()?.to_owned(),
-    };
-    Some(IndexRow {
-        sort: sort.to_owned(),
-        place,
-    })
-}
-
-/// Rows of a shard that say what is open of a tenant, after one of them, the oldest first; whether there are more.
-pub(super) async fn open(
-    store: &dyn Store,
-    tenant: &TenantName,
-    (shard, after): (u8, Option<&IndexRow>),
-    now_ms: u64,
-) -> Result<(Vec<IndexRow>, bool), Error> {
-    let range = Range {
-        collection: INDEX.into(),
-        partition: shard_name(shard),
-        lower: match after {
-            Some(row) => Bound::Exclusive(open_sort(&row.sort)),
-            None => Bound::Inclusive(open_sort("")),
-        },
-        // No number begins so.
-        upper: Bound::Exclusive(open_sort(":")),
-        limit: SCAN_LIMIT_MAX,
-        descending: false,
-    };
-    let page = store.scan(tenant, &range, now_ms).await?;
-    let sorts = page
-        .entries
-        .iter()
-        .filter_map(|entry| entry.sort.get(PLATFORM_SORT.len_utf8() + OPEN.len_utf8()..));
-    let rows = sorts.filter_map(|sort| index_row(tenant, sort)).collect();
-    Ok((rows, page.more))
+    let rows = page.entries.iter();
+    let rows = rows.filter_map(|entry| DueRow::read(collection, entry));
+    Ok((rows.collect(), page.more))
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn due_rows_are_read_as_they_were_written() {
-        let row = DueRow {
-            due: Due {
-                at_ms: 12,
-                based_on: 3,
-                nonce: 0xab,
-            },
-            place: Place {
-                tenant: "default".parse().unwrap(),
-                name: "fulfil".parse().unwrap(),
-                id: "a/b/c".into(),
-            },
-            at_work: Some("core-1".into()),
-        };
-        let mut entry = Entry {
-            sort: row.sort(),
-            value: Bytes::from_static(b"core-1"),
-            version: 1,
-            lifetime_ms: None,
-        };
-        assert_eq!(DueRow::read(&entry), Some(row.clone()));
-        entry.value = Bytes::new();
-        assert_eq!(
-            DueRow::read(&entry),
-            Some(DueRow {
-                at_work: None,
-                ..row
-            })
-        );
-        entry.sort = "nonsense".into();
-        assert_eq!(DueRow::read(&entry), None);
-    }
-}
+mod tests;

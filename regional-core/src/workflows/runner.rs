@@ -2,10 +2,14 @@
 
 use super::{
     AT_WORK_MAX, AT_WORK_MS, Workflows, drive,
-    rows::{self, DueRow, SHARDS, shard_name},
+    rows::{self, DueRow, From, SHARDS, shard_name},
 };
 use crate::{Error, store::Store};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +19,56 @@ const LOOK_OWN: Duration = Duration::from_millis(200);
 const LOOK_SHARED: Duration = Duration::from_millis(1000);
 /// Pages of one shard that are looked at in one go.
 const PAGES_MAX: usize = 16;
+/// How often a shard is looked at from its beginning, in milliseconds. In between it is from before the first row that there was:
+/// an engine goes through all that was removed for a while.
+const WHOLE_EVERY_MS: u64 = 600_000;
+/// So much before, in milliseconds: what another core has put there by a clock that is behind is found at once.
+const BEFORE_MS: u64 = 3_600_000;
 /// How long is waited at the end for what is under way.
 const END: Duration = Duration::from_secs(5);
+
+/// Up to where a shard was looked through.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    /// Nothing was due before that moment.
+    first_ms: u64,
+    /// When it was looked at from its beginning.
+    whole_at_ms: u64,
+}
+
+/// Of all shards that this core looks at, by index and number.
+#[derive(Debug, Default)]
+pub(super) struct Shards(Mutex<HashMap<(String, u8), Looked>>);
+
+impl Shards {
+    fn all(&self) -> MutexGuard<'_, HashMap<(String, u8), Looked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From which moment on a shard is to be looked at.
+    fn from_ms(&self, shard: &(String, u8), now_ms: u64) -> u64 {
+        match self.all().get(shard) {
+            Some(looked) if looked.whole_at_ms.abs_diff(now_ms) < WHOLE_EVERY_MS => {
+                looked.first_ms.min(now_ms).saturating_sub(BEFORE_MS)
+            }
+            _ => 0,
+        }
+    }
+
+    /// It was, and the first row there is due at `first_ms`.
+    fn looked(&self, shard: &(String, u8), (from_ms, first_ms): (u64, u64), now_ms: u64) {
+        let mut all = self.all();
+        let new = Looked {
+            first_ms,
+            whole_at_ms: now_ms,
+        };
+        let looked = all.entry(shard.clone()).or_insert(new);
+        looked.first_ms = first_ms;
+        if from_ms == 0 {
+            looked.whole_at_ms = now_ms;
+        }
+    }
+}
 
 /// How often is looked for what is due in a store: waits are so much longer at most, if there is a hand free.
 #[must_use]
@@ -63,10 +115,18 @@ impl Workflows {
     /// Looks once at all shards that are this core's.
     pub(super) async fn look(self: &Arc<Self>) -> Result<(), Error> {
         let mut late_ms = 0;
-        for shard in 0..SHARDS {
-            let work = format!("workflows/{}", shard_name(shard));
-            if self.needs.division.is_mine(&work) {
-                late_ms = late_ms.max(self.look_at(shard).await?);
+        for collection in rows::due_indices(self.store()) {
+            for shard in 0..SHARDS {
+                let work = format!("workflows/{}", shard_name(shard));
+                let of = (collection.clone(), shard);
+                let partition = rows::due_partition(&collection, shard)?;
+                if self.needs.division.is_mine(&work)
+                    && self.store().check_home(&partition).await.is_ok()
+                {
+                    late_ms = late_ms.max(self.look_at(&of).await?);
+                } else {
+                    self.shards.all().remove(&of);
+                }
             }
         }
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -75,37 +135,50 @@ impl Workflows {
     }
 
     /// Looks at one shard; gives for how long the first has waited that is not under way here, in milliseconds.
-    async fn look_at(self: &Arc<Self>, shard: u8) -> Result<u64, Error> {
-        let mut after: Option<DueRow> = None;
+    async fn look_at(self: &Arc<Self>, shard: &(String, u8)) -> Result<u64, Error> {
+        let now = self.now_ms();
+        let from_ms = self.shards.from_ms(shard, now);
+        let mut from = From::Moment(from_ms);
+        let mut first_ms = None;
         let mut late_ms = 0;
         for _ in 0..PAGES_MAX {
             let now = self.now_ms();
             let before = now.saturating_add(AT_WORK_MS + 1);
-            let found = rows::due_before(self.store(), shard, after.as_ref(), before, now).await?;
-            let (rows, has_more) = found;
-            for row in &rows {
-                let is_due = row.due.at_ms <= now;
-                if !is_due && !self.is_left_behind(row) {
-                    continue;
-                }
-                if self.at_work().contains(&row.place) {
-                    continue;
-                }
-                late_ms = late_ms.max(now.saturating_sub(row.due.at_ms));
-                match self.take_up(&row.place) {
-                    Some(at_work) => {
-                        self.tasks.spawn(drive::due(at_work, row.clone()));
-                    }
-                    None if self.slots.available_permits() == 0 => return Ok(late_ms),
-                    None => {}
-                }
-            }
-            after = rows.into_iter().next_back();
-            if !has_more || after.is_none() {
+            let of = (shard.0.as_str(), shard.1);
+            let (rows, has_more) = rows::due_before(self.store(), of, &from, before, now).await?;
+            let Some(last) = rows.last().cloned() else {
+                break;
+            };
+            first_ms = first_ms.or(rows.first().map(|row| row.due.at_ms));
+            late_ms = late_ms.max(self.take_up_due(rows, now));
+            if !has_more || self.slots.available_permits() == 0 {
                 break;
             }
+            from = From::Row(last);
         }
+        self.shards
+            .looked(shard, (from_ms, first_ms.unwrap_or(now)), now);
         Ok(late_ms)
+    }
+
+    /// Takes up what is due of these rows, as far as there is a hand free.
+    fn take_up_due(self: &Arc<Self>, rows: Vec<DueRow>, now_ms: u64) -> u64 {
+        let mut late_ms = 0;
+        for row in rows {
+            let is_due = row.due.at_ms <= now_ms;
+            if (!is_due && !self.is_left_behind(&row)) || self.at_work().contains(&row.place) {
+                continue;
+            }
+            late_ms = late_ms.max(now_ms.saturating_sub(row.due.at_ms));
+            match self.take_up(&row.place) {
+                Some(at_work) => {
+                    self.tasks.spawn(drive::due(at_work, row));
+                }
+                None if self.slots.available_permits() == 0 => break,
+                None => {}
+            }
+        }
+        late_ms
     }
 
     /// The core that is said to be at work on it is this one in an earlier life, or is gone.
@@ -113,5 +186,32 @@ impl Workflows {
         row.at_work
             .as_ref()
             .is_some_and(|node| *node == self.needs.node || !self.needs.division.may_be_there(node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_looked_at_from_its_first_row_and_sometimes_as_a_whole() {
+        const NOW: u64 = 1_000_000_000;
+        let shards = Shards::default();
+        let shard = ("due".to_owned(), 3);
+        assert_eq!(shards.from_ms(&shard, NOW), 0);
+        shards.looked(&shard, (0, NOW - 9_000_000), NOW);
+        let (first, later) = (NOW - 9_000_000 - BEFORE_MS, NOW + 10_000);
+        assert_eq!(shards.from_ms(&shard, later), first, "it is still there");
+        shards.looked(&shard, (first, later + 40_000), later);
+        assert_eq!(shards.from_ms(&shard, later), later - BEFORE_MS);
+        let whole = NOW + WHOLE_EVERY_MS;
+        assert_eq!(shards.from_ms(&shard, whole), 0);
+        shards.looked(&shard, (0, whole), whole);
+        assert_ne!(shards.from_ms(&shard, whole), 0);
+        assert_eq!(
+            shards.from_ms(&shard, NOW - 1_000),
+            0,
+            "the clock went back"
+        );
     }
 }

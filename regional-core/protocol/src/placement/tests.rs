@@ -92,6 +92,9 @@ fn declarations_are_checked() {
     for (name, placement, is_right) in [
         ("stock", Placement::Hash {}, true),
         ("_streams", Placement::Hash {}, false),
+        ("_streams", geo(&[("eu", "eu")], true), false),
+        ("_workflows", Placement::Hash {}, false),
+        ("_workflows", geo(&[("eu", "eu")], true), true),
         ("Stock", Placement::Hash {}, false),
         ("stock", parts(&["a"]), false),
         ("stock", parts(&["a", "a"]), false),
@@ -140,6 +143,27 @@ fn homes_follow_what_is_declared_and_promoted() {
     // Even one that could not be declared does not hang anybody.
     table.promoted = [(region("us"), region("eu")), (region("eu"), region("us"))].into();
     assert!(table.place(&at("stock", "x")).is_ok());
+}
+
+#[test]
+fn workflows_are_placed_by_their_ids() {
+    let placement = geo(&[("eu", "eu"), ("us", "us")], true);
+    let table = table(vec![collection("_workflows", placement)]);
+    let key = |name: &str, id: &str| at("_workflows", &format!("{name}/{id}"));
+    let place = |id: &str| {
+        let place = table.place(&key("us", id)).ok()?;
+        assert!(place.is_pinned);
+        place.home.map(ToString::to_string)
+    };
+    assert_eq!(place("eu/o-1").as_deref(), Some("eu"));
+    assert_eq!(place("us/o/1").as_deref(), Some("us"));
+    for id in ["o-1", "fr/o-1", "eu", "eu/"] {
+        assert_eq!(place(id), None, "{id}");
+    }
+    let due = table.collection_for("_workflows-due", &key("fulfil", "us/o-1"));
+    assert_eq!(due, "_workflows-due__us");
+    let apart = table.place(&at("_workflows-due__us", "00")).unwrap();
+    assert!(apart.is_pinned && apart.home == Some(&region("us")));
 }
 
 #[test]

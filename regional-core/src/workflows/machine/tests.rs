@@ -233,8 +233,10 @@ fn cancelled_at_any_place() {
     ] {
         let mut instance = begun();
         run(&mut instance, events);
-        assert!(cancel(&mut instance, "by an operator", NOW));
-        assert!(!cancel(&mut instance, "again", NOW));
+        cancel(&mut instance, "by an operator", NOW);
+        let cancelled = instance.clone();
+        cancel(&mut instance, "again", NOW);
+        assert_eq!(instance, cancelled);
         assert_eq!(next(&instance, NOW), expected);
         assert_eq!(slug(&instance), "workflow-cancelled");
     }
@@ -272,12 +274,14 @@ fn a_compensation_that_is_refused_has_another_key_and_an_end() {
         Some(WorkflowState::Compensating),
         "never half in silence"
     );
-    assert!(retry(&mut instance, NOW));
+    retry(&mut instance, NOW);
     assert_eq!(next(&instance, NOW), Next::Undo(0, UNDO_ATTEMPTS_MAX));
     let nexts = run(&mut instance, vec![Event::Undone(0, Ok(bytes("")))]);
     assert_eq!(nexts, [Next::Rest]);
     assert!(instance.has_ended());
-    assert!(!retry(&mut instance, NOW));
+    let ended = instance.clone();
+    retry(&mut instance, NOW);
+    assert_eq!(instance, ended);
 }
 
 #[test]
@@ -356,11 +360,52 @@ fn what_is_not_known_for_too_long_waits_for_an_operator() {
     };
     apply(&mut instance, event, late, 0);
     assert_eq!(next(&instance, late), Next::Rest);
-    assert!(cancel(&mut instance, "it is enough", late));
+    cancel(&mut instance, "it is enough", late);
     assert_eq!(next(&instance, late), Next::GiveUp(0));
     // Whether it was done is forgotten: it is compensated in any case.
     apply(&mut instance, Event::GaveUp(Ok(Settled::Never)), late, 0);
     assert_eq!(next(&instance, late), Next::Apply(Event::UndoBegins(0)));
+}
+
+#[test]
+fn what_fails_after_it_was_not_known_for_too_long_does_not_go_on() {
+    let late = NOW + UNKNOWN_MS_MAX + 1;
+    let mut instance = begun();
+    run(&mut instance, vec![decided(step("a", true))]);
+    let failed = || Event::Called(Err(CommandError::Failed("trap".into())));
+    for _ in 0..CALL_ATTEMPTS_MAX {
+        apply(&mut instance, failed(), late, 0);
+    }
+    let later = instance.not_before_ms;
+    assert_eq!(next(&instance, later), Next::GiveUp(0));
+    apply(&mut instance, Event::GaveUp(Ok(Settled::Never)), later, 0);
+    assert_eq!(slug(&instance), "workflow-step");
+    assert_eq!(next(&instance, later), Next::Apply(Event::UndoBegins(0)));
+}
+
+#[test]
+fn a_step_that_is_taken_nowhere_fails_it() {
+    let misplaced = || Event::Misplaced("no such key".into());
+    let mut instance = begun();
+    let nexts = run(
+        &mut instance,
+        vec![decided(step("a", true)), done(""), misplaced()],
+    );
+    assert_eq!(nexts.last(), Some(&Next::Undo(0, 0)));
+    assert_eq!(slug(&instance), "workflow-step");
+    assert_eq!(instance.steps.len(), 1, "it was never begun");
+    // It was taken when it was decided on, and is not any more: it may have been done.
+    let mut instance = begun();
+    let invalid = || CommandError::Invalid("no such key".into());
+    let mut events = vec![decided(step("a", true))];
+    events.extend((0..CALL_ATTEMPTS_MAX).map(|_| Event::Called(Err(invalid()))));
+    events.push(Event::GaveUp(Err(invalid())));
+    let nexts = run(&mut instance, events);
+    assert_eq!(
+        nexts[nexts.len() - 2..],
+        [Next::GiveUp(0), Next::Undo(0, 0)]
+    );
+    assert_eq!(slug(&instance), "workflow-step");
 }
 
 /// A world of commands that keep what they answered, as [`crate::commands::Commands`] does for steps.
@@ -511,9 +556,8 @@ proptest! {
             now += 40_000;
             if Some(place) == cancel_at && kept.0.completed.is_none() && !kept.0.has_ended() {
                 let mut instance = kept.0.clone();
-                if cancel(&mut instance, "test", now) {
-                    kept = (instance, kept.1 + 1);
-                }
+                cancel(&mut instance, "test", now);
+                kept = (instance, kept.1 + 1);
             }
             act(&mut cores[who], &mut kept, &mut world, (turn, dies), now);
         }

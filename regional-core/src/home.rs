@@ -29,7 +29,11 @@ use brink_protocol::{
     link::{CommandAnswer, CommandError, CommandRequest},
     record::Key,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 /// Longest time that another core is given, in milliseconds.
 const TIME_MS_MAX: u64 = 60_000;
@@ -70,13 +74,16 @@ impl Home {
         own: NodeName,
         cores: Arc<dyn Cores>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let home = Arc::new(Self {
             placements,
             forward: Forwarder::new(own, Arc::clone(&cores)),
             hot: Hot::default(),
             cores,
             store,
-        })
+        });
+        let regions: Weak<Self> = Arc::downgrade(&home);
+        home.placements.begin_with(regions);
+        home
     }
 
     /// The certificate that this core shows others.
@@ -142,6 +149,10 @@ impl Home {
     {
         let time = Duration::from_millis(asked.time_ms.min(TIME_MS_MAX));
         let doing = async {
+            let _under_way = match &asked.operation {
+                Operation::Commit(..) => self.placements.under_way().await,
+                _ => None,
+            };
             if let Some(refusal) = self.refusal(&asked) {
                 return Err(refusal);
             }
@@ -223,6 +234,10 @@ impl Regions for Home {
             Outcome::IsEmpty(is_empty) => Ok(is_empty),
             _ => Err(unexpected()),
         }
+    }
+
+    fn known(&self) -> BTreeSet<RegionName> {
+        self.cores.regions()
     }
 }
 

@@ -5,28 +5,28 @@
 //! database confirms writes in all data centres, a core whose knowledge is older than [`LEASE`] takes none; so a core that
 //! is cut off, or was away, cannot write where it was home once.
 
+mod center;
 mod change;
+mod empty;
 
-pub(crate) use self::change::is_empty;
 pub use self::change::{Declared, Promotion};
+pub(crate) use self::empty::is_empty;
 
-use crate::{
-    Error,
-    clock::now_ms,
-    store::{NewAudit, Store},
-};
+use crate::{Error, clock::now_ms, store::Store};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use brink_protocol::{
-    RegionName, TenantName,
-    address::PartitionAddress,
-    placement::{Pending, PlacementTable},
+    RegionName, TenantName, address::PartitionAddress, placement::PlacementTable,
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::{RwLock, RwLockReadGuard},
+    time::Instant,
+};
 
 /// How old the knowledge of a core that takes writes may be.
 pub const LEASE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub const LEASE: Duration = Duration::from_secs(5);
 const READ_EVERY: Duration = Duration::from_millis(500);
 /// How long one reading may take.
 const READ_MAX: Duration = Duration::from_secs(2);
-/// A change that was told so long ago was left by a core that died. Whatever it had done is known everywhere.
+/// A change that was told so long ago is gone on with by others.
 const LEFT_AFTER_MS: u64 = 120_000;
 
 /// Where something is to be done.
@@ -53,6 +53,8 @@ pub struct Writing {
     pub home: Home,
     /// The lifetime of records that are written without one, in milliseconds.
     pub lifetime_ms: Option<u64>,
+    /// For how long it is kept who changed a record, in milliseconds; none: it is not kept.
+    pub audit_ms: Option<u64>,
 }
 
 /// Other regions, as far as a change of placements has to ask them.
@@ -68,6 +70,9 @@ pub trait Regions: Send + Sync {
         tenant: &TenantName,
         collection: &str,
     ) -> Result<bool, Error>;
+
+    /// The regions of the other cores that are known.
+    fn known(&self) -> BTreeSet<RegionName>;
 }
 
 /// What this core knows of placements.
@@ -75,13 +80,15 @@ pub struct Placements {
     store: Arc<dyn Store>,
     own: Option<RegionName>,
     is_strict: bool,
-    /// How long a write may be under way once it was let through.
-    write_max: Duration,
     current: ArcSwap<PlacementTable>,
     /// When the last certain reading began.
     known: Mutex<Instant>,
-    /// One change at a time.
-    turn: tokio::sync::Mutex<()>,
+    /// Who asks other regions, once the core has begun.
+    regions: OnceLock<Weak<dyn Regions>>,
+    /// Ids of changes of others that this core is ending.
+    ending: Mutex<BTreeSet<String>>,
+    /// Held for reading while a write is under way, with a store of one's own.
+    under_way: RwLock<()>,
 }
 
 impl Placements {
@@ -93,7 +100,6 @@ impl Placements {
         store: Arc<dyn Store>,
         own: Option<RegionName>,
         is_strict: bool,
-        write_max: Duration,
     ) -> Result<Arc<Self>, Error> {
         let began = Instant::now();
         let table = match store.placements(true).await {
@@ -103,24 +109,43 @@ impl Placements {
             }
             read => read?,
         };
+        let table = center::settle(&*store, own.as_ref(), table).await?;
         let is_shared = store.is_shared();
         let placements = Arc::new(Self {
             store,
             own,
             is_strict,
-            write_max,
             current: ArcSwap::from_pointee(table),
             known: Mutex::new(began),
-            turn: tokio::sync::Mutex::default(),
+            regions: OnceLock::new(),
+            ending: Mutex::default(),
+            under_way: RwLock::default(),
         });
         if is_shared {
             tokio::spawn(follow(Arc::downgrade(&placements)));
-        } else {
-            // Nobody else writes here: whatever is under way was left by this core's former life.
-            placements.end_left(&placements.current()).await?;
-            placements.refresh(true).await?;
         }
         Ok(placements)
+    }
+
+    /// From now on other regions can be asked.
+    pub fn begin_with(self: &Arc<Self>, regions: Weak<dyn Regions>) {
+        let _ = self.regions.set(regions);
+        if !self.store.is_shared() {
+            // Nobody else writes here: whatever is under way was left by this core's former life.
+            self.end_left(u64::MAX);
+        }
+    }
+
+    fn regions(&self) -> Option<Arc<dyn Regions>> {
+        self.regions.get()?.upgrade()
+    }
+
+    /// To be held while a write is under way that was let through; none: others write as well, and time has to tell.
+    pub async fn under_way(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        match self.store.is_shared() {
+            true => None,
+            false => Some(self.under_way.read().await),
+        }
     }
 
     /// The table.
@@ -161,11 +186,15 @@ impl Placements {
             _ => Home::Here,
         };
         if home == Home::Here {
+            if place.home.is_none() && self.store.own_center().is_some() {
+                return Err(refused("any", center::NO_MAIN));
+            }
             self.check_lease()?;
         }
         Ok(Writing {
             home,
             lifetime_ms: place.lifetime_ms,
+            audit_ms: place.audit_ms,
         })
     }
 
@@ -213,35 +242,30 @@ impl Placements {
         Ok(table)
     }
 
-    /// Ends a change that a core that died left behind: whatever it had done is known everywhere by now.
-    async fn end_what_was_left(&self, table: &PlacementTable) -> Result<(), Error> {
-        let is_left = |pending: &Pending| pending.at_ms.saturating_add(LEFT_AFTER_MS) <= now_ms();
-        if table.pending.as_ref().is_some_and(is_left) {
-            self.end_left(table).await?;
+    /// Goes on with changes that began before a moment: their cores have died, or are slow, and are not disturbed.
+    fn end_left(self: &Arc<Self>, before_ms: u64) {
+        let table = self.current();
+        for pending in table
+            .all_pending()
+            .filter(|pending| pending.at_ms <= before_ms)
+        {
+            let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+            if !ending.insert(pending.id.clone()) {
+                continue;
+            }
+            let (placements, pending) = (Arc::clone(self), pending.clone());
+            tokio::spawn(async move {
+                tracing::warn!(step = ?pending.step, "a change of placements was left behind; going on with it");
+                if let Err(error) = placements.carry_out(&pending).await {
+                    tracing::warn!(%error, "a change of placements that was left behind came to nothing");
+                }
+                let mut ending = placements
+                    .ending
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                ending.remove(&pending.id);
+            });
         }
-        Ok(())
-    }
-
-    /// Ends the change that is under way, if one is.
-    async fn end_left(&self, table: &PlacementTable) -> Result<(), Error> {
-        let Some(pending) = &table.pending else {
-            return Ok(());
-        };
-        let ended = PlacementTable {
-            pending: None,
-            ..table.clone()
-        };
-        let audit = NewAudit {
-            by: "core".into(),
-            tenant: brink_protocol::deployment::default_tenant(),
-            action: "placement.ended",
-            subject: pending.id.clone(),
-            at_ms: now_ms(),
-        };
-        self.store
-            .change_placements(table.revision, ended, audit)
-            .await?;
-        Ok(())
     }
 }
 
@@ -265,7 +289,9 @@ async fn follow(placements: Weak<Placements>) {
         };
         let reading = async {
             match tokio::time::timeout(READ_MAX, placements.refresh(true)).await {
-                Ok(read) => placements.end_what_was_left(&*read?).await,
+                Ok(read) => {
+                    read.map(|_| placements.end_left(now_ms().saturating_sub(LEFT_AFTER_MS)))
+                }
                 Err(_) => Err(Error::store("reading placements", "it takes too long")),
             }
         };
@@ -278,16 +304,6 @@ async fn follow(placements: Weak<Placements>) {
         } else {
             is_told = false;
         }
-    }
-}
-
-/// The collections of a tenant, and what is not one tenant's, as they stand.
-#[must_use]
-pub fn of_tenant(table: &PlacementTable, tenant: &TenantName) -> PlacementTable {
-    let own = table.collections.get(tenant).cloned().unwrap_or_default();
-    PlacementTable {
-        collections: [(tenant.clone(), own)].into(),
-        ..table.clone()
     }
 }
 

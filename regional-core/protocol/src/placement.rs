@@ -5,7 +5,7 @@ mod buckets;
 mod changes;
 
 pub use self::buckets::Bucket;
-pub use self::changes::{About, Pending, moves_data};
+pub use self::changes::{Pending, Step, moves_data};
 
 use crate::{
     Error, RegionName, TenantName,
@@ -16,8 +16,12 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Collections whose placement is declared, of all tenants.
-pub const COLLECTIONS_MAX: usize = 10_000;
+/// Collections whose placement a tenant may declare.
+pub const TENANT_COLLECTIONS_MAX: usize = 256;
+/// Bytes of what a tenant may declare.
+pub const TENANT_BYTES_MAX: usize = 64 << 10;
+/// Bytes of what all tenants may declare: every core reads it twice a second.
+pub const TABLE_BYTES_MAX: usize = 2 << 20;
 /// Parts of a composite key.
 pub const PARTS_MAX: usize = 16;
 /// Prefixes of a collection that is placed by geography.
@@ -93,10 +97,16 @@ pub struct PlacementTable {
     pub main: Option<RegionName>,
     /// Regions that are lost for good, and which took their place.
     pub promoted: BTreeMap<RegionName, RegionName>,
+    /// In which data centre of the database a region is, where each data centre orders its own writes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub centers: BTreeMap<RegionName, String>,
     /// By tenant and name.
     pub collections: BTreeMap<TenantName, BTreeMap<String, Collection>>,
-    /// A change under way: what it is about takes no writes.
+    /// A change of regions under way: what it is about takes no writes.
     pub pending: Option<Pending>,
+    /// Changes of collections under way, one of each tenant.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub declaring: BTreeMap<TenantName, Pending>,
 }
 
 /// Where a partition belongs.
@@ -355,13 +365,14 @@ impl PlacementTable {
             Some(Placement::Time { lifetime_ms, .. }) => *lifetime_ms,
             _ => None,
         };
-        let pending = self.pending.as_ref();
         Ok(Place {
             home,
             is_pinned: apart.is_some()
                 || matches!(placement, Some(Placement::Geo { pinned: true, .. })),
             lifetime_ms,
-            is_frozen: pending.is_some_and(|pending| pending.is_about(partition, home)),
+            audit_ms: declared.and_then(|collection| collection.audit_ms),
+            is_archived: declared.is_some_and(|collection| collection.archive),
+            is_frozen: self.is_frozen(partition, home),
         })
     }
 

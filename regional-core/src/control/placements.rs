@@ -9,7 +9,7 @@ use axum::{Json, extract::State};
 use brink_protocol::{
     RegionName,
     control::{MainRegion, NewCollection, PromoteRegion, RegionCores, Regions},
-    placement::Collection,
+    placement::{Collection, Pending, PlacementTable, Step},
 };
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub(super) async fn put(
     };
     let placements = app.home.placements();
     placements
-        .declare(&*app.home, &caller, &name, Some(collection.clone()))
+        .declare(&caller, &name, Some(collection.clone()))
         .await?;
     Ok(Written::ok(head(&*app.store), collection))
 }
@@ -57,7 +57,7 @@ pub(super) async fn remove(
 ) -> Reply<Removed> {
     let placements = app.home.placements();
     find(&app, &caller, &name)?;
-    placements.declare(&*app.home, &caller, &name, None).await?;
+    placements.declare(&caller, &name, None).await?;
     Ok(Removed(head(&*app.store)))
 }
 
@@ -92,7 +92,7 @@ pub(super) async fn list(
     )
 }
 
-fn shown(app: &App) -> Regions {
+fn shown(app: &App, caller: &Caller) -> Regions {
     let placements = app.home.placements();
     let table = placements.current();
     let mut names: Vec<RegionName> = table.regions().into_iter().cloned().collect();
@@ -112,15 +112,35 @@ fn shown(app: &App) -> Regions {
         own: app.region.clone(),
         main: table.main.clone(),
         promoted: table.promoted.clone(),
-        pending: table.pending.clone(),
+        pending: pending_of(&table, caller),
         regions: names.into_iter().map(cores).collect(),
     }
 }
 
+/// The changes under way that somebody may see: of the caller's own collections, and of regions.
+fn pending_of(table: &PlacementTable, caller: &Caller) -> Vec<Pending> {
+    let is_seen = |pending: &&Pending| match &pending.step {
+        Step::Collection { tenant, .. } => *tenant == caller.tenant,
+        Step::Main { .. } | Step::Promote { .. } => true,
+    };
+    let seen = table.all_pending().filter(is_seen).cloned();
+    let shown = seen.map(|pending| Pending {
+        // A token of another tenant.
+        by: match &pending.step {
+            Step::Main { .. } | Step::Promote { .. } if !caller.is_installation_admin() => {
+                String::new()
+            }
+            _ => pending.by,
+        },
+        ..pending
+    });
+    shown.collect()
+}
+
 /// The regions, as this core knows them.
 #[utoipa::path(get, path = "/v1/regions", tag = "placement", responses((status = 200, body = Regions)))]
-pub(super) async fn regions(State(app): State<Arc<App>>, Reader(_caller): Reader) -> Json<Regions> {
-    Json(shown(&app))
+pub(super) async fn regions(State(app): State<Arc<App>>, Reader(caller): Reader) -> Json<Regions> {
+    Json(shown(&app, &caller))
 }
 
 /// Sets the home of partitions that no placement gives another.
@@ -133,7 +153,7 @@ pub(super) async fn set_main(
 ) -> Reply<Written<Regions>> {
     installation_only(&caller)?;
     app.home.placements().set_main(&caller, main.region).await?;
-    Ok(Written::ok(head(&*app.store), shown(&app)))
+    Ok(Written::ok(head(&*app.store), shown(&app, &caller)))
 }
 
 /// Gives the homes of a region that is lost for good to another. What lay in the lost region alone is lost but for backups.
@@ -152,5 +172,57 @@ pub(super) async fn promote(
         data_center: promote.data_center,
     };
     app.home.placements().promote(&caller, &promotion).await?;
-    Ok(Written::ok(head(&*app.store), shown(&app)))
+    Ok(Written::ok(head(&*app.store), shown(&app, &caller)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use brink_protocol::control::Role;
+
+    #[test]
+    fn nobody_sees_what_another_tenant_declares() {
+        let mut table = PlacementTable::default();
+        let tenants = ["default", "shop", "bank"];
+        for tenant in tenants {
+            table.begin(Pending {
+                id: tenant.into(),
+                at_ms: 1,
+                by: format!("{tenant}'s"),
+                step: Step::Collection {
+                    tenant: tenant.parse().unwrap(),
+                    name: "c".into(),
+                    to: None,
+                },
+            });
+        }
+        table.begin(Pending {
+            id: "regions".into(),
+            at_ms: 1,
+            by: "root".into(),
+            step: Step::Main { to: None },
+        });
+        for (tenant, by) in [("default", "root"), ("shop", ""), ("other", "")] {
+            let caller = Caller {
+                id: "t".into(),
+                role: Role::Admin,
+                tenant: tenant.parse().unwrap(),
+            };
+            let seen = pending_of(&table, &caller);
+            let of_regions = seen.iter().find(|pending| pending.id == "regions").unwrap();
+            assert_eq!(of_regions.by, by, "{tenant}");
+            let own: Vec<_> = seen
+                .iter()
+                .filter(|p| p.id != "regions")
+                .map(|p| p.id.as_str())
+                .collect();
+            let expected = if tenants.contains(&tenant) {
+                vec![tenant]
+            } else {
+                Vec::new()
+            };
+            assert_eq!(own, expected);
+        }
+    }
 }

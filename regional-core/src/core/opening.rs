@@ -8,7 +8,7 @@ use crate::{
     placement::Placements,
     store::{CqlStore, Options, RedbStore, Store},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 /// Opens the store that a configuration names; gives what knows of the other cores on it, too.
 ///
@@ -47,9 +47,8 @@ pub(super) async fn open_homes(
     members: &Arc<Members>,
 ) -> Result<(Arc<dyn Store>, Arc<Home>), Error> {
     let is_strict = config.store.kind == StoreKind::Cql && config.store.cql.confirm == Reach::All;
-    let write_max = Duration::from_millis(config.store.cql.write_timeout_ms);
     let own = config.region.parse().ok();
-    let placements = Placements::load(Arc::clone(&store), own, is_strict, write_max).await?;
+    let placements = Placements::load(Arc::clone(&store), own, is_strict).await?;
     let cores = AllCores::new(config.peers.clone(), Arc::clone(members));
     let home = Home::new(Arc::clone(&store), placements, config.node.clone(), cores);
     let over = HomeStore::new(store, Arc::clone(&home));

@@ -2,7 +2,7 @@
 
 use crate::{exchange::PeerConfig, members::Members};
 use brink_protocol::{NodeName, RegionName};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Where a core is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub struct CoreAddress {
 pub trait Cores: Send + Sync + 'static {
     /// Those of a region, this core aside, the ones to be asked first in front.
     fn of(&self, region: &RegionName) -> Vec<CoreAddress>;
+
+    /// The regions of the others.
+    fn regions(&self) -> BTreeSet<RegionName>;
 }
 
 /// The cores that the configuration names.
@@ -32,6 +35,11 @@ impl Cores for Configured {
                 link: peer.link.clone(),
             })
             .collect()
+    }
+
+    fn regions(&self) -> BTreeSet<RegionName> {
+        let named = self.0.iter().filter_map(|peer| peer.region.as_ref());
+        named.filter_map(|region| region.parse().ok()).collect()
     }
 }
 
@@ -66,6 +74,12 @@ impl Cores for AllCores {
                 });
             }
         }
+        all
+    }
+    fn regions(&self) -> BTreeSet<RegionName> {
+        let members = self.members.others().into_iter();
+        let mut all = self.configured.regions();
+        all.extend(members.filter_map(|member| member.region));
         all
     }
 }

@@ -11,6 +11,7 @@ use brink_protocol::{
     Digest, Position, RegionName, TenantName, address::PartitionAddress, placement::PlacementTable,
 };
 use bytes::Bytes;
+use std::time::Duration;
 
 #[async_trait]
 impl PlacementStore for HomeStore {
@@ -31,6 +32,18 @@ impl PlacementStore for HomeStore {
 
     async fn give_up(&self, data_center: &str) -> Result<(), Error> {
         self.inner.give_up(data_center).await
+    }
+
+    fn own_center(&self) -> Option<&str> {
+        self.inner.own_center()
+    }
+
+    fn write_max(&self) -> Duration {
+        self.inner.write_max()
+    }
+
+    fn check_region(&self, region: &RegionName) -> Result<(), Error> {
+        self.inner.check_region(region)
     }
 
     fn collection_for(&self, base: &str, partition: &PartitionAddress) -> String {
@@ -135,7 +148,7 @@ impl Archive for HomeStore {
         self.inner.put_back_registry(registry).await
     }
 
-    async fn end_restore(&self, heads: &Position) -> Result<(), Error> {
-        self.inner.end_restore(heads).await
+    async fn end_restore(&self, heads: &Position, life: u32) -> Result<(), Error> {
+        self.inner.end_restore(heads, life).await
     }
 }

@@ -200,6 +200,7 @@ impl Store for HomeStore {
     }
 
     async fn commit(&self, mut transaction: Transaction) -> Result<Commit, Error> {
+        let _under_way = self.home.placements.under_way().await;
         let writing = self.home.placements.writing(&transaction.partition)?;
         self.home.hot.written(&transaction.partition);
         if let Some(lifetime_ms) = writing.lifetime_ms {

@@ -3,17 +3,28 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
 use crate::store::{Options, RedbStore};
+use crate::{refusal::Refusal, store::NewAudit};
 use brink_protocol::{
     control::Role,
-    placement::{Collection, Placement},
+    placement::{Collection, Pending, Placement, Step},
 };
 
 struct Nobody;
+
+/// Other regions that have nothing.
+fn nobody() -> Weak<dyn Regions> {
+    static NOBODY: OnceLock<Arc<dyn Regions>> = OnceLock::new();
+    Arc::downgrade(NOBODY.get_or_init(|| Arc::new(Nobody)))
+}
 
 #[async_trait]
 impl Regions for Nobody {
     async fn is_empty_at(&self, _: &RegionName, _: &TenantName, _: &str) -> Result<bool, Error> {
         Ok(true)
+    }
+
+    fn known(&self) -> BTreeSet<RegionName> {
+        BTreeSet::new()
     }
 }
 
@@ -53,8 +64,9 @@ async fn opened() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Placements>) {
     let options = Options::new(folder.path(), "core-1".parse().unwrap());
     let store: Arc<dyn Store> = Arc::new(RedbStore::open(&options).unwrap());
     let own = Some("eu".parse().unwrap());
-    let placements = Placements::load(Arc::clone(&store), own, false, Duration::ZERO);
+    let placements = Placements::load(Arc::clone(&store), own, false);
     let placements = placements.await.unwrap();
+    placements.begin_with(nobody());
     (folder, store, placements)
 }
 
@@ -66,7 +78,7 @@ async fn declared_places_are_followed_and_kept() {
         placements.writing(&at("customers", "x")).unwrap().home,
         Home::Here
     );
-    let declare = |to| placements.declare(&Nobody, &caller, "customers", to);
+    let declare = |to| placements.declare(&caller, "customers", to);
     assert_eq!(declare(Some(both.clone())).await.unwrap(), Declared::Done);
     assert_eq!(
         declare(Some(both.clone())).await.unwrap(),
@@ -89,7 +101,7 @@ async fn declared_places_are_followed_and_kept() {
     drop((placements, store));
     let options = Options::new(folder.path(), "core-1".parse().unwrap());
     let store: Arc<dyn Store> = Arc::new(RedbStore::open(&options).unwrap());
-    let placements = Placements::load(store, None, false, Duration::ZERO);
+    let placements = Placements::load(store, None, false);
     let kept = placements.await.unwrap().current();
     assert_eq!(kept.collection(&caller.tenant, "customers"), Some(&both));
 }
@@ -114,7 +126,7 @@ async fn what_would_move_is_refused() {
     };
     store.commit(transaction("eu/C1")).await.unwrap();
     let to = Some(geo(&[("eu", "eu")]));
-    let refused = placements.declare(&Nobody, &caller, "customers", to.clone());
+    let refused = placements.declare(&caller, "customers", to.clone());
     let refused = refused.await.unwrap_err().to_string();
     assert!(refused.contains("has records"), "{refused}");
     assert!(
@@ -129,10 +141,7 @@ async fn what_would_move_is_refused() {
         .iter_mut()
         .for_each(|write| write.action = crate::store::Action::Delete);
     store.commit(gone).await.unwrap();
-    placements
-        .declare(&Nobody, &caller, "customers", to)
-        .await
-        .unwrap();
+    placements.declare(&caller, "customers", to).await.unwrap();
     let lost = Promotion {
         from: "us".parse().unwrap(),
         to: "eu".parse().unwrap(),
@@ -150,53 +159,147 @@ async fn what_would_move_is_refused() {
     );
 }
 
-#[tokio::test]
-async fn one_change_at_a_time_and_none_for_ever() {
-    let (_folder, store, placements) = opened().await;
-    let pending = |at_ms| PlacementTable {
-        pending: Some(Pending {
-            id: "other".into(),
-            at_ms,
-            about: brink_protocol::placement::About::Collection(
-                "default".parse().unwrap(),
-                "customers".into(),
-            ),
-        }),
-        ..PlacementTable::default()
-    };
-    let audit = || NewAudit {
+fn step(name: &str, to: Option<Collection>) -> Step {
+    Step::Collection {
+        tenant: "default".parse().unwrap(),
+        name: name.into(),
+        to,
+    }
+}
+
+/// Puts a change into the table, as another core does.
+async fn tell(store: &dyn Store, at_ms: u64, step: Step) {
+    let mut table = store.placements(true).await.unwrap();
+    table.begin(Pending {
+        id: format!("{at_ms}"),
+        at_ms,
+        by: "other".into(),
+        step,
+    });
+    let audit = NewAudit {
         by: "t".into(),
         tenant: "default".parse().unwrap(),
         action: "t",
         subject: String::new(),
         at_ms: 1,
     };
+    let revision = table.revision;
     assert!(
         store
-            .change_placements(0, pending(now_ms()), audit())
+            .change_placements(revision, table, audit)
             .await
             .unwrap()
     );
-    assert!(
-        !store
-            .change_placements(0, pending(1), audit())
-            .await
-            .unwrap()
-    );
+}
+
+async fn until(placements: &Placements, is_so: impl Fn(&PlacementTable) -> bool) {
+    while !is_so(&*placements.refresh(true).await.unwrap()) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn one_change_of_a_tenant_at_a_time_and_none_for_ever() {
+    let (_folder, store, placements) = opened().await;
+    let eu = geo(&[("eu", "eu")]);
+    tell(&*store, now_ms(), step("customers", Some(eu.clone()))).await;
     placements.refresh(true).await.unwrap();
     let refused = placements.writing(&at("customers", "x")).unwrap_err();
     assert!(matches!(refused, Error::Region { .. }), "{refused}");
-    let caller = caller();
-    let other = placements.declare(&Nobody, &caller, "customers", Some(geo(&[("eu", "eu")])));
-    assert!(other.await.is_err());
+    let (root, mut other) = (caller(), caller());
+    let refused = placements.declare(&root, "carts", None).await.unwrap();
+    assert_eq!(refused, Declared::Unchanged);
+    let hash = Collection {
+        name: "carts".into(),
+        placement: Placement::Hash {},
+        ..eu.clone()
+    };
+    let refused = placements.declare(&root, "carts", Some(hash.clone()));
+    let refused = refused.await.unwrap_err();
     assert!(
-        store
-            .change_placements(1, pending(1), audit())
-            .await
-            .unwrap()
+        matches!(&refused, Refusal::Conflict(text) if !text.contains("customers")),
+        "{refused}"
     );
-    let table = placements.refresh(true).await.unwrap();
-    placements.end_what_was_left(&table).await.unwrap();
-    placements.refresh(true).await.unwrap();
-    assert!(placements.writing(&at("customers", "x")).is_ok());
+    other.tenant = "shop".parse().unwrap();
+    let own = Collection {
+        tenant: other.tenant.clone(),
+        ..hash
+    };
+    let others = placements.declare(&other, "carts", Some(own)).await;
+    assert_eq!(
+        others.unwrap(),
+        Declared::Done,
+        "another tenant is not held up"
+    );
+    let lost = Promotion {
+        from: "us".parse().unwrap(),
+        to: "eu".parse().unwrap(),
+        data_center: None,
+    };
+    placements.promote(&root, &lost).await.unwrap();
+    // What was left behind is done, not undone.
+    placements.end_left(now_ms());
+    until(&placements, |table| table.all_pending().count() == 0).await;
+    assert!(placements.writing(&at("customers", "eu/x")).is_ok());
+    assert!(placements.writing(&at("customers", "fr/x")).is_err());
+}
+
+/// Whoever asks may go away, and ask again.
+#[tokio::test]
+async fn a_change_goes_on_without_who_asked_for_it() {
+    let (_folder, store, placements) = opened().await;
+    let (caller, eu) = (caller(), geo(&[("eu", "eu")]));
+    {
+        let declaring = placements.declare(&caller, "customers", Some(eu.clone()));
+        let told = until(&placements, |table| !table.declaring.is_empty());
+        tokio::select! {
+            _ = declaring => panic!("it waits for writes first"),
+            () = told => {}
+        }
+    }
+    let again = placements
+        .declare(&caller, "customers", Some(eu.clone()))
+        .await;
+    assert_eq!(again.unwrap(), Declared::Done);
+    let table = store.placements(true).await.unwrap();
+    assert!(table.all_pending().count() == 0 && table.main.is_none());
+    assert_eq!(table.collection(&caller.tenant, "customers"), Some(&eu));
+}
+
+#[tokio::test]
+async fn a_promotion_takes_the_place_of_a_change_of_the_main_region() {
+    let (_folder, store, placements) = opened().await;
+    let main = Step::Main {
+        to: Some("us".parse().unwrap()),
+    };
+    tell(&*store, now_ms(), main).await;
+    let lost = Promotion {
+        from: "us".parse().unwrap(),
+        to: "eu".parse().unwrap(),
+        data_center: None,
+    };
+    let promoted = placements.promote(&caller(), &lost).await.unwrap();
+    assert_eq!(promoted, Declared::Done);
+    let table = store.placements(true).await.unwrap();
+    assert!(table.main.is_none() && table.pending.is_none());
+}
+
+/// A core's former life left a change behind.
+#[tokio::test]
+async fn a_core_that_begins_goes_on_with_what_it_left() {
+    let (_folder, store, placements) = opened().await;
+    tell(
+        &*store,
+        now_ms(),
+        step("customers", Some(geo(&[("eu", "eu")]))),
+    )
+    .await;
+    drop(placements);
+    let own = Some("eu".parse().unwrap());
+    let placements = Placements::load(store, own, false).await.unwrap();
+    placements.begin_with(nobody());
+    until(&placements, |table| {
+        table.all_pending().count() == 0 && table.collections.len() == 1
+    })
+    .await;
 }

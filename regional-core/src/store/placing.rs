@@ -3,7 +3,8 @@
 use super::rows::NewAudit;
 use crate::Error;
 use async_trait::async_trait;
-use brink_protocol::{address::PartitionAddress, placement::PlacementTable};
+use brink_protocol::{RegionName, address::PartitionAddress, placement::PlacementTable};
+use std::time::Duration;
 
 /// The part of a store that keeps where partitions belong.
 ///
@@ -27,6 +28,24 @@ pub trait PlacementStore: Send + Sync + 'static {
     ///
     /// Also [`Error::Limit`]: the engine has no such thing.
     async fn give_up(&self, data_center: &str) -> Result<(), Error>;
+
+    /// This core's data centre, where there are several of which each orders its own writes: then no partition may be written
+    /// in two of them.
+    fn own_center(&self) -> Option<&str> {
+        None
+    }
+
+    /// How long a write may take from the moment at which it is let through until nothing of it can happen any more.
+    fn write_max(&self) -> Duration;
+
+    /// Whether a region may have records that lie there alone.
+    ///
+    /// # Errors
+    /// What is wrong with its name.
+    fn check_region(&self, region: &RegionName) -> Result<(), Error> {
+        let _ = region;
+        Ok(())
+    }
 
     /// The collection of the platform for rows about a partition: `base`, or the one of that kind that lies in the same
     /// region alone.

@@ -51,8 +51,8 @@ pub struct Regions {
     /// Lost regions, and which took their places.
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, String>))]
     pub promoted: BTreeMap<RegionName, RegionName>,
-    /// A change under way.
-    pub pending: Option<Pending>,
+    /// Changes under way: of the tenant's own collections, and of regions.
+    pub pending: Vec<Pending>,
     /// By name.
     pub regions: Vec<RegionCores>,
 }

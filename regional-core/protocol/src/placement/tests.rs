@@ -168,22 +168,101 @@ fn workflows_are_placed_by_their_ids() {
 
 #[test]
 fn what_changes_takes_no_writes() {
-    let mut table = table(vec![collection("stock", Placement::Hash {})]);
-    let mut frozen = |about: About, name: &str| {
-        table.pending = Some(Pending {
+    let is_frozen = |step: Step, name: &str| {
+        let mut table = table(vec![collection("stock", Placement::Hash {})]);
+        table.begin(Pending {
             id: "1".into(),
             at_ms: 1,
-            about,
+            by: "root".into(),
+            step: step.clone(),
         });
-        table.place(&at(name, "x")).unwrap().is_frozen
+        assert!(table.pending_of(&step).is_some());
+        let is_frozen = table.place(&at(name, "x")).unwrap().is_frozen;
+        table.end(&step);
+        assert!(!table.place(&at(name, "x")).unwrap().is_frozen);
+        is_frozen
     };
-    let stock = About::Collection(tenant(), "stock".into());
-    assert!(frozen(stock.clone(), "stock") && !frozen(stock, "other"));
-    assert!(frozen(
-        About::Homes(vec![None, Some(region("eu"))]),
-        "other"
-    ));
-    assert!(!frozen(About::Homes(vec![Some(region("us"))]), "other"));
+    let of = |tenant: &str| Step::Collection {
+        tenant: tenant.parse().unwrap(),
+        name: "stock".into(),
+        to: None,
+    };
+    let promote = |from: &str| Step::Promote {
+        from: region(from),
+        to: region("ap"),
+    };
+    for (step, name, expected) in [
+        (of("default"), "stock", true),
+        (of("default"), "other", false),
+        (of("shop"), "stock", false),
+        (Step::Main { to: None }, "other", true),
+        (promote("eu"), "other", true),
+        (promote("us"), "other", false),
+    ] {
+        assert_eq!(is_frozen(step.clone(), name), expected, "{step:?} {name}");
+    }
+}
+
+/// Changes of one tenant follow each other; those of others, and of the installation, do not wait for them.
+#[test]
+fn nobody_is_held_up_by_another_tenant() {
+    let of = |tenant: &str, to| Step::Collection {
+        tenant: tenant.parse().unwrap(),
+        name: "stock".into(),
+        to,
+    };
+    let promote = Step::Promote {
+        from: region("us"),
+        to: region("eu"),
+    };
+    let mut table = table(Vec::new());
+    let (own, others) = (of("default", None), of("shop", None));
+    table.begin(Pending {
+        id: "1".into(),
+        at_ms: 1,
+        by: "root".into(),
+        step: own.clone(),
+    });
+    let is_free = |step: &Step| table.pending_of(step).is_none();
+    assert!(!is_free(&own) && is_free(&others) && is_free(&promote));
+    assert_eq!(table.all_pending().count(), 1);
+    let new = Collection {
+        tenant: "shop".parse().unwrap(),
+        ..collection("stock", Placement::Hash {})
+    };
+    for step in [of("shop", Some(new)), promote, Step::Main { to: Some(region("us")) }] {
+        assert!(!step.is_done(&table), "{step:?}");
+        step.make(&mut table);
+        assert!(step.is_done(&table), "{step:?}");
+    }
+    of("shop", None).make(&mut table);
+    assert!(table.collections.get(&"shop".parse().unwrap()).is_none());
+    let text = serde_json::to_string(&table).unwrap();
+    assert_eq!(serde_json::from_str::<PlacementTable>(&text).unwrap(), table);
+    let old = r#"{"revision":1,"main":null,"promoted":{},"collections":{},"pending":null}"#;
+    assert_eq!(serde_json::from_str::<PlacementTable>(old).unwrap().revision, 1);
+}
+
+#[test]
+fn a_tenant_leaves_room_for_others() {
+    let of = |count: usize, parts: usize| {
+        let geo = Placement::Geo {
+            regions: (0..parts).map(|n| (format!("{n:064}"), region("eu"))).collect(),
+            pinned: true,
+        };
+        let all = (0..count).map(|n| collection(&format!("c{n}"), geo.clone()));
+        table(all.collect())
+    };
+    for (count, parts, fits) in [(256, 1, true), (257, 1, false), (1, 700, true), (1, 1000, false)] {
+        let checked = of(count, parts).check_room(&tenant());
+        assert_eq!(checked.is_ok(), fits, "{count} {parts}: {checked:?}");
+    }
+    let mut full = of(1, 700);
+    let own = full.collections.values().next().unwrap().clone();
+    for n in 0..40 {
+        full.collections.insert(format!("t{n}").parse().unwrap(), own.clone());
+    }
+    assert!(full.check_room(&tenant()).is_err(), "all tenants together");
 }
 
 #[test]

@@ -225,6 +225,10 @@ impl Attempt<'_> {
             let before = plan.answer_before;
             rows.push(answer_row(new, before, position, transaction.now_ms)?);
         }
+        // Who moves the partition elsewhere waits for a write's time and one request.
+        if Instant::now() >= self.deadline {
+            return Err(Error::Busy);
+        }
         partition::commit(
             &self.session,
             &transaction.partition,
@@ -366,10 +370,10 @@ impl Attempt<'_> {
         let answer = answer.map(|new| (ANSWER, answer_sort(&new.command, &new.key)));
         let rows = records.iter().map(|record| (RECORD, record.sort.clone()));
         let rows = rows.chain(answer).collect();
-        let (engine, session) = (Arc::clone(self.engine), Arc::clone(&self.session));
+        let engine = Arc::clone(self.engine);
         let partition = self.transaction.partition.clone();
         tokio::spawn(async move {
-            partition::fence(&session, &partition, rows).await;
+            engine.fence(&partition, rows).await;
             if let Err(error) = engine.log.settle(intent, records, at_ms).await {
                 tracing::warn!(%error, intent, "a write of unknown outcome stays open");
             }

@@ -2,13 +2,13 @@
 
 use super::{
     held::Logs,
-    keyspaces::Keyspaces,
+    keyspaces::{Keyspaces, Ruling},
     log::{Appender, Writer, fence},
     look::Looks,
     members::Members,
     options::Options,
     origins::{self, Claim},
-    partition::{self, RECORD},
+    partition::{Fence, RECORD},
     placed, read_log, schema,
     session::Cql,
 };
@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 const ROOM_WAIT: Duration = Duration::from_secs(2);
 /// Locks that partitions share: commits of one partition follow each other within this process.
 const LOCKS: usize = 1024;
+/// How long a fence waits for a change of placements.
+const FENCE_WAIT_MAX: Duration = Duration::from_secs(150);
 /// Writes of a former process that are fenced at a time.
 const FENCED_AT_ONCE: usize = 16;
 
@@ -51,6 +53,8 @@ pub(super) struct Engine {
     pub(super) looks: Arc<Looks>,
     /// How long a write may take.
     pub(super) write_timeout: Duration,
+    /// How long the last request of it may take.
+    request_timeout: Duration,
     /// The log takes no more entries.
     pub(super) failed: CancellationToken,
     closing: CancellationToken,
@@ -101,6 +105,7 @@ impl Engine {
             logs,
             looks,
             write_timeout: options.write_timeout,
+            request_timeout: options.request_timeout,
             failed,
             members,
             closing,
@@ -131,7 +136,7 @@ impl Engine {
         let settled = open.into_iter().map(|(sequence, intent)| async move {
             let rows = intent.records.iter();
             let rows = rows.map(|record| (RECORD, record.sort.clone())).collect();
-            self.fence(&intent.partition, rows).await?;
+            self.fence(&intent.partition, rows).await;
             log.settle(sequence, intent.records, now_ms()).await
         });
         stream::iter(settled)
@@ -140,21 +145,53 @@ impl Engine {
             .await
     }
 
-    /// Makes sure that no commit happens any more that has read the partition before now.
-    pub(super) async fn fence(
-        &self,
-        partition: &PartitionAddress,
-        rows: Vec<(i8, String)>,
-    ) -> Result<(), Error> {
-        match self.keyspaces.of(partition).await {
-            Ok(session) => partition::fence(&session, partition, rows).await,
-            // Nobody reads it here, and whoever could write it has lost its region.
-            Err(error @ Error::Region { .. }) => {
-                tracing::warn!(%error, "a write that was cut off is settled unseen");
+    /// Makes sure that no commit happens any more that has read the partition before now, and that one that has happened is
+    /// where a commit is confirmed, with these rows of it. Never gives up; whoever waits may.
+    ///
+    /// A fence is a write: it waits while where the partition belongs is being changed, and is left where it belongs to
+    /// another region by then. Nobody completes there what is half-way here.
+    pub(super) async fn fence(&self, partition: &PartitionAddress, rows: Vec<(i8, String)>) {
+        let mut fence = Fence::new(partition, rows);
+        let began = Instant::now();
+        loop {
+            match self.keyspaces.ruling(partition) {
+                Ruling::Write => {
+                    let attempt = tokio::time::timeout(self.write_timeout, async {
+                        let session = self.keyspaces.of(partition).await?;
+                        fence.advance(&session).await
+                    });
+                    match attempt.await {
+                        Ok(Ok(true)) => return,
+                        Ok(Ok(false)) => continue,
+                        Ok(Err(error)) => tracing::warn!(%error, "fencing a partition again"),
+                        Err(_) => tracing::warn!("fencing a partition again: the engine is slow"),
+                    }
+                }
+                Ruling::Wait => {
+                    // A change that was left behind is ended by a core, which may be this one once it has begun.
+                    if began.elapsed() > FENCE_WAIT_MAX {
+                        tracing::warn!("a write that was cut off is settled unseen");
+                        return;
+                    }
+                    if let Err(error) = self.keyspaces.read(true).await {
+                        tracing::debug!(%error, "placements were not read for a fence");
+                    }
+                }
+                Ruling::Leave => {
+                    tracing::warn!(
+                        "a write that was cut off is settled unseen: its home is another region now"
+                    );
+                    return;
+                }
             }
-            Err(error) => return Err(error),
+            tokio::time::sleep(fence.pause()).await;
         }
-        Ok(())
+    }
+
+    /// How long a write may take from the moment at which it is let through until nothing of it can happen any more: the
+    /// wait for room, its own time, and the request that was begun last.
+    pub(super) fn write_max(&self) -> Duration {
+        ROOM_WAIT + self.write_timeout + self.request_timeout
     }
 
     /// The last entry of this core's log.

@@ -2,7 +2,7 @@
 //!
 //! Each commit raises the partition's revision by one and leaves its id among the last ones. Its condition names the
 //! revision, so a commit that read an older one can never happen once another has: that is how a write is given up
-//! safely ([`fence`]), however late its request may still arrive.
+//! safely ([`Fence`]), however late its request may still arrive.
 
 use super::session::{Applied, Bind, Cql, Failure};
 use crate::{Error, random, store::checks};
@@ -319,7 +319,14 @@ pub(super) async fn commit(
         Err(failure) => {
             metrics::counter!("brink_core_store_unknown_total").increment(1);
             tracing::debug!(error = %failure.error, "finding out what came of a commit");
-            let found = find_out(session, partition, before, id, deadline, failure.error).await;
+            let finding = find_out(session, partition, before, id, deadline, failure.error);
+            let found = tokio::time::timeout_at(deadline, finding).await;
+            let found = found.unwrap_or_else(|_| {
+                Outcome::Unknown(Error::store(
+                    "commit",
+                    "the engine did not say what came of it",
+                ))
+            });
             if !matches!(found, Outcome::Applied) {
                 return Ok(found);
             }
@@ -397,29 +404,43 @@ async fn take_place(
     session.conditional(WRITE, values).await
 }
 
-/// Makes sure that no commit happens any more that has read the partition before now, and that one that has happened is
-/// where a commit is confirmed, with these rows of it. Never gives up; whoever waits may.
-pub(super) async fn fence(session: &Cql, partition: &PartitionAddress, rows: Vec<(i8, String)>) {
-    let mut backoff = BACKOFF.0;
-    let mut is_fenced = false;
-    loop {
-        let fencing = async {
-            if !is_fenced {
-                let found = anchor(session, partition, Reading::Serial).await?;
-                is_fenced = take_place(session, partition, &found).await? == Applied::Yes;
-            }
-            if is_fenced {
-                spread(session, partition, rows.clone()).await?;
-            }
-            Ok::<_, Error>(is_fenced)
-        };
-        match fencing.await {
-            Ok(true) => return,
-            Ok(false) => continue,
-            Err(error) => tracing::warn!(%error, "fencing a partition again"),
+/// What makes sure that no commit happens any more that has read a partition before now.
+pub(super) struct Fence<'a> {
+    partition: &'a PartitionAddress,
+    rows: Vec<(i8, String)>,
+    is_fenced: bool,
+    backoff: Duration,
+}
+
+impl<'a> Fence<'a> {
+    /// With the rows that have to be where a commit is confirmed, if it has happened.
+    pub(super) fn new(partition: &'a PartitionAddress, rows: Vec<(i8, String)>) -> Self {
+        Self {
+            partition,
+            rows,
+            is_fenced: false,
+            backoff: BACKOFF.0,
         }
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF.1);
+    }
+
+    /// One attempt. No: another commit was quicker.
+    pub(super) async fn advance(&mut self, session: &Cql) -> Result<bool, Error> {
+        if !self.is_fenced {
+            let found = anchor(session, self.partition, Reading::Serial).await?;
+            let taken = take_place(session, self.partition, &found).await?;
+            self.is_fenced = taken == Applied::Yes;
+        }
+        if self.is_fenced {
+            spread(session, self.partition, self.rows.clone()).await?;
+        }
+        Ok(self.is_fenced)
+    }
+
+    /// How long to wait before the next.
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+        pause
     }
 }
 

@@ -12,7 +12,8 @@ use crate::{
     store::{NewAudit, PlacementStore},
 };
 use async_trait::async_trait;
-use brink_protocol::placement::PlacementTable;
+use brink_protocol::{RegionName, placement::PlacementTable};
+use std::time::Duration;
 
 const WHAT: &str = "placements";
 /// Times that the outcome of a change is asked for.
@@ -21,24 +22,27 @@ const ASKED_MAX: usize = 3;
 const CHANGE: &str = "UPDATE deployments SET row = ? WHERE every = 0 AND kind = 'placements' AND tenant = '' AND name = '' \
                       IF row = ?";
 
-/// Puts a table back as it is.
+/// Puts a table back as it was, but for where this database's regions are.
 pub(super) async fn put_back(engine: &Engine, table: &PlacementTable) -> Result<(), Error> {
     let row = read(&engine.session, true).await?;
-    let values = vec![encode(WHAT, table)?, row.map_or(Bind::Null, Bind::Text)];
+    let present = decoded(row.as_deref())?;
+    let table = PlacementTable {
+        main: table.main.clone().or(present.main),
+        centers: present.centers,
+        ..table.clone()
+    };
+    let values = vec![encode(WHAT, &table)?, row.map_or(Bind::Null, Bind::Text)];
     if engine.session.global(vec![(CHANGE, values)]).await? == Applied::No {
         return Err(Error::Busy);
     }
-    engine.keyspaces.learn(table);
+    engine.keyspaces.learn(&table);
     Ok(())
 }
 
 #[async_trait]
 impl PlacementStore for CqlStore {
     async fn placements(&self, is_certain: bool) -> Result<PlacementTable, Error> {
-        let row = read(&self.engine.session, is_certain).await?;
-        let table = decoded(row.as_deref())?;
-        self.engine.keyspaces.learn(&table);
-        Ok(table)
+        self.engine.keyspaces.read(is_certain).await
     }
 
     async fn change_placements(
@@ -87,5 +91,21 @@ impl PlacementStore for CqlStore {
 
     async fn give_up(&self, data_center: &str) -> Result<(), Error> {
         self.engine.keyspaces.give_up(data_center).await
+    }
+
+    fn own_center(&self) -> Option<&str> {
+        let engine = &self.engine;
+        engine
+            .session
+            .orders_alone()
+            .then(|| engine.keyspaces.own_center())
+    }
+
+    fn write_max(&self) -> Duration {
+        self.engine.write_max()
+    }
+
+    fn check_region(&self, region: &RegionName) -> Result<(), Error> {
+        self.engine.keyspaces.check_region(region)
     }
 }

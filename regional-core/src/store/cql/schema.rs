@@ -18,7 +18,7 @@ const LOCK_ATTEMPTS: usize = 480;
 /// How often the first tables are tried, and how long is waited before, times the attempts so far, at most.
 const BEGIN_ATTEMPTS: u32 = 10;
 const BEGIN_PAUSE: Duration = Duration::from_millis(250);
-const KEYSPACE_BYTES_MAX: usize = 48;
+pub(super) const KEYSPACE_BYTES_MAX: usize = 48;
 
 const TABLES: &str = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?";
 const REPLICATION: &str = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";

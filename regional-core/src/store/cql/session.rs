@@ -82,6 +82,7 @@ pub(super) struct Cql {
     global_reads: ExecutionProfileHandle,
     each_reads: ExecutionProfileHandle,
     confirm: Confirm,
+    serial: Serial,
     is_spread: bool,
 }
 
@@ -174,6 +175,7 @@ impl Cql {
         Ok(Self {
             session,
             confirm: options.confirm,
+            serial: options.serial,
             is_spread,
             each_reads: again()
                 .consistency(Consistency::EachQuorum)
@@ -340,6 +342,11 @@ impl Cql {
     /// Whether what is acknowledged is at a quorum of each data centre, and there are several.
     pub(super) fn confirms_each(&self) -> bool {
         self.is_spread && self.confirm == Confirm::Each
+    }
+
+    /// Whether there are several data centres, of which each orders its own conditional writes.
+    pub(super) fn orders_alone(&self) -> bool {
+        self.is_spread && self.serial == Serial::Local
     }
 
     /// Writes what may be written twice.

@@ -6,6 +6,7 @@ use super::{
     decide::Mode,
     engine::Engine,
     expiry::{self, Ended},
+    keyspaces::Ruling,
     partition::{RECORD, key},
     session::{Applied, Bind, Cql},
 };
@@ -17,7 +18,7 @@ use brink_protocol::{address::PartitionAddress, link::Condition};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Records of one commit.
@@ -47,8 +48,19 @@ async fn sweep_one(
     now_ms: u64,
     limit: usize,
 ) -> Result<Swept, Error> {
-    let is_home = |partition: &PartitionAddress| engine.keyspaces.is_home(partition);
+    let is_home =
+        |partition: &PartitionAddress| engine.keyspaces.ruling(partition) == Ruling::Write;
     let ended = expiry::ended(session, now_ms, limit, is_home).await?;
+    // Asked again before each write: a sweep may last longer than what is known.
+    let left = Mutex::new(BTreeSet::new());
+    let is_still_home = |partition: &PartitionAddress| {
+        let is = is_home(partition);
+        if !is {
+            let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.insert(partition.clone());
+        }
+        is
+    };
     let mut swept = Swept::default();
     let mut records: BTreeMap<&PartitionAddress, BTreeSet<&str>> = BTreeMap::new();
     let mut answers = Vec::new();
@@ -62,7 +74,12 @@ async fn sweep_one(
     let mut removed: Vec<&Ended> = stream::iter(
         answers
             .into_iter()
-            .map(|end| remove_answer(session, end))
+            .map(|end| async {
+                match is_still_home(&end.partition) {
+                    true => remove_answer(session, end).await,
+                    false => Ok(None),
+                }
+            })
             .collect::<Vec<_>>(),
     )
     .buffer_unordered(AT_ONCE)
@@ -75,6 +92,9 @@ async fn sweep_one(
         for sorts in sorts.chunks(RECORDS_MAX) {
             let transaction = transaction(partition, sorts, now_ms);
             let _permit = engine.room().await?;
+            if !is_still_home(partition) {
+                break;
+            }
             let done = commit::run(engine, &transaction, Mode::Sweep).await?;
             swept.records += done.changed;
             if done.changed == sorts.len() {
@@ -89,7 +109,10 @@ async fn sweep_one(
     }
     // Only now: what was cut off before is found again. A note whose write is still under way is kept until that has ended.
     let clock_ms = clock::now_ms();
-    let old = ended.iter().filter(|end| end.is_old(clock_ms));
+    let left = left.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let old = ended
+        .iter()
+        .filter(|end| end.is_old(clock_ms) && !left.contains(&end.partition));
     stream::iter(
         removed
             .into_iter()

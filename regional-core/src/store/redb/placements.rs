@@ -12,6 +12,7 @@ use crate::{
 use ::redb::{ReadableTable, TableError};
 use async_trait::async_trait;
 use brink_protocol::placement::PlacementTable;
+use std::time::Duration;
 
 const WHAT: &str = "placements";
 
@@ -66,6 +67,11 @@ impl PlacementStore for RedbStore {
                 Ok(true)
             })
             .await
+    }
+
+    fn write_max(&self) -> Duration {
+        // Whoever moves a partition waits for those that were let through, one by one; this is for callers that went away.
+        Duration::from_millis(250)
     }
 
     async fn give_up(&self, _: &str) -> Result<(), Error> {

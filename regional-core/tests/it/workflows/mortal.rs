@@ -284,6 +284,9 @@ impl PlacementStore for Mortal {
     async fn give_up(&self, data_center: &str) -> Result<(), Error> {
         self.inner.give_up(data_center).await
     }
+    fn write_max(&self) -> std::time::Duration {
+        self.inner.write_max()
+    }
 }
 
 #[async_trait]

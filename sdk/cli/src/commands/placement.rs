@@ -9,7 +9,7 @@ use crate::{
 use brink_protocol::{
     RegionName,
     control::{MainRegion, NewCollection, PromoteRegion, Regions},
-    placement::{Bucket, Collection, Placement},
+    placement::{Bucket, Collection, Placement, Step},
 };
 use http::Method;
 use std::collections::BTreeMap;
@@ -165,8 +165,16 @@ fn shown(regions: &Regions) -> String {
     };
     let rows = regions.regions.iter().map(row).collect::<Vec<_>>();
     let mut text = table(&["REGION", "OTHER CORES", ""], &rows);
-    if let Some(pending) = &regions.pending {
-        text.push_str(&format!("\na change is under way: {:?}", pending.about));
+    for pending in &regions.pending {
+        let what = match &pending.step {
+            Step::Collection { name, .. } => format!("how the collection {name} is placed"),
+            Step::Main { to } => {
+                let to = to.as_ref().map_or("none", RegionName::as_str);
+                format!("the main region is to be {to}")
+            }
+            Step::Promote { from, to } => format!("{to} takes the place of {from}"),
+        };
+        text.push_str(&format!("\na change is under way: {what}"));
     }
     text
 }

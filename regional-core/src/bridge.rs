@@ -20,7 +20,6 @@ mod partitioner;
 mod places;
 mod receive;
 mod send;
-mod streams;
 mod waits;
 
 use crate::{Error, config::KafkaConfig, members::Members, store::Store};
@@ -61,7 +60,8 @@ impl Bridge {
         }))
     }
 
-    /// Carries events and messages until it is stopped, each bridge at one of the cores that live. What fails is tried
+    /// Carries events and messages until it is stopped, each bridge at one of the store's cores that live, in whichever
+    /// region. What fails is tried
     /// again, for good.
     pub async fn run(self, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
@@ -92,9 +92,9 @@ async fn while_mine<F: Future<Output = ()>>(
 ) {
     let mut live = members.live();
     loop {
-        let is_mine = members.mine(&key);
+        let is_mine = members.mine_of_all(&key);
         let changed = async {
-            while members.mine(&key) == is_mine {
+            while members.mine_of_all(&key) == is_mine {
                 if live.changed().await.is_err() {
                     // Nobody comes or goes any more.
                     std::future::pending::<()>().await;

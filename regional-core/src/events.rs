@@ -5,6 +5,7 @@
 //! committed, the stream is noted in [`STREAMS`], so that whoever begins to follow a collection finds all of its streams.
 
 pub mod follow;
+pub mod walk;
 
 use crate::{
     Error,
@@ -200,6 +201,21 @@ impl Events {
         let head = head_key(collection, partition);
         let head = self.store.get(tenant, &head, now_ms).await?;
         Ok(event::page(found, head.as_ref(), oldest.as_ref())?)
+    }
+
+    /// The number of the newest event that there ever was in a stream; 0: none. One read, where a page takes up to three.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn newest(
+        &self,
+        tenant: &TenantName,
+        (collection, partition): (&str, &str),
+        now_ms: u64,
+    ) -> Result<u64, Error> {
+        let head = head_key(collection, partition);
+        let head = self.store.get(tenant, &head, now_ms).await?;
+        Ok(head.map_or(Ok(0), |head| event::decode_head(&head.value))?)
     }
 
     /// Appends events to a stream. With an idempotency key the same append answers the same again for 24 hours.

@@ -72,6 +72,14 @@ impl Members {
         responsible(key, nodes) == Some(&self.own)
     }
 
+    /// Whether this core does the work of a key that is one for the whole store, among all that live. As [`Members::mine`].
+    #[must_use]
+    pub fn mine_of_all(&self, key: &str) -> bool {
+        let live = self.live.borrow();
+        let nodes = live.iter().map(|member| &member.node).chain([&self.own]);
+        responsible(key, nodes) == Some(&self.own)
+    }
+
     /// Whether a core of this name may be at work: it lives, as far as is known.
     #[must_use]
     pub fn may_live(&self, node: &str) -> bool {
@@ -104,7 +112,7 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -138,10 +146,19 @@ mod tests {
         let of_b = keys.iter().filter(|key| b.mine(key)).count();
         assert_eq!(of_a + of_b, 100);
         assert!(of_a > 0 && of_b > 0);
+        let cores = [a, b, of("c", "us"), of("d", "us")];
+        for key in &keys {
+            let of_all = cores.iter().filter(|core| core.mine_of_all(key)).count();
+            assert_eq!(of_all, 1, "{key}");
+        }
         let alone = Members::alone("x".parse().unwrap(), None);
         assert!(keys.iter().all(|key| alone.mine(key)));
         // One that does not say where it answers cannot be asked.
-        let others: Vec<_> = a.others().into_iter().map(|member| member.node).collect();
+        let others: Vec<_> = cores[0]
+            .others()
+            .into_iter()
+            .map(|member| member.node)
+            .collect();
         assert_eq!(others, ["b".parse().unwrap(), "c".parse().unwrap()]);
     }
 }

@@ -7,9 +7,11 @@
 //! read ([`rows::Place`]) is only a place to go on from, and may lag behind.
 //!
 //! An event at which the projection fails is tried again with growing waits, then put among the dead letters; the stream
-//! goes on behind it. What the store or the sandbox is to blame for is tried again for ever.
+//! goes on behind it, while there are not too many of those. What the store or the sandbox is to blame for is tried again for
+//! ever.
 
 mod apply;
+mod letters;
 mod module;
 mod operate;
 mod queue;
@@ -181,6 +183,7 @@ impl Projections {
                 projection: Arc::new(module),
                 names: names.clone(),
                 attempts_max: self.settings.attempts_max.max(1),
+                letters_max: letters::LETTERS_MAX,
                 noted: Default::default(),
             }),
             inbox: Arc::clone(&inbox),

@@ -5,7 +5,7 @@ use crate::{
     child::{Bound, Signal},
     fetch::{kafka, require},
     network::Network,
-    node::{PASSWORD, USER},
+    node::{AUTHORITY, PASSWORD, USER, certificate},
 };
 use std::{
     fs::{self, File},
@@ -25,6 +25,8 @@ const CONTROLLER_PORT: u16 = 9093;
 const CLUSTER_ID: &str = "YnJpbmstYnJpbmstYnJpbg";
 const STARTED: &str = "Kafka Server started";
 const DEADLINE: Duration = Duration::from_secs(90);
+/// A program of Kafka's own client.
+const IN_TRANSACTIONS: &str = include_str!("InTransactions.java");
 const POLL: Duration = Duration::from_millis(50);
 /// How much of a log's end an error shows, in bytes.
 const TAIL_BYTES: u64 = 4 << 10;
@@ -43,8 +45,10 @@ pub struct BrokerOptions {
     pub heap_mib: u32,
     /// Partitions of topics that are made by being named.
     pub partitions: u16,
-    /// Whether clients must log in (SASL PLAIN), as [`USER`] with [`PASSWORD`].
+    /// Whether clients must log in (SASL PLAIN or SCRAM-SHA-512), as [`USER`] with [`PASSWORD`].
     pub authentication: bool,
+    /// Only TLS for clients; [`Broker::authority`] is whom to trust.
+    pub tls: bool,
     /// Lines added to its `server.properties`.
     pub settings: Vec<String>,
 }
@@ -55,6 +59,7 @@ impl Default for BrokerOptions {
             heap_mib: 256,
             partitions: 4,
             authentication: false,
+            tls: false,
             settings: Vec::new(),
         }
     }
@@ -92,10 +97,12 @@ impl Broker {
             fs::write(&path, text).map_err(Error::file(&path))
         };
         write("log4j2.properties", LOG4J)?;
-        write(
-            "server.properties",
-            &properties(address, &home.join("data"), options),
-        )?;
+        write("server.properties", &properties(address, &home, options))?;
+        if options.tls {
+            let (certificate, key) = certificate(address)?;
+            write(AUTHORITY, &certificate)?;
+            write("tls.pem", &format!("{key}\n{certificate}"))?;
+        }
         let mut command = java(&home, &jars, options);
         command.arg("kafka.Kafka").arg(settings(&home));
         let mut broker = Self {
@@ -113,11 +120,15 @@ impl Broker {
 
     /// Makes its data folder one that it starts on.
     fn format(&self, jars: &Path, options: &BrokerOptions) -> Result<(), Error> {
-        let output = java(&self.home, jars, options)
+        let mut command = java(&self.home, jars, options);
+        command
             .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
-            .arg(settings(&self.home))
-            .output()
-            .map_err(Error::file("java"))?;
+            .arg(settings(&self.home));
+        if options.authentication {
+            let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
+            command.args(["--add-scram", &user]);
+        }
+        let output = command.output().map_err(Error::file("java"))?;
         if output.status.success() {
             return Ok(());
         }
@@ -132,6 +143,36 @@ impl Broker {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((self.address, KAFKA_PORT))
+    }
+
+    /// PEM file of whom clients are to trust, if it takes TLS only.
+    #[must_use]
+    pub fn authority(&self) -> Option<PathBuf> {
+        let file = self.home.join("conf").join(AUTHORITY);
+        file.exists().then_some(file)
+    }
+
+    /// Appends the messages `{"n": 1}` to `{"n": COUNT}` under a key, each in a transaction of its own, with Kafka's client.
+    ///
+    /// # Errors
+    /// There is no Java compiler, or the broker did not take them.
+    pub fn append_in_transactions(&self, topic: &str, key: &str, count: u32) -> Result<(), Error> {
+        require("javac", "openjdk-17-jdk-headless")?;
+        let source = self.home.join("InTransactions.java");
+        fs::write(&source, IN_TRANSACTIONS).map_err(Error::file(&source))?;
+        let output = java(&self.home, &kafka()?, &BrokerOptions::default())
+            .arg(&source)
+            .args([&self.address().to_string(), topic, key, &count.to_string()])
+            .output()
+            .map_err(Error::file("java"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = [output.stdout, output.stderr].concat();
+        Err(self.fault(format!(
+            "it took no transactions: {}",
+            String::from_utf8_lossy(&said).trim()
+        )))
     }
 
     /// Kills it at once, as a power failure would. Nothing happens if it does not run.
@@ -230,11 +271,12 @@ impl Drop for Broker {
     }
 }
 
-fn properties(address: Ipv4Addr, data: &Path, options: &BrokerOptions) -> String {
-    let clients = if options.authentication {
-        "SASL_PLAINTEXT"
-    } else {
-        "PLAINTEXT"
+fn properties(address: Ipv4Addr, home: &Path, options: &BrokerOptions) -> String {
+    let clients = match (options.authentication, options.tls) {
+        (true, true) => "SASL_SSL",
+        (true, false) => "SASL_PLAINTEXT",
+        (false, true) => "SSL",
+        (false, false) => "PLAINTEXT",
     };
     let mut text = format!(
         "process.roles=broker,controller\n\
@@ -253,15 +295,28 @@ fn properties(address: Ipv4Addr, data: &Path, options: &BrokerOptions) -> String
          num.network.threads=1\n\
          num.io.threads=2\n\
          log.cleaner.enable=false\n",
-        data.display(),
+        home.join("data").display(),
         options.partitions,
     );
     if options.authentication {
         text.push_str(&format!(
-            "sasl.enabled.mechanisms=PLAIN\n\
+            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+             listener.name.clients.scram-sha-512.sasl.jaas.config=\
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
              sasl.mechanism.inter.broker.protocol=PLAIN\n\
              listener.name.clients.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
              required username=\"{USER}\" password=\"{PASSWORD}\" user_{USER}=\"{PASSWORD}\";\n"
+        ));
+    }
+    if options.tls {
+        let conf = home.join("conf");
+        text.push_str(&format!(
+            "ssl.keystore.type=PEM\n\
+             ssl.keystore.location={}\n\
+             ssl.truststore.type=PEM\n\
+             ssl.truststore.location={}\n",
+            conf.join("tls.pem").display(),
+            conf.join(AUTHORITY).display(),
         ));
     }
     for line in &options.settings {

@@ -299,7 +299,7 @@ impl Node {
 }
 
 /// A certificate that names an address, signed by itself, and its key: both PEM.
-fn certificate(address: Ipv4Addr) -> Result<(String, String), Error> {
+pub(crate) fn certificate(address: Ipv4Addr) -> Result<(String, String), Error> {
     let made = || {
         let key = rcgen::KeyPair::generate()?;
         let parameters = rcgen::CertificateParams::new(vec![address.to_string()])?;

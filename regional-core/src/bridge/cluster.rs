@@ -19,8 +19,15 @@ const REQUEST_MAX: Duration = Duration::from_secs(15);
 const RETRIES_MAX: Duration = Duration::from_secs(10);
 /// Longest answer of a broker, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// Bytes of messages of one reading; one message that is larger comes alone.
-const READ_BYTES: i32 = 1 << 20;
+/// Most bytes of one reading, as they are in the topic; a batch of messages that is larger comes alone.
+pub(super) const READ_BYTES_MAX: i32 = 1 << 20;
+/// A reading of so many bytes has one batch: the header of a batch alone is almost as long.
+pub(super) const READ_BYTES_MIN: i32 = 64;
+/// What the client says when it meets the mark of a transaction's end. It takes the record that it is for the mark itself, and
+/// so the record's length for a version that it does not know.
+const MARK: &str = "Unknown control batch record version";
+/// What it says, besides, when it cannot read what it was sent.
+const UNREADABLE: &str = "Malformed data";
 /// How long a broker waits for new messages, in milliseconds.
 const READ_WAIT_MS: i32 = 500;
 
@@ -91,6 +98,16 @@ impl Topic {
     }
 }
 
+/// What a reading found.
+pub(super) enum Found {
+    /// Messages; none: there are none yet.
+    Messages(Vec<RecordAndOffset>),
+    /// The mark of a transaction's end is among it, and so the client can read nothing of it.
+    Mark,
+    /// Something else is among it that the client cannot read: what it says of that.
+    Unreadable(String),
+}
+
 /// A connection to a partition of a topic. After an error it is thrown away.
 pub(super) struct Partition(PartitionClient);
 
@@ -103,10 +120,19 @@ impl Partition {
         Ok(())
     }
 
-    /// Messages from an offset on, and the offset behind the last one that there is.
-    pub(super) async fn read(&self, offset: i64) -> Result<(Vec<RecordAndOffset>, i64), Error> {
-        let reading = self.0.fetch_records(offset, 1..READ_BYTES, READ_WAIT_MS);
-        in_time("reading a topic", reading).await
+    /// Messages from an offset on: at most so many bytes, but one batch of them in any case.
+    pub(super) async fn read(&self, offset: i64, bytes: i32) -> Result<Found, Error> {
+        let reading = self
+            .0
+            .fetch_records(offset, 1..bytes.saturating_add(1), READ_WAIT_MS);
+        match in_time("reading a topic", reading).await {
+            Ok((messages, _)) => Ok(Found::Messages(messages)),
+            Err(Error::Kafka { reason, .. }) if reason.contains(MARK) => Ok(Found::Mark),
+            Err(Error::Kafka { reason, .. }) if reason.contains(UNREADABLE) => {
+                Ok(Found::Unreadable(reason))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The offset of the first message that is kept.

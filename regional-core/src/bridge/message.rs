@@ -1,7 +1,7 @@
 //! Events as messages, and messages as events.
 
 use brink_protocol::{
-    TenantName,
+    Digest, TenantName,
     event::{Event, check_kind, check_payload},
     record::check_partition,
 };
@@ -20,17 +20,33 @@ const COLLECTION: &str = "brink-collection";
 const NUMBER: &str = "brink-event";
 /// Header: its kind.
 const KIND: &str = "brink-kind";
+/// Header: the digest of all that a bridge has sent, and of the topic that it was sent to. A message that another program
+/// has put under another key or into another topic, or changed, has it no more, whatever headers it took along.
+const ORIGIN: &str = "brink-origin";
+/// Digits of that digest.
+const ORIGIN_DIGITS: usize = 32;
 
 /// What is in a message beside key and payload, in bytes; never less than it really is.
 pub(super) const OVERHEAD_BYTES: usize = 512;
 
-/// The message of an event of a stream.
+/// The message of an event of a stream, for a topic.
 pub(super) fn of_event(
+    topic: &str,
     tenant: &TenantName,
     collection: &str,
     partition: &str,
     event: Event,
 ) -> Record {
+    let number = event.number.to_string();
+    let origin = origin([
+        topic.as_bytes(),
+        tenant.as_str().as_bytes(),
+        collection.as_bytes(),
+        partition.as_bytes(),
+        number.as_bytes(),
+        event.kind.as_bytes(),
+        &event.payload,
+    ]);
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let at_ms = i64::try_from(event.at_ms).unwrap_or(i64::MAX);
     Record {
@@ -39,11 +55,24 @@ pub(super) fn of_event(
         headers: BTreeMap::from([
             header(TENANT, tenant.as_str()),
             header(COLLECTION, collection),
-            header(NUMBER, &event.number.to_string()),
+            header(NUMBER, &number),
             header(KIND, &event.kind),
+            header(ORIGIN, &origin),
         ]),
         timestamp: DateTime::from_timestamp_millis(at_ms).unwrap_or_default(),
     }
+}
+
+/// The digest of what a bridge sends: topic, tenant, collection, key, number, kind and payload.
+fn origin(parts: [&[u8]; 7]) -> String {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    let mut digits = Digest::of(&bytes).hex();
+    digits.truncate(ORIGIN_DIGITS);
+    digits
 }
 
 /// A message that can be an event.
@@ -54,11 +83,11 @@ pub(super) struct Message {
     pub(super) partition: String,
     pub(super) kind: String,
     pub(super) payload: Bytes,
-    /// Which event it was, if a bridge has sent it.
+    /// Which event it is, if it is as a bridge has sent it to this topic.
     pub(super) sent: Option<Sent>,
 }
 
-/// The event that a message was.
+/// The event that a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sent {
     /// `TENANT/COLLECTION`.
@@ -76,15 +105,27 @@ pub(super) struct Dead {
     pub(super) value: Option<Vec<u8>>,
 }
 
-/// Reads a message. One without a value is an event without a payload.
-pub(super) fn read(found: RecordAndOffset, kind: &str) -> Result<Message, Box<Dead>> {
+impl Message {
+    /// What is kept of it if its collection does not take it.
+    pub(super) fn dead(&self, reason: String) -> Dead {
+        Dead {
+            offset: self.offset,
+            reason,
+            key: Some(self.partition.as_bytes().to_vec()),
+            value: Some(self.payload.to_vec()),
+        }
+    }
+}
+
+/// Reads a message of a topic. One without a value is an event without a payload.
+pub(super) fn read(topic: &str, found: RecordAndOffset, kind: &str) -> Result<Message, Box<Dead>> {
     let RecordAndOffset { record, offset } = found;
     match check(&record, kind) {
         Ok((partition, kind)) => Ok(Message {
             offset,
             partition,
             kind,
-            sent: sent(&record),
+            sent: sent(topic, &record),
             payload: record.value.unwrap_or_default().into(),
         }),
         Err(reason) => Err(Box::new(Dead {
@@ -96,9 +137,21 @@ pub(super) fn read(found: RecordAndOffset, kind: &str) -> Result<Message, Box<De
     }
 }
 
-fn sent(record: &Record) -> Option<Sent> {
+fn sent(topic: &str, record: &Record) -> Option<Sent> {
     let header = |name: &str| std::str::from_utf8(record.headers.get(name)?).ok();
     let (tenant, collection) = (header(TENANT)?, header(COLLECTION)?);
+    let expected = origin([
+        topic.as_bytes(),
+        tenant.as_bytes(),
+        collection.as_bytes(),
+        record.key.as_deref()?,
+        record.headers.get(NUMBER)?,
+        record.headers.get(KIND)?,
+        record.value.as_deref()?,
+    ]);
+    if header(ORIGIN)? != expected {
+        return None;
+    }
     let tenant: TenantName = tenant.parse().ok()?;
     check_partition(collection, "p").ok()?;
     Some(Sent {
@@ -140,23 +193,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_event_goes_out_and_comes_back() {
+    fn placed() -> Record {
         let event = Event {
             number: 3,
             kind: "placed".into(),
             at_ms: 1_700_000_000_000,
             payload: Bytes::from_static(b"{}"),
         };
-        let sent = of_event(&"default".parse().unwrap(), "orders", "pärt", event);
+        let tenant = "default".parse().unwrap();
+        of_event("topic", &tenant, "orders", "pärt", event)
+    }
+
+    fn read_of(topic: &str, record: Record) -> Message {
+        read(topic, RecordAndOffset { record, offset: 7 }, "message").unwrap()
+    }
+
+    #[test]
+    fn an_event_goes_out_and_comes_back() {
+        let sent = placed();
         let size = sent.approximate_size();
         assert!(size < "pärt".len() + 2 + OVERHEAD_BYTES);
         assert_eq!(sent.timestamp.timestamp_millis(), 1_700_000_000_000);
         assert_eq!(sent.headers.get(NUMBER).unwrap(), b"3");
-        let found = RecordAndOffset {
-            record: sent,
-            offset: 7,
-        };
         let message = Message {
             offset: 7,
             partition: "pärt".into(),
@@ -167,7 +225,30 @@ mod tests {
                 number: 3,
             }),
         };
-        assert_eq!(read(found, "message"), Ok(message));
+        assert_eq!(read_of("topic", sent), message);
+    }
+
+    #[test]
+    fn what_others_make_of_a_message_is_not_that_event_again() {
+        let changed = |change: &dyn Fn(&mut Record)| {
+            let mut record = placed();
+            change(&mut record);
+            read_of("topic", record).sent
+        };
+        assert!(changed(&|_| {}).is_some());
+        assert!(changed(&|record| record.timestamp = DateTime::default()).is_some());
+        assert_eq!(
+            changed(&|record| record.key = Some(b"other".to_vec())),
+            None
+        );
+        assert_eq!(changed(&|record| record.value = Some(b"[]".to_vec())), None);
+        for header in [TENANT, COLLECTION, NUMBER, KIND, ORIGIN] {
+            let gone = changed(&|record| drop(record.headers.remove(header)));
+            assert_eq!(gone, None, "{header}");
+            let other = changed(&|record| drop(record.headers.insert(header.into(), b"9".into())));
+            assert_eq!(other, None, "{header}");
+        }
+        assert_eq!(read_of("other", placed()).sent, None);
     }
 
     #[test]
@@ -182,10 +263,10 @@ mod tests {
             (record(Some(b"k"), Some(b"\xff"), None), "kind"),
             (record(Some(b"k"), None, Some(large)), "payload"),
         ] {
-            let dead = read(found, "message").unwrap_err();
+            let dead = read("topic", found, "message").unwrap_err();
             assert!(dead.reason.contains(reason), "{reason}: {dead:?}");
         }
-        let empty = read(record(Some(b"k"), None, None), "message").unwrap();
+        let empty = read("topic", record(Some(b"k"), None, None), "message").unwrap();
         assert_eq!((empty.kind.as_str(), empty.payload.len()), ("message", 0));
         assert_eq!(empty.sent, None);
     }

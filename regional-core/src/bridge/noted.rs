@@ -16,7 +16,7 @@ const SOURCES_MAX: usize = 32;
 pub(super) struct Noted {
     /// The offset of the next message.
     next: i64,
-    /// `TENANT/COLLECTION` -> the number of the last event that another bridge has sent from there.
+    /// `TENANT/COLLECTION` -> the number of the last event that another bridge has sent from there, under this key.
     events: BTreeMap<String, u64>,
 }
 
@@ -101,6 +101,8 @@ mod tests {
             (8, Some(("b/c", 1)), true),
             (7, Some(("b/c", 2)), false),
             (9, Some(("b/c", 2)), true),
+            // No bridge has sent it as it is, whatever its headers say.
+            (10, None, true),
         ] {
             assert_eq!(noted.is_new(&message(offset, sent)), is_new, "{offset}");
             let entry = Entry {

@@ -81,7 +81,7 @@ pub(super) async fn note_sent(
         writes.push(put(key.sort, encode(*number), None));
     }
     for (partition, writes) in shards {
-        write(store, tenant, partition, writes, now_ms).await?;
+        write(store, of_bridges(tenant, partition), writes, now_ms).await?;
     }
     Ok(())
 }
@@ -98,20 +98,24 @@ pub(super) fn put(sort: String, value: Bytes, expires_at_ms: Option<u64>) -> Wri
     }
 }
 
-/// Writes records of one partition of [`COLLECTION`].
+/// A partition of [`COLLECTION`].
+pub(super) fn of_bridges(tenant: &TenantName, partition: String) -> PartitionAddress {
+    PartitionAddress {
+        tenant: tenant.clone(),
+        collection: COLLECTION.to_owned(),
+        partition,
+    }
+}
+
+/// Writes records of one partition.
 pub(super) async fn write(
     store: &dyn Store,
-    tenant: &TenantName,
-    partition: String,
+    partition: PartitionAddress,
     writes: Vec<Write>,
     now_ms: u64,
 ) -> Result<(), Error> {
     let transaction = Transaction {
-        partition: PartitionAddress {
-            tenant: tenant.clone(),
-            collection: COLLECTION.to_owned(),
-            partition,
-        },
+        partition,
         seen: Vec::new(),
         writes,
         answer: None,

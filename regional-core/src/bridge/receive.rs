@@ -1,9 +1,9 @@
 //! In: messages of a topic as events of a collection's streams.
 
 use super::{
-    cluster::{Cluster, Connected, Partition},
+    cluster::{Cluster, Connected, Found, Partition, READ_BYTES_MAX, READ_BYTES_MIN},
     letters,
-    message::{self, Message},
+    message::{self, Dead, Message},
     noted::{self, Noted},
     places::{self, received_key},
     waits::Waits,
@@ -29,6 +29,8 @@ use tokio::task::JoinSet;
 
 /// Streams that are appended to at a time.
 const APPENDS_AT_ONCE: usize = 16;
+/// Bytes of payloads of one append, of which one message may be over it.
+const APPEND_BYTES_MAX: usize = 1 << 20;
 /// How often an append is repeated at once because others appended meanwhile.
 const ATTEMPTS_MAX: u32 = 16;
 
@@ -100,9 +102,22 @@ impl Receiver {
         let partition = topic.partition(number).await?;
         let _connected = Connected::count(&self.connected);
         let mut next = self.begin(&partition, number).await?;
+        let mut bytes = READ_BYTES_MAX;
         loop {
-            let (found, _) = partition.read(next).await?;
+            let found = partition.read(next, bytes).await?;
             waits.reset();
+            let is_one_batch = bytes <= READ_BYTES_MIN;
+            let found = match found {
+                Found::Messages(found) => found,
+                Found::Unreadable(reason) if is_one_batch => return Err(unreadable(next, &reason)),
+                Found::Mark | Found::Unreadable(_) => {
+                    bytes = READ_BYTES_MIN;
+                    // A mark has one offset.
+                    next += i64::from(is_one_batch);
+                    continue;
+                }
+            };
+            bytes = bytes.saturating_mul(4).min(READ_BYTES_MAX);
             let Some(last) = found.last() else {
                 continue;
             };
@@ -148,43 +163,47 @@ impl Receiver {
         let key = received_key(&self.config.name, number);
         let value = places::encode(next.unsigned_abs());
         let write = places::put(key.sort, value, None);
-        let (store, tenant) = (&*self.store, &self.config.tenant);
-        places::write(store, tenant, key.partition, vec![write], now_ms()).await
+        let at = places::of_bridges(&self.config.tenant, key.partition);
+        places::write(&*self.store, at, vec![write], now_ms()).await
     }
 
     /// Appends messages, those of one key in their order.
     async fn take(&self, number: i32, found: Vec<RecordAndOffset>) -> Result<(), Error> {
         let mut streams: BTreeMap<String, Vec<Message>> = BTreeMap::new();
-        let ReceiveConfig {
-            name,
-            tenant,
-            topic,
-            kind,
-            ..
-        } = &self.config;
+        let ReceiveConfig { topic, kind, .. } = &self.config;
         for one in found {
-            match message::read(one, kind) {
+            match message::read(topic, one, kind) {
                 Ok(message) => {
                     let stream = streams.entry(message.partition.clone()).or_default();
                     stream.push(message);
                 }
-                Err(dead) => {
-                    let from = (topic.as_str(), number);
-                    letters::keep(&*self.store, tenant, name, from, &dead, now_ms()).await?;
-                    self.dead.increment(1);
-                }
+                Err(dead) => self.keep(number, *dead).await?,
             }
         }
         stream::iter(streams)
             .map(|(stream, messages)| async move {
-                for some in messages.chunks(APPENDS_MAX) {
-                    self.append(number, &stream, some).await?;
+                for some in pieces(&messages) {
+                    match self.append(number, &stream, some).await {
+                        // The key is none of this collection's: no other try would find it otherwise.
+                        Err(Error::Limit(error)) => {
+                            for message in some {
+                                self.keep(number, message.dead(error.to_string())).await?;
+                            }
+                        }
+                        appended => appended?,
+                    }
                 }
                 Ok(())
             })
             .buffer_unordered(APPENDS_AT_ONCE)
             .try_collect()
             .await
+    }
+
+    async fn keep(&self, number: i32, dead: Dead) -> Result<(), Error> {
+        letters::keep(&*self.store, &self.config, number, dead, now_ms()).await?;
+        self.dead.increment(1);
+        Ok(())
     }
 
     /// Appends messages of one key that were not appended yet, and notes them, in one transaction.
@@ -239,10 +258,64 @@ impl Receiver {
     }
 }
 
+fn unreadable(offset: i64, reason: &str) -> Error {
+    let reason = format!(
+        "the messages at offset {offset} cannot be read, which is so if a header has no value: delete the messages up to there at \
+         the broker, and the others are received ({reason})"
+    );
+    Error::kafka("reading a topic", reason)
+}
+
+/// Cuts messages into what one append takes.
+fn pieces(mut messages: &[Message]) -> Vec<&[Message]> {
+    let mut pieces = Vec::new();
+    while !messages.is_empty() {
+        let mut bytes = 0usize;
+        let fits = |message: &&Message| {
+            bytes = bytes.saturating_add(message.payload.len());
+            bytes <= APPEND_BYTES_MAX
+        };
+        let count = messages.iter().take(APPENDS_MAX).take_while(fits).count();
+        let (piece, rest) = messages.split_at(count.max(1).min(messages.len()));
+        pieces.push(piece);
+        messages = rest;
+    }
+    pieces
+}
+
 fn new_event(message: &Message) -> NewEvent {
     NewEvent {
         kind: message.kind.clone(),
         payload: message.payload.clone(),
         lifetime_ms: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn appends_are_bounded_in_number_and_bytes() {
+        let message = |bytes: usize| Message {
+            offset: 0,
+            partition: "p".into(),
+            kind: "k".into(),
+            payload: Bytes::from(vec![0; bytes]),
+            sent: None,
+        };
+        const HALF: usize = APPEND_BYTES_MAX / 2;
+        for (sizes, expected) in [
+            (vec![], vec![]),
+            (vec![1; APPENDS_MAX + 1], vec![APPENDS_MAX, 1]),
+            (vec![HALF, HALF, 1], vec![2, 1]),
+            (vec![1, 2 * HALF, 1], vec![1, 1, 1]),
+            (vec![2 * HALF + 1, 1, HALF], vec![1, 2]),
+        ] {
+            let messages: Vec<Message> = sizes.into_iter().map(message).collect();
+            let lengths: Vec<usize> = pieces(&messages).iter().map(|some| some.len()).collect();
+            assert_eq!(lengths, expected);
+        }
     }
 }

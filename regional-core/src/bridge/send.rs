@@ -5,25 +5,34 @@ use super::{
     message::{OVERHEAD_BYTES, of_event},
     partitioner::partition,
     places,
-    streams::Streams,
     waits::Waits,
 };
-use crate::{Error, clock::now_ms, config::SendConfig, store::Store};
+use crate::{
+    Error,
+    clock::now_ms,
+    config::SendConfig,
+    events::{SHARDS, follow::Follower, index_partitions, walk::Walk},
+    store::Store,
+};
 use brink_protocol::event::{self, Event, range_after};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use metrics::{Counter, Gauge};
 use rskafka::record::Record;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    ops::Bound,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
-/// Streams that wait for one partition of the topic; whoever finds more waits.
+/// Streams that wait for one partition of the topic. If there are more, all streams are looked through once there is room.
 const WAITING_MAX: usize = 1024;
 /// Streams of one message batch.
-const STREAMS_MAX: usize = 256;
+const STREAMS_MAX: u32 = 256;
 /// Events of one stream in a batch.
 const EVENTS_MAX: u32 = 100;
 /// Bytes of a batch, of which one event may be over it: less than what brokers take by default (1 MiB).
@@ -48,36 +57,124 @@ pub(super) async fn run(store: Arc<dyn Store>, cluster: Arc<Cluster>, config: Se
     };
     let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
     let topic = Arc::new(topic);
+    // Before lanes look through all streams: what is appended meanwhile is heard of.
+    let mut follower = Follower::new(Arc::clone(&bridge.store));
     // Ends with the lanes: dropping the set ends its tasks.
     let mut lanes = JoinSet::new();
-    let mut ways = Vec::new();
-    for &number in &topic.partitions {
-        let (way, streams) = mpsc::channel(WAITING_MAX);
-        ways.push(way);
+    let mut inboxes = Vec::new();
+    for (&number, index) in topic.partitions.iter().zip(0..) {
+        let inbox = Arc::new(Inbox::default());
+        inboxes.push(Arc::clone(&inbox));
         let lane = Lane {
             bridge: Arc::clone(&bridge),
             cluster: Arc::clone(&cluster),
             topic: Arc::clone(&topic),
             number,
-            waiting: BTreeSet::new(),
+            has: Box::new(move |stream| partition(stream.as_bytes(), count) == index),
+            inbox,
+            walk: None,
+            waiting: Ring::default(),
             gaps: BTreeMap::new(),
         };
-        lanes.spawn(lane.run(streams));
+        lanes.spawn(lane.run());
     }
-    let streams = Streams {
-        store: Arc::clone(&bridge.store),
-        tenant: bridge.config.tenant.clone(),
-        collection: bridge.config.collection.clone(),
-    };
-    let ways = &ways;
-    let tell = |name: String| async move {
-        let lane = partition(name.as_bytes(), count);
-        if let Some(way) = usize::try_from(lane).ok().and_then(|lane| ways.get(lane)) {
-            // Lanes end only with this.
-            let _ = way.send(name).await;
+    loop {
+        let moved = match follower.next().await {
+            Ok(moved) => moved,
+            Err(error) => {
+                bridge.failed(&error, &mut waits).await;
+                continue;
+            }
+        };
+        waits.reset();
+        if moved.missed {
+            inboxes.iter().for_each(|inbox| inbox.miss());
         }
-    };
-    streams.follow(tell).await;
+        let SendConfig {
+            tenant, collection, ..
+        } = &bridge.config;
+        for stream in moved.partitions {
+            let lane = partition(stream.partition.as_bytes(), count);
+            let inbox = usize::try_from(lane)
+                .ok()
+                .and_then(|lane| inboxes.get(lane));
+            if stream.tenant == *tenant
+                && stream.collection == *collection
+                && let Some(inbox) = inbox
+            {
+                inbox.push(stream.partition);
+            }
+        }
+    }
+}
+
+/// Says which streams of a lane have new events. Nobody waits for a lane: a partition of the topic that takes nothing holds
+/// up no other.
+struct Inbox {
+    streams: Mutex<Ring>,
+    /// Any stream may have new events: at first, and when there was no room.
+    missed: AtomicBool,
+    wake: Notify,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            streams: Mutex::default(),
+            missed: AtomicBool::new(true),
+            wake: Notify::new(),
+        }
+    }
+}
+
+/// Names that take turns.
+#[derive(Debug, Default)]
+struct Ring {
+    names: BTreeSet<String>,
+    /// Whose turn was last.
+    last: String,
+}
+
+impl Ring {
+    /// All, beginning with the next one.
+    fn in_turn(&self) -> impl Iterator<Item = &String> {
+        let after = (Bound::Excluded(self.last.as_str()), Bound::Unbounded);
+        let until = (Bound::Unbounded, Bound::Included(self.last.as_str()));
+        let behind = self.names.range::<str, _>(after);
+        behind.chain(self.names.range::<str, _>(until))
+    }
+
+    /// Takes the next one out.
+    fn pop(&mut self) -> Option<String> {
+        let next = self.in_turn().next()?.clone();
+        self.names.remove(&next);
+        self.last.clone_from(&next);
+        Some(next)
+    }
+}
+
+impl Inbox {
+    fn push(&self, stream: String) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if streams.names.len() < WAITING_MAX {
+            streams.names.insert(stream);
+        } else if !streams.names.contains(&stream) {
+            self.missed.store(true, Ordering::Relaxed);
+        }
+        self.wake.notify_one();
+    }
+
+    fn miss(&self) {
+        self.missed.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Moves streams to others until those are as many as a batch has.
+    fn fill(&self, waiting: &mut BTreeSet<String>) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = (STREAMS_MAX as usize).saturating_sub(waiting.len());
+        waiting.extend(std::iter::from_fn(|| streams.pop()).take(room));
+    }
 }
 
 /// What the lanes of a bridge share.
@@ -109,6 +206,15 @@ impl Sender {
         let wait = waits.next();
         tracing::warn!(bridge = name, topic, %error, wait_ms = wait.as_millis(), "events are not sent now");
         tokio::time::sleep(wait).await;
+    }
+
+    /// Over all streams of the collection.
+    fn walk(&self) -> Walk {
+        let SendConfig {
+            tenant, collection, ..
+        } = &self.config;
+        let of = |shard| index_partitions(&*self.store, tenant, collection, shard);
+        Walk::over((0..SHARDS).flat_map(of).collect())
     }
 
     /// The events of a stream that follow a number, and whether there are more.
@@ -179,43 +285,38 @@ struct Lane {
     cluster: Arc<Cluster>,
     topic: Arc<Topic>,
     number: i32,
-    waiting: BTreeSet<String>,
+    /// Whether a stream is in this partition of the topic.
+    has: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    inbox: Arc<Inbox>,
+    /// Where it is in looking through all streams.
+    walk: Option<Walk>,
+    waiting: Ring,
     /// Streams in which a number is missing, and since when.
     gaps: BTreeMap<String, Instant>,
 }
 
 impl Lane {
-    async fn run(mut self, mut streams: mpsc::Receiver<String>) {
+    async fn run(mut self) {
         let mut waits = Waits::default();
         loop {
-            match self.carry(&mut streams, &mut waits).await {
-                Ok(()) => return,
-                Err(error) => {
-                    self.bridge.failed(&error, &mut waits).await;
-                    // Whatever the cluster is like now: the next try asks it anew.
-                    if let Ok(topic) = self.cluster.topic(&self.bridge.config.topic).await {
-                        self.topic = Arc::new(topic);
-                    }
-                }
+            let Err(error) = self.carry(&mut waits).await;
+            self.bridge.failed(&error, &mut waits).await;
+            // Whatever the cluster is like now: the next try asks it anew.
+            if let Ok(topic) = self.cluster.topic(&self.bridge.config.topic).await {
+                self.topic = Arc::new(topic);
             }
         }
     }
 
     /// Carries until something fails.
-    async fn carry(
-        &mut self,
-        streams: &mut mpsc::Receiver<String>,
-        waits: &mut Waits,
-    ) -> Result<(), Error> {
+    async fn carry(&mut self, waits: &mut Waits) -> Result<std::convert::Infallible, Error> {
         let partition = self.topic.partition(self.number).await?;
         let _connected = Connected::count(&self.bridge.connected);
         loop {
-            if !self.take(streams).await {
-                return Ok(());
-            }
+            self.take().await?;
             let batch = self.batch().await?;
             if batch.messages.is_empty() {
-                if !self.waiting.is_empty() {
+                if !self.waiting.names.is_empty() {
                     tokio::time::sleep(GAP_POLL).await;
                 }
                 continue;
@@ -225,28 +326,36 @@ impl Lane {
         }
     }
 
-    /// Waits until there is a stream to look at; false: there will be none.
-    async fn take(&mut self, streams: &mut mpsc::Receiver<String>) -> bool {
-        while self.waiting.len() < STREAMS_MAX {
-            let next = if self.waiting.is_empty() {
-                streams.recv().await
-            } else {
-                streams.try_recv().ok()
-            };
-            match next {
-                Some(name) => {
-                    self.waiting.insert(name);
+    /// Waits until there is a stream to look at.
+    async fn take(&mut self) -> Result<(), Error> {
+        loop {
+            self.inbox.fill(&mut self.waiting.names);
+            if !self.waiting.names.is_empty() {
+                return Ok(());
+            }
+            if let Some(walk) = &mut self.walk {
+                match walk
+                    .next(&*self.bridge.store, STREAMS_MAX, now_ms())
+                    .await?
+                {
+                    Some(found) => self
+                        .waiting
+                        .names
+                        .extend(found.into_iter().filter(|s| (self.has)(s))),
+                    None => self.walk = None,
                 }
-                None => break,
+            } else if self.inbox.missed.swap(false, Ordering::Relaxed) {
+                self.walk = Some(self.bridge.walk());
+            } else {
+                self.inbox.wake.notified().await;
             }
         }
-        !self.waiting.is_empty()
     }
 
     /// Reads what is to be sent. Streams of which all is in the batch do not wait any longer.
     async fn batch(&mut self) -> Result<Batch, Error> {
         let bridge = &self.bridge;
-        let names: Vec<String> = self.waiting.iter().cloned().collect();
+        let names: Vec<String> = self.waiting.in_turn().cloned().collect();
         let SendConfig { name, tenant, .. } = &bridge.config;
         let sent = places::sent(&*bridge.store, tenant, name, &names, now_ms()).await?;
         let reads = names
@@ -256,6 +365,7 @@ impl Lane {
         let mut reads = stream::iter(reads).buffered(READS_MAX);
         let mut batch = Batch::default();
         let mut whole = Vec::new();
+        let mut last = self.waiting.last.clone();
         while let Some(found) = reads.try_next().await? {
             if found.has_gap() {
                 if is_early(bridge, &mut self.gaps, &found.name) {
@@ -272,6 +382,7 @@ impl Lane {
                 bridge.skipped.increment(1);
             }
             self.gaps.remove(&found.name);
+            last.clone_from(&found.name);
             if !batch.add(&found.name, found.events) {
                 break;
             }
@@ -281,8 +392,9 @@ impl Lane {
         }
         // Only now: when a read fails, all of them go on waiting.
         for name in &whole {
-            self.waiting.remove(name);
+            self.waiting.names.remove(name);
         }
+        self.waiting.last = last;
         Ok(batch)
     }
 
@@ -293,14 +405,15 @@ impl Lane {
             name,
             tenant,
             collection,
-            ..
+            topic,
         } = &bridge.config;
         let count = batch.messages.len() as u64;
         let message =
-            |(stream, event): (String, Event)| of_event(tenant, collection, &stream, event);
+            |(stream, event): (String, Event)| of_event(topic, tenant, collection, &stream, event);
         let messages: Vec<Record> = batch.messages.into_iter().map(message).collect();
         // Until all is noted, these streams are not done with.
-        self.waiting.extend(batch.last.keys().cloned());
+        let names = batch.last.keys().cloned();
+        self.waiting.names.extend(names);
         partition.append(messages).await?;
         places::note_sent(&*bridge.store, tenant, name, &batch.last, now_ms()).await?;
         bridge.sent.increment(count);
@@ -317,6 +430,7 @@ fn is_early(bridge: &Sender, gaps: &mut BTreeMap<String, Instant>, name: &str) -
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use bytes::Bytes;
 
@@ -340,6 +454,37 @@ mod tests {
         assert!(!batch.add("a", vec![event(4, 10), event(5, 10), event(6, large)]));
         assert_eq!(batch.last, BTreeMap::from([("a".to_owned(), 5)]));
         assert_eq!(batch.messages.len(), 2);
+    }
+
+    #[test]
+    fn names_take_turns() {
+        let mut ring = Ring::default();
+        ring.names.extend(["a", "b", "c"].map(str::to_owned));
+        for expected in ["a", "b", "c", "a"] {
+            let name = ring.pop().unwrap();
+            assert_eq!(name, expected);
+            // What comes again has to wait for the others.
+            ring.names.insert(name);
+        }
+        ring.last = "b".to_owned();
+        let names: Vec<_> = ring.in_turn().collect();
+        assert_eq!(names, ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_lane_that_takes_nothing() {
+        let inbox = Inbox::default();
+        assert!(inbox.missed.swap(false, Ordering::Relaxed));
+        for n in 0..WAITING_MAX {
+            inbox.push(n.to_string());
+        }
+        inbox.push("0".into());
+        assert!(!inbox.missed.load(Ordering::Relaxed));
+        inbox.push("one more".into());
+        assert!(inbox.missed.load(Ordering::Relaxed));
+        let mut waiting = BTreeSet::from(["x".to_owned()]);
+        inbox.fill(&mut waiting);
+        assert_eq!(waiting.len(), STREAMS_MAX as usize);
     }
 
     #[test]

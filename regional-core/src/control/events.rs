@@ -56,27 +56,33 @@ pub(super) async fn read(
     let events = Events::new(Arc::clone(&app.store));
     let until = Instant::now() + Duration::from_millis(query.wait_ms.min(WAIT_MS_MAX));
     let mut held = app.store.held();
-    loop {
-        held.mark_unchanged();
-        let at = (query.collection.as_str(), query.partition.as_str());
-        let limit = query.limit.unwrap_or(100);
-        let page = events
+    held.mark_unchanged();
+    let at = (query.collection.as_str(), query.partition.as_str());
+    let limit = query.limit.unwrap_or(100);
+    let read = async || {
+        events
             .read(&caller.tenant, at, query.after, limit, now_ms())
-            .await?;
-        let look_again = page.events.is_empty()
-            && matches!(
-                tokio::time::timeout_at(until, held.changed()).await,
-                Ok(Ok(()))
-            );
-        if !look_again {
-            return Ok(Json(ShownEvents {
-                events: page.events.into_iter().map(shown).collect(),
-                more: page.more,
-                oldest: page.oldest,
-                newest: page.newest,
-            }));
+            .await
+    };
+    let mut page = read().await?;
+    while page.events.is_empty() {
+        if !matches!(
+            tokio::time::timeout_at(until, held.changed()).await,
+            Ok(Ok(()))
+        ) {
+            break;
+        }
+        // Something has changed somewhere: the head says whether it is this stream.
+        if events.newest(&caller.tenant, at, now_ms()).await? > query.after {
+            page = read().await?;
         }
     }
+    Ok(Json(ShownEvents {
+        events: page.events.into_iter().map(shown).collect(),
+        more: page.more,
+        oldest: page.oldest,
+        newest: page.newest,
+    }))
 }
 
 /// An event as it is shown.

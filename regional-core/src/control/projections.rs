@@ -42,7 +42,7 @@ fn status(stands: Stands) -> ProjectionStatus {
         version: stands.deployment.version,
         source: names.map(|names| names.source.clone()),
         target: names.map(|names| names.target.clone()),
-        problem: stands.names.as_ref().err().map(ToString::to_string),
+        problem: stands.problem(),
         name: stands.deployment.name,
         streams: stands.streams,
         streams_behind: stands.behind,

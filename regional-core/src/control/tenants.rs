@@ -253,7 +253,7 @@ fn is_taken_over(record: &RecordLine) -> bool {
         // How often a projection was replayed, and the index of its targets; the others are places.
         "_projections" => {
             let parts: Vec<&str> = record.partition.split('.').collect();
-            matches!(parts.as_slice(), [_] | [_, _, "to", _])
+            matches!(parts.as_slice(), [_, _, _] | [_, _, _, "to", _])
         }
         other => !other.starts_with(PLATFORM_COLLECTION),
     }

@@ -2,6 +2,7 @@
 
 use super::{
     module::{Fault, Projection},
+    retry::Failure,
     rows::{self, Checkpoint, Names, Place, applied_to, key_in},
 };
 use crate::{
@@ -36,7 +37,7 @@ pub(super) enum Applied {
     /// A later replay has begun: who applied did so from an old place.
     Late,
     /// The projection failed at these events.
-    Failed(String),
+    Failed(Failure, String),
     /// The store or the sandbox could not be had; nothing was written, or it will be found.
     Unavailable(String),
 }
@@ -48,8 +49,8 @@ pub(super) enum Mark {
     Checkpoint,
     /// Out of turn, instead of the mark that it was passed over.
     Passed,
-    /// Out of turn; a mark is left that it was done.
-    Redone,
+    /// Out of turn; a mark is left that it was done, of the giving up that this stands for ([`super::rows::Passed`]).
+    Redone(u64),
 }
 
 /// Applies events of one stream to one target.
@@ -73,7 +74,7 @@ impl From<RecordError> for Stop {
     fn from(error: RecordError) -> Self {
         Self::Is(match error {
             RecordError::Unavailable(text) => Applied::Unavailable(text),
-            other => Applied::Failed(other.to_string()),
+            other => Applied::Failed(Failure::OfEvent, other.to_string()),
         })
     }
 }
@@ -122,9 +123,12 @@ impl Application<'_> {
         match applied {
             Ok(()) => {}
             Err(Fault::Failed(text)) if !was_unavailable => {
-                return Err(Stop::Is(Applied::Failed(text)));
+                return Err(Stop::Is(Applied::Failed(Failure::OfEvent, text)));
             }
-            Err(Fault::Failed(text) | Fault::Unavailable(text)) => {
+            Err(Fault::Late(text)) if !was_unavailable => {
+                return Err(Stop::Is(Applied::Failed(Failure::OfTime, text)));
+            }
+            Err(Fault::Failed(text) | Fault::Late(text) | Fault::Unavailable(text)) => {
                 return Err(Stop::Is(Applied::Unavailable(text)));
             }
         }
@@ -158,10 +162,11 @@ impl Application<'_> {
                 let key = key_in(partition, &self.names.passed_sort(self.stream, first));
                 Ok(records.get(key).await?.map(|_| 0))
             }
-            Mark::Redone => {
+            Mark::Redone(at_ms) => {
                 let key = key_in(partition, &self.names.redone_sort(self.stream, first));
                 let found = records.get(key).await?;
-                Ok(found.is_none().then_some(0))
+                let found = found.map(|entry| rows::decode::<u64>(&entry.value));
+                Ok((found.transpose()? != Some(at_ms)).then_some(0))
             }
         }
     }
@@ -185,9 +190,9 @@ impl Application<'_> {
                 let key = key_in(partition, &self.names.passed_sort(self.stream, last));
                 records.delete(key).await?;
             }
-            Mark::Redone => {
+            Mark::Redone(at_ms) => {
                 let key = key_in(partition, &self.names.redone_sort(self.stream, last));
-                records.put(key, Bytes::new(), None).await?;
+                records.put(key, rows::encode(&at_ms)?, None).await?;
             }
         }
         Ok(())

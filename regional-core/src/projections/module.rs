@@ -12,8 +12,10 @@ use std::{
 /// Why a projection did not do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It said so, trapped, or passed a limit: counts as a failure of the event.
+    /// It said so, trapped, or passed another limit: counts as a failure of the event.
     Failed(String),
+    /// It did not end within its wall time: the event's trouble, or that of a core with too much to do.
+    Late(String),
     /// It could not be run: the core's trouble, not the event's.
     Unavailable(String),
 }
@@ -72,6 +74,7 @@ impl Module {
 fn fault(error: RunError) -> Fault {
     match error {
         RunError::Overloaded { reason } => Fault::Unavailable(reason),
+        error @ RunError::WallTime { .. } => Fault::Late(error.to_string()),
         // Says nothing of the event.
         error @ RunError::Instantiate { .. } => Fault::Unavailable(error.to_string()),
         other => Fault::Failed(other.to_string()),

@@ -5,9 +5,11 @@ mod replay;
 
 use super::{
     Share,
-    apply::{Application, Applied, Mark, commit},
+    apply::{Application, Applied, Mark, commit, put},
+    letters::{self, LETTERS_MAX},
     module::{Fault, Module, Projection},
-    rows::{self, Control, Letter, Names, Place, key_in},
+    retry::Failure,
+    rows::{self, Control, Letter, Names, Passed, Place, key_in},
     runner::look_through,
 };
 use crate::{
@@ -28,8 +30,12 @@ use brink_protocol::{
 };
 use std::sync::Arc;
 
-/// Dead letters that are counted at most.
-const LETTERS_COUNTED: u32 = 1000;
+/// How often a change is tried when others make one at the same time.
+const ATTEMPTS_MAX: u32 = 16;
+/// How long the mark stays that an event was applied out of its turn, after its letter is done with: far longer than whoever
+/// handles the same letter takes.
+const REDONE_LIFETIME_MS: u64 = 24 * 3600 * 1000;
+
 /// Where a projection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stands {
@@ -43,7 +49,7 @@ pub struct Stands {
     pub behind: u64,
     /// Events that are not applied.
     pub lag: u64,
-    /// Dead letters, at most 1000.
+    /// Dead letters.
     pub letters: u64,
     /// How often it was replayed.
     pub generation: u64,
@@ -76,7 +82,7 @@ pub struct Oversight {
 fn stopped(applied: Applied) -> Refusal {
     match applied {
         Applied::Unavailable(text) => Refusal::Core(Error::store("a projection", text)),
-        Applied::Failed(text) => Refusal::Unfit {
+        Applied::Failed(_, text) => Refusal::Unfit {
             slug: "projection-failed",
             title: "The projection failed again",
             detail: text,
@@ -89,7 +95,8 @@ fn stopped(applied: Applied) -> Refusal {
 
 fn of_fault(fault: Fault) -> Refusal {
     stopped(match fault {
-        Fault::Failed(text) => Applied::Failed(text),
+        Fault::Failed(text) => Applied::Failed(Failure::OfEvent, text),
+        Fault::Late(text) => Applied::Failed(Failure::OfTime, text),
         Fault::Unavailable(text) => Applied::Unavailable(text),
     })
 }
@@ -99,6 +106,22 @@ fn delete(sort: String) -> Write {
         sort,
         action: Action::Delete,
         condition: Condition::Always,
+    }
+}
+
+impl Stands {
+    /// Why it does not run, or not all of it; none: it does.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match &self.names {
+            Err(error) => Some(error.to_string()),
+            Ok(_) if self.letters < LETTERS_MAX => None,
+            Ok(_) => Some(format!(
+                "it has {} dead letters, as many as it may: streams wait where a further event fails; see why, mend it, and \
+                 retry or drop letters",
+                self.letters
+            )),
+        }
     }
 }
 
@@ -181,11 +204,7 @@ impl Oversight {
         })
         .await?;
         (stands.streams, stands.behind) = (streams, behind);
-        for at in names.all_letters() {
-            let letters = self.page(&at, Bound::Unbounded, LETTERS_COUNTED).await?.0;
-            stands.letters += letters.len() as u64;
-        }
-        stands.letters = stands.letters.min(LETTERS_COUNTED.into());
+        stands.letters = letters::count(&*self.store, &names).await?;
         stands.generation = self.control(&names).await?.0.generation;
         Ok(stands)
     }
@@ -262,12 +281,6 @@ impl Oversight {
         Err(Refusal::NotFound(text))
     }
 
-    async fn forget(&self, names: &Names, id: &str, stream: &str) -> Result<(), Error> {
-        let at = names.letters(stream);
-        commit(&*self.store, at, vec![delete(id.to_owned())]).await?;
-        Ok(())
-    }
-
     /// Applies a dead letter now, out of its turn; exactly once, however often this is asked.
     ///
     /// # Errors
@@ -298,7 +311,7 @@ impl Oversight {
             }
             None => self.retry_without_target(projection, names, letter).await?,
         };
-        self.forget(names, id, &letter.stream).await?;
+        letters::forget(&*self.store, names, id, &letter.stream).await?;
         Ok(handled)
     }
 
@@ -326,8 +339,9 @@ impl Oversight {
         }
     }
 
-    /// The mark that it was passed over is beside the stream's place. It goes only after the event is applied, and the
-    /// target keeps a mark until then.
+    /// The mark that it was passed over is beside the stream's place. The target that is named first is noted in it, and
+    /// whoever tries it too goes on with that one. The mark goes only after the event is applied, and the target keeps one
+    /// until nobody can be at it any more.
     async fn retry_without_target(
         &self,
         projection: &dyn Projection,
@@ -335,25 +349,71 @@ impl Oversight {
         letter: &Letter,
     ) -> Result<Handled, Refusal> {
         let (stream, number) = (letter.stream.as_str(), letter.event.number);
-        let passed = names.passed_sort(stream, number);
-        if self.entry(&names.places(stream), &passed).await?.is_none() {
-            return Ok(Handled::Gone);
+        let (at, sort) = (names.places(stream), names.passed_sort(stream, number));
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(mark) = self.entry(&at, &sort).await? else {
+                return Ok(Handled::Gone);
+            };
+            let still = Condition::Version(mark.version);
+            let mut passed: Passed = rows::decode(&mark.value)?;
+            if let Some(target) = &passed.target {
+                let redone = Mark::Redone(passed.at_ms);
+                let handled = self
+                    .apply(projection, names, letter, target, redone)
+                    .await?;
+                let gone = Write {
+                    condition: still,
+                    ..delete(sort)
+                };
+                commit(&*self.store, at, vec![gone]).await?;
+                self.forget_redone(names, (stream, number), target, passed.at_ms)
+                    .await?;
+                return Ok(handled);
+            }
+            passed.target = projection
+                .target(stream, &letter.event)
+                .await
+                .map_err(of_fault)?;
+            let is_for_none = passed.target.is_none();
+            let write = if is_for_none {
+                Write {
+                    condition: still,
+                    ..delete(sort.clone())
+                }
+            } else {
+                put(sort.clone(), rows::encode(&passed)?, still)
+            };
+            if commit(&*self.store, at.clone(), vec![write]).await? && is_for_none {
+                return Ok(Handled::Applied);
+            }
         }
-        let target = projection
-            .target(stream, &letter.event)
-            .await
-            .map_err(of_fault)?;
-        let Some(target) = target else {
-            commit(&*self.store, names.places(stream), vec![delete(passed)]).await?;
-            return Ok(Handled::Applied);
+        Err(Refusal::Core(Error::Busy))
+    }
+
+    /// Lets the mark end that an event was applied out of turn, unless it stands for another time by now.
+    async fn forget_redone(
+        &self,
+        names: &Names,
+        (stream, number): (&str, u64),
+        target: &str,
+        at_ms: u64,
+    ) -> Result<(), Error> {
+        let (at, sort) = (names.target(target), names.redone_sort(stream, number));
+        let Some(mark) = self.entry(&at, &sort).await? else {
+            return Ok(());
         };
-        let handled = self
-            .apply(projection, names, letter, &target, Mark::Redone)
-            .await?;
-        commit(&*self.store, names.places(stream), vec![delete(passed)]).await?;
-        let redone = delete(names.redone_sort(stream, number));
-        commit(&*self.store, names.target(&target), vec![redone]).await?;
-        Ok(handled)
+        if rows::decode::<u64>(&mark.value)? == at_ms {
+            let write = Write {
+                sort,
+                action: Action::Put {
+                    value: mark.value,
+                    expires_at_ms: Some(now_ms() + REDONE_LIFETIME_MS),
+                },
+                condition: Condition::Version(mark.version),
+            };
+            commit(&*self.store, at, vec![write]).await?;
+        }
+        Ok(())
     }
 
     /// Drops a dead letter: its event will not be applied.
@@ -371,13 +431,18 @@ impl Oversight {
         Ok(self.drop_known(&names, id, &letter).await?)
     }
 
-    async fn drop_known(&self, names: &Names, id: &str, letter: &Letter) -> Result<(), Error> {
+    pub(super) async fn drop_known(
+        &self,
+        names: &Names,
+        id: &str,
+        letter: &Letter,
+    ) -> Result<(), Error> {
         let passed = names.passed_sort(&letter.stream, letter.event.number);
         let at = match &letter.target {
             Some(target) => names.target(target),
             None => names.places(&letter.stream),
         };
         commit(&*self.store, at, vec![delete(passed)]).await?;
-        self.forget(names, id, &letter.stream).await
+        letters::forget(&*self.store, names, id, &letter.stream).await
     }
 }

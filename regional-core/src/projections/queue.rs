@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 /// Streams that wait at most; those beyond are found again by looking through all.
-pub(super) const STREAMS_MAX: usize = 100_000;
+const STREAMS_MAX: usize = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -16,18 +16,40 @@ enum State {
 }
 
 /// Streams with something to do, each once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
+    max: usize,
     states: HashMap<String, State>,
     ready: VecDeque<String>,
     later: BTreeSet<(u64, String)>,
 }
 
+impl Default for Queue {
+    fn default() -> Self {
+        Self::with_room_for(STREAMS_MAX)
+    }
+}
+
 impl Queue {
+    /// An empty one that takes so many streams.
+    pub(super) fn with_room_for(max: usize) -> Self {
+        Self {
+            max,
+            states: HashMap::new(),
+            ready: VecDeque::new(),
+            later: BTreeSet::new(),
+        }
+    }
+
+    /// How many more streams it takes.
+    pub(super) fn room(&self) -> usize {
+        self.max.saturating_sub(self.states.len())
+    }
+
     /// There is something to do. A stream that waits after a failure goes on waiting. `false`: there is no room, and the
     /// stream was not noted.
     pub(super) fn push(&mut self, stream: &str) -> bool {
-        let has_room = self.states.len() < STREAMS_MAX;
+        let has_room = self.room() > 0;
         match self.states.get_mut(stream) {
             Some(State::Busy { again }) => *again = true,
             Some(State::Ready | State::Later(_)) => {}
@@ -138,11 +160,16 @@ mod tests {
 
     #[test]
     fn there_is_no_room_for_ever_more() {
-        let mut queue = Queue::default();
-        for n in 0..STREAMS_MAX {
+        let mut queue = Queue::with_room_for(3);
+        for n in 0..3 {
+            assert_eq!(queue.room(), 3 - n);
             assert!(queue.push(&n.to_string()));
         }
         assert!(!queue.push("one more"));
         assert!(queue.push("0"));
+        queue.take(0).unwrap();
+        assert_eq!(queue.room(), 0, "it is still being worked on");
+        queue.put_back("0", true);
+        assert!(queue.push("one more"));
     }
 }

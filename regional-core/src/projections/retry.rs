@@ -15,6 +15,18 @@ pub(super) fn wait_ms(failures: u32, chance: u64) -> u64 {
     wait - chance % (wait / 2 + 1)
 }
 
+/// Failures of [`Failure::OfTime`] after which an event is given up: some eleven minutes.
+const LATE_MAX: u32 = 20;
+
+/// What failed at an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It said so, trapped, or passed a limit.
+    OfEvent,
+    /// It did not end in its time: a core that is busy may be to blame, and so may the event.
+    OfTime,
+}
+
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -24,34 +36,45 @@ pub(super) enum Verdict {
     GiveUp,
 }
 
+/// How often an event failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Failed {
+    number: u64,
+    of_event: u32,
+    of_time: u32,
+}
+
 /// What failed of one stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Failures {
-    /// By target (none: the projection could not say which): the event that failed, and how often.
-    events: BTreeMap<Option<String>, (u64, u32)>,
+    /// By target (none: the projection could not say which).
+    events: BTreeMap<Option<String>, Failed>,
     /// How often in turn the store or the sandbox could not be had.
     unavailable: u32,
 }
 
 impl Failures {
-    /// An event failed for the projection's own reasons.
+    /// An event failed: what to do, and how often it has by now.
     pub(super) fn failed(
         &mut self,
-        target: Option<&str>,
-        number: u64,
+        (target, number): (Option<&str>, u64),
+        failure: Failure,
         attempts_max: u32,
         chance: u64,
     ) -> (Verdict, u32) {
-        let entry = self
-            .events
-            .entry(target.map(str::to_owned))
-            .or_insert((number, 0));
-        if entry.0 != number {
-            *entry = (number, 0);
+        let entry = self.events.entry(target.map(str::to_owned)).or_default();
+        if entry.number != number {
+            *entry = Failed {
+                number,
+                ..Failed::default()
+            };
         }
-        entry.1 += 1;
-        let failures = entry.1;
-        if failures >= attempts_max {
+        match failure {
+            Failure::OfEvent => entry.of_event += 1,
+            Failure::OfTime => entry.of_time += 1,
+        }
+        let failures = entry.of_event + entry.of_time;
+        if entry.of_event >= attempts_max || entry.of_time >= LATE_MAX {
             (Verdict::GiveUp, failures)
         } else {
             (Verdict::Again(wait_ms(failures, chance)), failures)
@@ -98,15 +121,25 @@ mod tests {
 
     #[test]
     fn an_event_is_given_up_after_so_many_failures() {
+        use Failure::{OfEvent, OfTime};
         let mut failures = Failures::default();
         for n in 1..3 {
-            let (verdict, count) = failures.failed(Some("t"), 7, 3, 0);
+            let (verdict, count) = failures.failed((Some("t"), 7), OfEvent, 3, 0);
             assert!(matches!(verdict, Verdict::Again(_)) && count == n);
         }
         // Another target, and another event, count for themselves.
-        assert_ne!(failures.failed(None, 7, 3, 0).0, Verdict::GiveUp);
-        assert_eq!(failures.failed(Some("t"), 7, 3, 0).0, Verdict::GiveUp);
-        assert_ne!(failures.failed(Some("t"), 8, 3, 0).0, Verdict::GiveUp);
+        let mut verdict =
+            |target, number, failure| failures.failed((target, number), failure, 3, 0).0;
+        assert_ne!(verdict(None, 7, OfEvent), Verdict::GiveUp);
+        // Want of time has a count of its own.
+        for _ in 1..LATE_MAX {
+            assert_ne!(verdict(Some("t"), 7, OfTime), Verdict::GiveUp);
+        }
+        assert_eq!(verdict(Some("t"), 7, OfTime), Verdict::GiveUp);
+        assert_ne!(verdict(Some("t"), 8, OfTime), Verdict::GiveUp);
+        assert_ne!(verdict(Some("t"), 7, OfEvent), Verdict::GiveUp);
+        assert_ne!(verdict(Some("t"), 7, OfEvent), Verdict::GiveUp);
+        assert_eq!(verdict(Some("t"), 7, OfEvent), Verdict::GiveUp);
         for _ in 0..100 {
             failures.unavailable(0);
         }

@@ -2,13 +2,17 @@
 //!
 //! | what | collection | partition | sort key |
 //! |---|---|---|---|
-//! | [`Control`] | `_projections` | `NAME` | |
-//! | [`Place`] | `_projections` | `NAME.SOURCE.SHARD` | the stream |
-//! | index of targets | `_projections` | `NAME.SOURCE.to.SHARD` | the target partition |
+//! | [`Control`] | `_projections` | `NAME.SOURCE.TARGET` | |
+//! | [`Place`] | `_projections` | `NAME.SOURCE.TARGET.SHARD` | the stream |
+//! | index of targets | `_projections` | `NAME.SOURCE.TARGET.to.SHARD` | the target partition |
 //! | [`Checkpoint`] | the target collection | the target partition | U+0001 `c` `NAME/SOURCE/STREAM` |
-//! | mark of an event that was passed over | the target collection, or that of its stream's place | | U+0001 `s` `NAME/SOURCE/STREAM/NUMBER` |
+//! | mark of an event that was passed over | the target collection | the target partition | U+0001 `s` `NAME/SOURCE/STREAM/NUMBER` |
+//! | [`Passed`]: the same, if its target is not known | that of its stream's place | | the same |
 //! | mark of one that was applied later, whose target had not been known | the target collection | the target partition | U+0001 `d` ... |
-//! | [`Letter`] | `_dead-letters` | `NAME` | [`Names::letter_id`] |
+//! | [`Letter`] | `_dead-letters` | `NAME.SOURCE.TARGET` | [`Names::letter_id`] |
+//! | their count | `_dead-letters` | `NAME.SOURCE.TARGET` | U+0001 `n` |
+//!
+//! So one name with another target begins anew, and what it was before is left as it is.
 
 use crate::{
     events::{SHARDS, index_partitions, shard},
@@ -99,7 +103,12 @@ impl Names {
     /// The partition of the [`Control`].
     #[must_use]
     pub fn control(&self) -> PartitionAddress {
-        self.address(PLACES, self.name.to_string())
+        self.address(PLACES, self.whole())
+    }
+
+    /// What names of partitions begin with.
+    fn whole(&self) -> String {
+        format!("{}.{}.{}", self.name, self.source, self.target)
     }
 
     fn all(&self, base: &str, partition: &str) -> Vec<PartitionAddress> {
@@ -117,7 +126,7 @@ impl Names {
     }
 
     fn place_partition(&self, shard: u32) -> String {
-        format!("{}.{}.{shard:02}", self.name, self.source)
+        format!("{}.{shard:02}", self.whole())
     }
 
     /// The partitions of places of one shard.
@@ -134,7 +143,7 @@ impl Names {
     }
 
     fn target_partition(&self, shard: u32) -> String {
-        format!("{}.{}.to.{shard:02}", self.name, self.source)
+        format!("{}.to.{shard:02}", self.whole())
     }
 
     /// The partitions of the index of targets of one shard.
@@ -169,13 +178,13 @@ impl Names {
             .homes
             .0
             .collection_for(DEAD_LETTERS, &self.stream(stream));
-        self.address(&collection, self.name.to_string())
+        self.address(&collection, self.whole())
     }
 
     /// The partitions of all dead letters.
     #[must_use]
     pub fn all_letters(&self) -> Vec<PartitionAddress> {
-        self.all(DEAD_LETTERS, self.name.as_str())
+        self.all(DEAD_LETTERS, &self.whole())
     }
 
     /// Under which sort key the checkpoint of a stream is, in each of its targets.
@@ -288,6 +297,15 @@ pub(super) fn applied_to(place: Place, checkpoint: Option<Checkpoint>) -> Option
         Some(found) if found.generation < place.generation => Some(place.base),
         Some(_) => None,
     }
+}
+
+/// The mark of an event that was passed over although its target is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Passed {
+    /// When, in milliseconds since 1970: an event that comes again may be passed over again.
+    pub at_ms: u64,
+    /// The target that was named when it was tried again: from then on it is for that one.
+    pub target: Option<String>,
 }
 
 /// An event that was given up.

@@ -1,4 +1,7 @@
 //! One deployed projection at work: which of its streams have new events, and turns for each.
+//!
+//! All streams are looked through page by page, as far as there is room for those that are found; whoever comes to the end of
+//! the room goes on from there once there is some again.
 
 use super::{
     Share,
@@ -10,11 +13,11 @@ use super::{
 use crate::{
     Error,
     clock::now_ms,
-    events::streams,
+    events::walk::Walk,
     projections::rows::{self, Control, key_in},
     store::Store,
 };
-use brink_protocol::{address::PartitionAddress, event::head_key, record::GET_MANY_MAX};
+use brink_protocol::{event::head_key, record::GET_MANY_MAX};
 use std::{
     collections::HashMap,
     sync::{
@@ -41,7 +44,7 @@ const STREAMS_TOGETHER: u32 = (GET_MANY_MAX / 2) as u32;
 /// Says what a projection has to do, to its [`Runner`].
 #[derive(Default)]
 pub(super) struct Inbox {
-    queue: Mutex<Queue>,
+    pub(super) queue: Mutex<Queue>,
     look_through: AtomicBool,
     wake: Notify,
 }
@@ -89,11 +92,12 @@ impl Runner {
         let now = || u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut failures: HashMap<String, Failures> = HashMap::new();
         let mut tasks: JoinSet<Worked> = JoinSet::new();
-        let mut look_at = begin;
+        let mut looking = Looking {
+            look: None,
+            again: begin,
+        };
         loop {
-            if self.inbox.look_through.swap(false, Ordering::Relaxed) || Instant::now() >= look_at {
-                look_at = Instant::now() + self.look().await;
-            }
+            self.look(&mut looking).await;
             while tasks.len() < STREAMS_AT_ONCE
                 && let Some(stream) = self.take(now())
             {
@@ -102,14 +106,13 @@ impl Runner {
                 tasks.spawn(turn(work, stream, failed));
             }
             self.show();
+            let look_at = self.looks_at(&looking);
             let due = self.inbox.queue().next_due();
-            let due = due.map_or(look_at, |due| begin + Duration::from_millis(due));
             // While all are busy, what is due has to wait for one of them.
-            let due = if tasks.len() < STREAMS_AT_ONCE {
-                due.min(look_at)
-            } else {
-                look_at
-            };
+            let due = due
+                .filter(|_| tasks.len() < STREAMS_AT_ONCE)
+                .map(|due| begin + Duration::from_millis(due));
+            let wake_at = due.into_iter().chain(look_at).min();
             tokio::select! {
                 Some(done) = tasks.join_next() => {
                     if let Ok((stream, turn, failed)) = done {
@@ -120,7 +123,7 @@ impl Runner {
                     }
                 }
                 () = self.inbox.wake.notified() => {}
-                () = sleep_until(due) => {}
+                () = sleep_until(wake_at.unwrap_or(begin)), if wake_at.is_some() => {}
             }
         }
     }
@@ -155,30 +158,63 @@ impl Runner {
             .set(failing as f64);
     }
 
-    /// Looks through all streams; gives how long it is until that is done again.
-    async fn look(&self) -> Duration {
-        let looked = look_through(
-            &*self.work.store,
-            &self.work.names,
-            &self.share,
-            |stream, standing| {
-                if standing.behind() > 0 {
-                    self.inbox.push(stream);
-                }
-            },
-        );
-        match looked.await {
-            Ok(behind) => {
-                metrics::gauge!("brink_core_projection_lag_events", "projection" => self.label())
-                    .set(behind as f64);
-                LOOKED_THROUGH
+    /// Looks at the next page of streams, or begins with the first one when that is due.
+    pub(super) async fn look(&self, looking: &mut Looking) {
+        let looked = match &mut looking.look {
+            Some(_) if !self.has_room() => return,
+            Some(look) => {
+                let visit = |stream: &str, standing: &Standing| {
+                    if standing.behind() > 0 {
+                        self.inbox.push(stream);
+                    }
+                };
+                look.next(&*self.work.store, &self.work.names, visit).await
             }
-            Err(error) => {
+            None if self.inbox.look_through.swap(false, Ordering::Relaxed)
+                || Instant::now() >= looking.again =>
+            {
+                looking.again = Instant::now() + LOOKED_THROUGH;
+                let begun = Look::begin(&*self.work.store, &self.work.names, &self.share).await;
+                begun.map(|look| {
+                    looking.look = Some(look);
+                    true
+                })
+            }
+            None => return,
+        };
+        match (looked, &looking.look) {
+            (Ok(true), _) | (Ok(false), None) => {}
+            (Ok(false), Some(look)) => {
+                metrics::gauge!("brink_core_projection_lag_events", "projection" => self.label())
+                    .set(look.behind as f64);
+                looking.look = None;
+            }
+            (Err(error), _) => {
                 tracing::warn!(projection = %self.label(), %error, "streams were not looked through");
-                AGAIN
+                looking.look = None;
+                looking.again = Instant::now() + AGAIN;
             }
         }
     }
+
+    fn has_room(&self) -> bool {
+        self.inbox.queue().room() >= STREAMS_TOGETHER as usize
+    }
+
+    /// When there is something to look at; none: once there is room.
+    fn looks_at(&self, looking: &Looking) -> Option<Instant> {
+        match looking.look {
+            None => Some(looking.again),
+            Some(_) => self.has_room().then(Instant::now),
+        }
+    }
+}
+
+/// How far all streams are looked through.
+pub(super) struct Looking {
+    pub(super) look: Option<Look>,
+    /// When it is begun again.
+    pub(super) again: Instant,
 }
 
 async fn turn(work: Arc<Work>, stream: String, mut failures: Failures) -> Worked {
@@ -193,30 +229,44 @@ pub(super) async fn look_through(
     share: &Share,
     mut visit: impl FnMut(&str, &Standing),
 ) -> Result<u64, Error> {
-    let control = store
-        .get(&names.tenant, &key_in(&names.control(), ""), now_ms())
-        .await?;
-    let control = control.map_or(Ok(Control::default()), |entry| rows::decode(&entry.value))?;
-    let mut behind = 0;
-    for shard in Names::shards().filter(|shard| share(&names.share(*shard))) {
-        for index in names.indexes(shard) {
-            behind += look_at(store, names, control, &index, &mut visit).await?;
-        }
-    }
-    Ok(behind)
+    let mut look = Look::begin(store, names, share).await?;
+    while look.next(store, names, &mut visit).await? {}
+    Ok(look.behind)
 }
 
-async fn look_at(
-    store: &dyn Store,
-    names: &Names,
+/// A look through streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Look {
     control: Control,
-    index: &PartitionAddress,
-    visit: &mut impl FnMut(&str, &Standing),
-) -> Result<u64, Error> {
-    let mut behind = 0;
-    let mut after = None;
-    loop {
-        let (found, more) = streams(store, index, after.take(), STREAMS_TOGETHER, now_ms()).await?;
+    walk: Walk,
+    /// Events that are not applied, of the streams that were looked at.
+    behind: u64,
+}
+
+impl Look {
+    async fn begin(store: &dyn Store, names: &Names, share: &Share) -> Result<Self, Error> {
+        let control = key_in(&names.control(), "");
+        let control = store.get(&names.tenant, &control, now_ms()).await?;
+        let control = control.map_or(Ok(Control::default()), |entry| rows::decode(&entry.value))?;
+        let shards = Names::shards().filter(|shard| share(&names.share(*shard)));
+        Ok(Self {
+            control,
+            walk: Walk::over(shards.flat_map(|shard| names.indexes(shard)).collect()),
+            behind: 0,
+        })
+    }
+
+    /// Visits the next streams; `false`: there are no more.
+    async fn next(
+        &mut self,
+        store: &dyn Store,
+        names: &Names,
+        mut visit: impl FnMut(&str, &Standing),
+    ) -> Result<bool, Error> {
+        let next = self.walk.next(store, STREAMS_TOGETHER, now_ms()).await?;
+        let Some(found) = next else {
+            return Ok(false);
+        };
         let mut keys = Vec::with_capacity(found.len() * 2);
         for stream in &found {
             keys.push(key_in(&names.places(stream), stream));
@@ -225,13 +275,10 @@ async fn look_at(
         let rows = store.get_many(&names.tenant, &keys, now_ms()).await?;
         for (stream, pair) in found.iter().zip(rows.chunks(2)) {
             let at = |index: usize| pair.get(index).and_then(Option::as_ref);
-            let standing = Standing::of(control, at(0), at(1))?;
-            behind += standing.behind();
+            let standing = Standing::of(self.control, at(0), at(1))?;
+            self.behind += standing.behind();
             visit(stream, &standing);
         }
-        after = found.last().cloned();
-        if !more || after.is_none() {
-            return Ok(behind);
-        }
+        Ok(true)
     }
 }

@@ -1,10 +1,12 @@
 //! The work on one stream: read events in order, apply them by target, note how far.
 
+mod given_up;
+
 use super::{
     apply::{Application, Applied, Mark, commit, put},
     module::{Fault, Projection},
-    retry::{Failures, Verdict},
-    rows::{self, Control, ERROR_BYTES_MAX, Letter, Names, Place, key_in},
+    retry::{Failure, Failures},
+    rows::{self, Control, ERROR_BYTES_MAX, Names, Place, key_in},
 };
 use crate::{
     Error,
@@ -49,6 +51,8 @@ pub(super) struct Work {
     pub(super) names: Names,
     /// Failures after which an event is given up.
     pub(super) attempts_max: u32,
+    /// Dead letters beyond which no event is given up.
+    pub(super) letters_max: u64,
     /// Targets that are in the index.
     pub(super) noted: Mutex<HashSet<String>>,
 }
@@ -244,8 +248,15 @@ impl Work {
                     return Ok(Some(self.unavailable(stream, &text, failures)));
                 }
                 Err(Fault::Failed(text)) => {
+                    let failed = (Failure::OfEvent, text);
                     return self
-                        .without_target(stream, standing, event, text, failures)
+                        .without_target(stream, standing, event, failed, failures)
+                        .await;
+                }
+                Err(Fault::Late(text)) => {
+                    let failed = (Failure::OfTime, text);
+                    return self
+                        .without_target(stream, standing, event, failed, failures)
                         .await;
                 }
             }
@@ -315,7 +326,7 @@ impl Work {
             mark: Mark::Checkpoint,
         };
         let applied = application.run(events).await;
-        if events.len() == 1 || !matches!(applied, Applied::Failed(_)) {
+        if events.len() == 1 || !matches!(applied, Applied::Failed(..)) {
             return (0, applied);
         }
         let mut sum = 0;
@@ -341,7 +352,7 @@ impl Work {
         place: Place,
         failures: &mut Failures,
     ) -> Result<Option<u64>, Error> {
-        let text = match outcome {
+        let failed = match outcome {
             Applied::Done(applied) => {
                 self.count("brink_core_projection_applied_total", applied);
                 return Ok(None);
@@ -353,101 +364,24 @@ impl Work {
                     Turn::Done | Turn::More => Some(0),
                 });
             }
-            Applied::Failed(text) => text,
+            Applied::Failed(failure, text) => (failure, text),
         };
         let Some(event) = events.get(index) else {
             return Ok(Some(0));
         };
-        self.count("brink_core_projection_failed_total", 1);
-        let (verdict, attempts) =
-            failures.failed(Some(target), event.number, self.attempts_max, chance());
-        tracing::warn!(projection = %self.label(), stream, number = event.number, attempts, error = %text,
-            "a projection failed at an event");
-        let Verdict::Again(wait) = verdict else {
-            let letter = self.letter(stream, Some(target), event, text, attempts);
-            self.keep_letter(&letter).await?;
-            let application = Application {
-                store: &self.store,
-                projection: &*self.projection,
-                names: &self.names,
-                stream,
-                target,
-                place,
-                mark: Mark::Checkpoint,
-            };
-            return Ok(match application.pass_over(event.number).await {
-                Applied::Unavailable(_) => Some(failures.unavailable(chance())),
-                _ => Some(0),
-            });
-        };
-        Ok(Some(wait))
+        let wait = self
+            .failed((stream, Some(target)), event, failed, failures)
+            .await?;
+        let passed = (stream, target);
+        Ok(Some(match wait {
+            Some(wait) => wait,
+            None => self.pass_over(passed, event.number, place, failures).await,
+        }))
     }
 
     fn unavailable(&self, stream: &str, text: &str, failures: &mut Failures) -> Turn {
         tracing::warn!(projection = %self.label(), stream, error = text, "a projection waits");
         Turn::Later(failures.unavailable(chance()))
-    }
-
-    /// The projection could not say which target the first event of the batch is for.
-    async fn without_target(
-        &self,
-        stream: &str,
-        standing: &Standing,
-        event: Event,
-        text: String,
-        failures: &mut Failures,
-    ) -> Result<Option<Turn>, Error> {
-        self.count("brink_core_projection_failed_total", 1);
-        let (verdict, attempts) = failures.failed(None, event.number, self.attempts_max, chance());
-        if let Verdict::Again(wait) = verdict {
-            return Ok(Some(Turn::Later(wait)));
-        }
-        let number = event.number;
-        let letter = self.letter(stream, None, &event, text, attempts);
-        self.keep_letter(&letter).await?;
-        let place = Place {
-            number,
-            ..standing.place
-        };
-        let mark = self.names.passed_sort(stream, number);
-        let mark = put(mark, bytes::Bytes::new(), Condition::Always);
-        self.keep_place(stream, standing, place, vec![mark]).await?;
-        Ok(None)
-    }
-
-    fn letter(
-        &self,
-        stream: &str,
-        target: Option<&str>,
-        event: &Event,
-        error: String,
-        attempts: u32,
-    ) -> Letter {
-        Letter {
-            source: self.names.source.clone(),
-            stream: stream.to_owned(),
-            target: target.map(str::to_owned),
-            event: event.clone(),
-            error: cut(error),
-            attempts,
-            at_ms: now_ms(),
-        }
-    }
-
-    /// Before the event is passed over: a letter too many says nothing wrong, one too few would lose the event.
-    async fn keep_letter(&self, letter: &Letter) -> Result<(), Error> {
-        let id = self.names.letter_id(&letter.stream, letter.event.number);
-        let write = put(id, rows::encode(letter)?, Condition::Always);
-        commit(
-            &*self.store,
-            self.names.letters(&letter.stream),
-            vec![write],
-        )
-        .await?;
-        self.count("brink_core_projection_dead_total", 1);
-        tracing::error!(projection = %self.label(), stream = %letter.stream, number = letter.event.number,
-            error = %letter.error, "a projection has given an event up: it is among the dead letters");
-        Ok(())
     }
 
     /// Notes how far a stream was read, unless another core has done so meanwhile.

@@ -7,9 +7,10 @@
 )]
 use super::{
     apply::{Application, Applied, Mark},
+    queue::Queue,
     retry::Failures,
     rows::{Control, Place, key_in},
-    runner::look_through,
+    runner::{Looking, look_through},
     stream::Turn,
     *,
 };
@@ -18,11 +19,13 @@ use crate::{
     components::Components,
     deployments::Tables,
     events::{Events, NewEvent},
+    refusal::Refusal,
     store::{Options, RedbStore, Store},
 };
 use async_trait::async_trait;
 use brink_protocol::{
     event::Event,
+    link::Condition,
     record::{Bound, Key, Range},
 };
 use brink_sandbox::{Records, Sandbox};
@@ -37,8 +40,13 @@ use std::{
 /// Adds the numbers of events to a list in the partition that the payload names, and counts applications.
 #[derive(Default)]
 struct Lists {
-    /// Events of kind `poison` are not refused any more.
+    /// Events of kinds `poison`, `riddle` and `slow` are not refused any more.
     is_mended: AtomicBool,
+}
+
+/// A payload as a name.
+fn named(event: &Event) -> String {
+    String::from_utf8(event.payload.to_vec()).unwrap()
 }
 
 #[async_trait]
@@ -49,7 +57,7 @@ impl Projection for Lists {
             "riddle" if !self.is_mended.load(Ordering::Relaxed) => {
                 Err(Fault::Failed("whom is it for?".into()))
             }
-            _ => Ok(Some(String::from_utf8(event.payload.to_vec()).unwrap())),
+            _ => Ok(Some(named(event))),
         }
     }
 
@@ -65,9 +73,12 @@ impl Projection for Lists {
             if event.kind == "poison" && !self.is_mended.load(Ordering::Relaxed) {
                 return Err(Fault::Failed("it is poison".into()));
             }
+            if event.kind == "slow" && !self.is_mended.load(Ordering::Relaxed) {
+                return Err(Fault::Late("it did not finish".into()));
+            }
             let key = Key {
                 collection: "lists".into(),
-                partition: String::from_utf8(event.payload.to_vec()).unwrap(),
+                partition: named(event),
                 sort: stream.into(),
             };
             let mut list = records
@@ -93,8 +104,8 @@ fn tenant() -> TenantName {
     "default".parse().unwrap()
 }
 
-fn names(store: &Arc<dyn Store>) -> Names {
-    let config = [("source", "orders"), ("target", "lists")];
+fn names(store: &Arc<dyn Store>, target: &str) -> Names {
+    let config = [("source", "orders"), ("target", target)];
     let config = config
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
@@ -110,8 +121,9 @@ impl Bench {
         let work = Arc::new(Work {
             store: Arc::clone(&store),
             projection: Arc::clone(&lists) as Arc<dyn Projection>,
-            names: names(&store),
+            names: names(&store, "lists"),
             attempts_max: 3,
+            letters_max: 2,
             noted: Default::default(),
         });
         Self {
@@ -211,7 +223,7 @@ async fn events_are_applied_in_order_and_once() {
     let lost = apply::put(
         "s".into(),
         rows::encode(&Place::default()).unwrap(),
-        brink_protocol::link::Condition::Always,
+        Condition::Always,
     );
     assert!(
         apply::commit(&*bench.work.store, at, vec![lost])
@@ -457,12 +469,279 @@ async fn a_former_target_is_dropped() {
     bench.append("x", &["nothing x"]).await;
     bench.drain("s").await;
     let operate = bench.operate();
+    // What it never wrote to is not dropped, whoever asks for that.
+    let stays = apply::put("s".into(), Bytes::new(), Condition::Always);
+    let others = names(&bench.work.store, "others");
+    let at = others.target("x");
+    apply::commit(&*bench.work.store, at.clone(), vec![stays])
+        .await
+        .unwrap();
+    for others in [others, names(&bench.work.store, "orders")] {
+        let refused = operate.drop_target(&others).await;
+        assert!(matches!(refused, Err(Refusal::NotFound(_))), "{refused:?}");
+    }
+    let key = key_in(&at, "s");
+    let stays = bench.work.store.get(&tenant(), &key, now_ms()).await;
+    assert!(stays.unwrap().is_some());
     assert_eq!(operate.drop_target(&bench.work.names).await.unwrap(), 2);
-    assert_eq!(operate.drop_target(&bench.work.names).await.unwrap(), 0);
+    assert!(operate.drop_target(&bench.work.names).await.is_err());
     assert_eq!(bench.list("x", "s").await, [0; 0]);
     assert_eq!(bench.letters().await, []);
     // The events are there still: the same projection may begin anew.
     bench.work.noted.lock().unwrap().clear();
     bench.drain("s").await;
     assert_eq!(bench.list("x", "s").await, [1]);
+}
+
+/// Writes what [`Lists`] does to another collection.
+struct Elsewhere(&'static str);
+
+#[async_trait]
+impl Projection for Elsewhere {
+    async fn target(&self, _: &str, event: &Event) -> Result<Option<String>, Fault> {
+        Ok(Some(named(event)))
+    }
+
+    async fn apply(
+        &self,
+        stream: &str,
+        events: &[Event],
+        records: Arc<dyn Records>,
+        _: u64,
+    ) -> Result<(), Fault> {
+        for event in events {
+            let key = Key {
+                collection: self.0.into(),
+                partition: named(event),
+                sort: format!("{stream}{}", event.number),
+            };
+            let put = records.put(key, Bytes::new(), None).await;
+            put.map_err(|error| Fault::Failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_target_under_the_same_name_begins_from_the_first_event() {
+    let bench = Bench::new();
+    bench.append("s", &["add x", "poison x", "add x"]).await;
+    bench.drain("s").await;
+    let again = Work {
+        store: Arc::clone(&bench.work.store),
+        projection: Arc::new(Elsewhere("again")),
+        names: names(&bench.work.store, "again"),
+        attempts_max: 3,
+        letters_max: 2,
+        noted: Default::default(),
+    };
+    assert_eq!(again.standing("s").await.unwrap().behind(), 3);
+    let mut failures = Failures::default();
+    while again.turn("s", &mut failures).await != Turn::Done {}
+    let written = async |number: u64| {
+        let key = key_in(&again.names.target("x"), &format!("s{number}"));
+        let found = again.store.get(&tenant(), &key, now_ms()).await;
+        found.unwrap().is_some()
+    };
+    for number in 1..=3 {
+        assert!(written(number).await, "{number}");
+    }
+    // Each has its own of everything: dropping the former target is no matter of the new one.
+    assert_eq!(bench.list("x", "s").await, [1, 3]);
+    assert_eq!(bench.letters().await.len(), 1);
+    let operate = bench.operate();
+    assert_eq!(operate.drop_target(&bench.work.names).await.unwrap(), 1);
+    assert!(written(1).await);
+    assert_eq!(again.standing("s").await.unwrap().behind(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_counted_and_have_a_limit() {
+    let bench = Bench::new();
+    let count = async || {
+        letters::count(&*bench.work.store, &bench.work.names)
+            .await
+            .unwrap()
+    };
+    for (stream, events) in [
+        ("s", &["poison x", "add x"][..]),
+        ("t", &["riddle y", "add y"]),
+    ] {
+        bench.append(stream, events).await;
+        bench.drain(stream).await;
+    }
+    assert_eq!(count().await, 2);
+    let given_up = bench.letters().await;
+    let (id, letter) = &given_up[0];
+    // The same letter again is one.
+    let kept = letters::keep(&*bench.work.store, &bench.work.names, letter, 2).await;
+    assert!(kept.unwrap());
+    assert_eq!(count().await, 2);
+    bench.append("u", &["add z", "poison z", "add z"]).await;
+    let mut failures = Failures::default();
+    for _ in 0..6 {
+        let turn = bench.work.turn("u", &mut failures).await;
+        assert!(matches!(turn, Turn::Later(_) | Turn::More), "{turn:?}");
+    }
+    assert_eq!(bench.list("z", "u").await, [1], "it waits at the second");
+    assert_eq!((count().await, bench.letters().await.len()), (2, 2));
+    // With room it goes on.
+    let operate = bench.operate();
+    for _ in 0..2 {
+        let dropped = operate.drop_known(&bench.work.names, id, letter).await;
+        dropped.unwrap();
+        assert_eq!(count().await, 1);
+    }
+    while bench.work.turn("u", &mut failures).await != Turn::Done {}
+    assert_eq!(bench.list("z", "u").await, [1, 3]);
+    assert_eq!((count().await, bench.letters().await.len()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn want_of_time_gives_no_event_up_at_once() {
+    let bench = Bench::new();
+    bench.append("s", &["add x", "slow x", "add x"]).await;
+    let mut failures = Failures::default();
+    for _ in 0..10 {
+        let turn = bench.work.turn("s", &mut failures).await;
+        assert!(matches!(turn, Turn::Later(_)), "{turn:?}");
+    }
+    assert_eq!(bench.list("x", "s").await, [1]);
+    bench.lists.is_mended.store(true, Ordering::Relaxed);
+    bench.drain("s").await;
+    assert_eq!(bench.list("x", "s").await, [1, 2, 3]);
+    assert_eq!(bench.letters().await, []);
+}
+
+/// Handles a letter to its end while somebody else is in the midst of it.
+struct Meanwhile<'a> {
+    bench: &'a Bench,
+    letter: &'a (String, Letter),
+    /// When: as the target is named, or as the event is applied.
+    is_naming: bool,
+    is_done: AtomicBool,
+}
+
+impl Meanwhile<'_> {
+    async fn handle(&self) {
+        if self.is_done.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (id, letter) = self.letter;
+        let operate = self.bench.operate();
+        let handled = operate
+            .retry_with(&*self.bench.lists, &self.bench.work.names, id, letter)
+            .await;
+        assert_eq!(handled.map_err(|e| e.to_string()), Ok(Handled::Applied));
+    }
+}
+
+#[async_trait]
+impl Projection for Meanwhile<'_> {
+    async fn target(&self, _: &str, event: &Event) -> Result<Option<String>, Fault> {
+        if self.is_naming {
+            self.handle().await;
+        }
+        Ok(Some(named(event)))
+    }
+
+    async fn apply(
+        &self,
+        stream: &str,
+        events: &[Event],
+        records: Arc<dyn Records>,
+        now_ms: u64,
+    ) -> Result<(), Fault> {
+        self.handle().await;
+        self.bench
+            .lists
+            .apply(stream, events, records, now_ms)
+            .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_handles_a_letter_at_the_same_time_it_is_applied_once() {
+    for kind in ["riddle y", "poison y"] {
+        for is_naming in [false, true] {
+            let bench = Bench::new();
+            bench.append("s", &[kind]).await;
+            bench.drain("s").await;
+            let letters = bench.letters().await;
+            bench.lists.is_mended.store(true, Ordering::Relaxed);
+            let late = Meanwhile {
+                bench: &bench,
+                letter: &letters[0],
+                is_naming,
+                is_done: AtomicBool::new(false),
+            };
+            let (id, letter) = &letters[0];
+            let handled = bench
+                .operate()
+                .retry_with(&late, &bench.work.names, id, letter)
+                .await;
+            assert!(handled.is_ok(), "{kind} {is_naming}");
+            assert_eq!(bench.list("y", "s").await, [1], "{kind} {is_naming}");
+            assert_eq!(bench.letters().await, []);
+            // A replay begins anew: what was given up once is no matter then.
+            let operate = bench.operate();
+            bench.lists.is_mended.store(false, Ordering::Relaxed);
+            operate
+                .replay_known(&bench.work.names, 0, None)
+                .await
+                .unwrap();
+            bench.drain("s").await;
+            bench.lists.is_mended.store(true, Ordering::Relaxed);
+            let letters = bench.letters().await;
+            let (id, letter) = &letters[0];
+            let handled = operate
+                .retry_with(&*bench.lists, &bench.work.names, id, letter)
+                .await;
+            assert_eq!(handled.map_err(|e| e.to_string()), Ok(Handled::Applied));
+            assert_eq!(bench.list("y", "s").await, [1, 1], "{kind} {is_naming}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_streams_than_there_is_room_for_are_looked_through_once() {
+    const STREAMS: usize = 200;
+    const ROOM: usize = 60;
+    let bench = Bench::new();
+    for n in 0..STREAMS {
+        bench.append(&format!("s{n}"), &["add x"]).await;
+    }
+    let inbox = Arc::<Inbox>::default();
+    *inbox.queue.lock().unwrap() = Queue::with_room_for(ROOM);
+    let runner = Runner {
+        work: Arc::clone(&bench.work),
+        inbox: Arc::clone(&inbox),
+        share: Arc::new(|_| true),
+    };
+    let mut looking = Looking {
+        look: None,
+        again: tokio::time::Instant::now(),
+    };
+    let mut found = BTreeSet::new();
+    runner.look(&mut looking).await;
+    while looking.look.is_some() {
+        let before = looking.look.clone();
+        runner.look(&mut looking).await;
+        let (waiting, _) = inbox.sizes();
+        assert!(waiting <= ROOM);
+        if looking.look == before {
+            // There is no room: it waits where it is, and goes on when what was found is done.
+            let mut queue = inbox.queue.lock().unwrap();
+            while let Some(stream) = queue.take(0) {
+                queue.put_back(&stream, true);
+                assert!(found.insert(stream), "it was looked at twice");
+            }
+        }
+    }
+    let mut queue = inbox.queue.lock().unwrap();
+    while let Some(stream) = queue.take(0) {
+        queue.put_back(&stream, true);
+        assert!(found.insert(stream));
+    }
+    assert_eq!(found.len(), STREAMS);
 }

@@ -6,12 +6,13 @@ use crate::{
     program::{Program, start_with},
 };
 use brink_engines::{Broker, BrokerOptions, PASSWORD, USER};
+use brink_listener::client::ClientTls;
 use brink_protocol::control::ShownEvents;
 use rskafka::{
     chrono::DateTime,
     client::{
         Client, ClientBuilder, Credentials, SaslConfig,
-        partition::{Compression, UnknownTopicHandling},
+        partition::{Compression, PartitionClient, UnknownTopicHandling},
     },
     record::Record,
 };
@@ -52,26 +53,14 @@ async fn restart(mut broker: Broker) -> Broker {
 }
 
 async fn client(address: SocketAddr) -> Client {
-    client_as(address, None).await
-}
-
-async fn client_as(address: SocketAddr, login: Option<SaslConfig>) -> Client {
-    let mut builder = ClientBuilder::new(vec![address.to_string()]);
-    if let Some(login) = login {
-        builder = builder.sasl_config(login);
-    }
+    let builder = ClientBuilder::new(vec![address.to_string()]);
     builder.build().await.unwrap()
 }
 
-async fn make_topic(address: SocketAddr, name: &str) {
-    make_topic_as(address, name, None).await;
-}
-
-async fn make_topic_as(address: SocketAddr, name: &str, login: Option<SaslConfig>) {
-    let client = client_as(address, login).await;
+async fn make_topic(client: Client, partitions: i32) {
     let controller = client.controller_client().unwrap();
     controller
-        .create_topic(name, PARTITIONS, 1, 10_000)
+        .create_topic("orders", partitions, 1, 10_000)
         .await
         .unwrap();
 }
@@ -151,7 +140,7 @@ async fn events_go_out_and_back_while_broker_and_core_are_killed() {
     let directory = tempfile::tempdir().unwrap();
     let broker = broker(BrokerOptions::default()).await;
     let address = broker.address();
-    make_topic(address, "orders").await;
+    make_topic(client(address).await, PARTITIONS).await;
     let mut program = start_with(directory.path(), &configuration(address)).await;
     let (tell, controls) = watch::channel(control(directory.path(), &program));
     let done = Arc::new(AtomicUsize::new(0));
@@ -233,6 +222,15 @@ async fn topic_is_whole(address: SocketAddr) {
     assert!(homes.values().all(|homes| homes.len() == 1), "{homes:?}");
 }
 
+fn message(key: Option<&str>) -> Record {
+    Record {
+        key: key.map(|key| key.as_bytes().to_vec()),
+        value: Some(br#"{"n": 7}"#.to_vec()),
+        headers: BTreeMap::new(),
+        timestamp: DateTime::default(),
+    }
+}
+
 /// A message that cannot be an event is kept, and does not hold up the next.
 async fn dead_letters_are_kept(address: SocketAddr, control: &Control) {
     let client = client(address).await;
@@ -240,12 +238,6 @@ async fn dead_letters_are_kept(address: SocketAddr, control: &Control) {
         .partition_client("orders", 0, UnknownTopicHandling::Error)
         .await
         .unwrap();
-    let message = |key: Option<&str>| Record {
-        key: key.map(|key| key.as_bytes().to_vec()),
-        value: Some(br#"{"n": 7}"#.to_vec()),
-        headers: BTreeMap::new(),
-        timestamp: DateTime::default(),
-    };
     let messages = vec![message(None), message(Some("late"))];
     partition
         .produce(messages, Compression::Gzip)
@@ -260,35 +252,150 @@ async fn dead_letters_are_kept(address: SocketAddr, control: &Control) {
     assert!(text.contains("it has no key"), "{text}");
 }
 
+/// As a user of the brokers, over TLS.
+async fn secured_client(broker: &Broker) -> Client {
+    let tls = ClientTls::new(broker.authority().unwrap()).config(&[]);
+    let login = Credentials::new(USER.to_owned(), PASSWORD.to_owned());
+    ClientBuilder::new(vec![broker.address().to_string()])
+        .tls_config(Arc::new(tls.unwrap()))
+        .sasl_config(SaslConfig::Plain(login))
+        .build()
+        .await
+        .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_core_logs_in_at_brokers() {
+async fn a_core_logs_in_at_brokers_over_tls() {
     let directory = tempfile::tempdir().unwrap();
     let options = BrokerOptions {
         authentication: true,
+        tls: true,
         ..BrokerOptions::default()
     };
     let broker = broker(options).await;
+    make_topic(secured_client(&broker).await, PARTITIONS).await;
+    let ca = broker.authority().unwrap();
     let secret = directory.path().join("secret");
-    std::fs::write(&secret, format!("{}\n", PASSWORD)).unwrap();
-    let login = format!("user = \"{}\"\npassword_file = {secret:?}\n", USER);
+    std::fs::write(&secret, format!("{PASSWORD}\n")).unwrap();
+    for (round, login) in (1..).zip(["plain", "scram-sha-512"]) {
+        let secured = format!(
+            "ca = {ca:?}\nuser = \"{USER}\"\npassword_file = {secret:?}\nlogin = \"{login}\"\n[[kafka.send]]"
+        );
+        let text = configuration(broker.address()).replacen("[[kafka.send]]", &secured, 1);
+        let mut program = start_with(directory.path(), &text).await;
+        let control = control(directory.path(), &program);
+        let body = json!({"collection": "orders", "partition": "p", "events": [{"kind": "k"}]});
+        control.json("POST", "/v1/events", body).await.expect(200);
+        let back = async {
+            while copies(&control, "p").await.newest < round {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, back).await.unwrap();
+        let metrics = crate::program::admin(program.admin, "/metrics").await;
+        let sent = "brink_core_bridge_sent_total{bridge=\"out\"} 1";
+        assert!(metrics.contains(sent), "{login}: {metrics}");
+        program.child.kill().await.unwrap();
+    }
+    // Whoever is not to be trusted gets no event.
     let text = configuration(broker.address());
-    let text = text.replacen("[[kafka.send]]", &format!("{login}[[kafka.send]]"), 1);
-    make_topic_as(broker.address(), "orders", Some(login_of_tests())).await;
+    let other = directory.path().join("core/ca/ca.pem");
+    let secured = format!("ca = {other:?}\n[[kafka.send]]");
+    let text = text.replacen("[[kafka.send]]", &secured, 1);
     let program = start_with(directory.path(), &text).await;
-    let control = control(directory.path(), &program);
-    let body = json!({"collection": "orders", "partition": "p", "events": [{"kind": "k"}]});
-    control.json("POST", "/v1/events", body).await.expect(200);
-    let back = async {
-        while copies(&control, "p").await.newest < 1 {
+    let refused = async {
+        let failures = "brink_core_bridge_failures_total{way=\"send\",bridge=\"out\"} ";
+        loop {
+            let metrics = crate::program::admin(program.admin, "/metrics").await;
+            let mut found = metrics
+                .lines()
+                .filter_map(|line| line.strip_prefix(failures));
+            if found.next().is_some_and(|count| count != "0") {
+                return;
+            }
             tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(PATIENCE, back).await.unwrap();
-    let metrics = crate::program::admin(program.admin, "/metrics").await;
-    let sent = "brink_core_bridge_sent_total{bridge=\"out\"} 1";
-    assert!(metrics.contains(sent), "{metrics}");
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
 }
 
-fn login_of_tests() -> SaslConfig {
-    SaslConfig::Plain(Credentials::new(USER.to_owned(), PASSWORD.to_owned()))
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_transactions_are_received_and_copies_of_others_are_not_lost() {
+    const COUNT: u64 = 25;
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker(BrokerOptions::default()).await;
+    let address = broker.address();
+    make_topic(client(address).await, 1).await;
+    let broker = tokio::task::spawn_blocking(move || {
+        let count = COUNT.try_into().unwrap();
+        broker.append_in_transactions("orders", "t", count).unwrap();
+        broker
+    });
+    let broker = broker.await.unwrap();
+    let program = start_with(directory.path(), &configuration(address)).await;
+    let control = control(directory.path(), &program);
+    let expected: Vec<_> = (1..=COUNT).map(|n| (n, "message", n)).collect();
+    let received = async {
+        while copies(&control, "t").await.newest < COUNT {
+            tokio::time::sleep(PAUSE).await;
+        }
+        assert_eq!(shown(&copies(&control, "t").await), expected);
+        let events: Vec<Value> = (1..=3)
+            .map(|n| json!({"kind": "placed", "payload": {"n": n}}))
+            .collect();
+        for stream in ["a", "b"] {
+            let body = json!({"collection": "orders", "partition": stream, "events": events});
+            control.json("POST", "/v1/events", body).await.expect(200);
+            while copies(&control, stream).await.newest < 3 {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        // Behind the transactions, of which each has a message and the mark of its end.
+        let sent = messages_after(address, 2 * COUNT).await;
+        assert_eq!(sent.len(), 6);
+        // Another program puts all of them under one key, headers and all; the same again is another message of its own.
+        for _ in 0..2 {
+            let rekeyed = sent.iter().cloned().map(|record| Record {
+                key: Some(b"all".to_vec()),
+                ..record
+            });
+            produce(address, rekeyed.collect()).await;
+        }
+        // What was sent is sent again: as bridges do.
+        produce(address, sent).await;
+        produce(address, vec![message(Some("end"))]).await;
+        for (stream, newest) in [("all", 12), ("end", 1)] {
+            while copies(&control, stream).await.newest < newest {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        for stream in ["a", "b"] {
+            assert_eq!(copies(&control, stream).await.newest, 3, "{stream}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, received).await.unwrap();
+    drop(broker);
+}
+
+async fn only_partition(address: SocketAddr) -> PartitionClient {
+    let client = client(address).await;
+    let partition = client.partition_client("orders", 0, UnknownTopicHandling::Error);
+    partition.await.unwrap()
+}
+
+async fn produce(address: SocketAddr, messages: Vec<Record>) {
+    let partition = only_partition(address).await;
+    let produced = partition.produce(messages, Compression::Gzip).await;
+    produced.unwrap();
+}
+
+/// What is in the topic from an offset on.
+async fn messages_after(address: SocketAddr, offset: u64) -> Vec<Record> {
+    let partition = only_partition(address).await;
+    let offset = offset.try_into().unwrap();
+    let (found, _) = partition
+        .fetch_records(offset, 1..1 << 20, 100)
+        .await
+        .unwrap();
+    found.into_iter().map(|found| found.record).collect()
 }

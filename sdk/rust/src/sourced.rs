@@ -9,7 +9,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub const SNAPSHOT_SORT: &str = "snapshot";
 
 /// What a partition's events come to.
+///
+/// A partition has one snapshot. A state type that is not the one that wrote it, or takes events in otherwise than before, begins
+/// at the first event: give it another [`State::VERSION`]. Events that have a lifetime must not have ended by then.
 pub trait State: Default + Serialize + DeserializeOwned {
+    /// To be changed with the type's fields and with what [`State::take`] makes of events: snapshots of other versions are
+    /// passed over. Otherwise a snapshot that can be read is believed, whatever its numbers once meant.
+    const VERSION: u32 = 0;
+
     /// Takes the next event in.
     ///
     /// # Errors
@@ -64,11 +71,14 @@ pub struct Sourced<S> {
 #[derive(Serialize, Deserialize)]
 struct Snapshot<S> {
     number: u64,
+    #[serde(default)]
+    version: u32,
     state: S,
 }
 
 impl<S: State> Sourced<S> {
-    /// Reads snapshot and stream. A snapshot that is not of the form of `S` (any more) is passed over.
+    /// Reads snapshot and stream. A snapshot of another version, or that is not of the form of `S`, is passed over: then all
+    /// events are read.
     ///
     /// # Errors
     /// They cannot be read, an event cannot be taken in, or events that no snapshot holds have ended by their lifetime.
@@ -78,11 +88,9 @@ impl<S: State> Sourced<S> {
     ) -> Result<Self, Problem> {
         let (collection, partition) = (collection.into(), partition.into());
         let kept = records::get(&Key::new(&*collection, &*partition, SNAPSHOT_SORT))?;
-        let kept = kept.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-        let Snapshot { number, state } = kept.unwrap_or_else(|| Snapshot {
-            number: 0,
-            state: S::default(),
-        });
+        let kept = kept.and_then(|entry| serde_json::from_slice::<Snapshot<S>>(&entry.value).ok());
+        let kept = kept.filter(|snapshot| snapshot.version == S::VERSION);
+        let (number, state) = kept.map_or_else(Default::default, |kept| (kept.number, kept.state));
         let mut sourced = Self {
             collection,
             partition,
@@ -161,6 +169,7 @@ impl<S: State> Sourced<S> {
         }
         let snapshot = Snapshot {
             number: self.number,
+            version: S::VERSION,
             state: &self.state,
         };
         records::put_json(
@@ -228,6 +237,42 @@ mod tests {
             .event("c", "p", "added", &1)
             .event("c", "p", "added", &2);
         assert_eq!(load().unwrap().state(), &Sum { sum: 3, taken: 2 });
+    }
+
+    /// Takes events in otherwise, and looks the same.
+    #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    struct Doubled {
+        sum: u64,
+        taken: u64,
+    }
+
+    impl State for Doubled {
+        const VERSION: u32 = 1;
+
+        fn take(&mut self, event: &Event) -> Result<(), Problem> {
+            self.sum += 2 * event.json::<u64>()?;
+            self.taken += 1;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_another_version_is_passed_over() {
+        let platform = Platform::new();
+        platform.within("c", "p");
+        let mut sum = load().unwrap();
+        for n in 1..=3 {
+            sum.append("added", &n).unwrap();
+        }
+        assert!(sum.snapshot(1).unwrap());
+        let mut doubled = Sourced::<Doubled>::load("c", "p").unwrap();
+        assert_eq!(doubled.state(), &Doubled { sum: 12, taken: 3 });
+        assert!(doubled.snapshot(1).unwrap(), "the last one was not its own");
+        let state = json!({"number": 3, "version": 1, "state": {"sum": 100, "taken": 0}});
+        platform.record("c", "p", SNAPSHOT_SORT, &state);
+        let doubled = Sourced::<Doubled>::load("c", "p").unwrap();
+        assert_eq!(doubled.state().sum, 100);
+        assert_eq!(load().unwrap().state().sum, 6);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct ProjectionStatus {
     pub source: Option<String>,
     /// The collection that it writes.
     pub target: Option<String>,
-    /// Why it does not run; none: it does.
+    /// Why it does not run, or not all of it; none: it does.
     pub problem: Option<String>,
     /// Streams of the source.
     pub streams: u64,
@@ -24,7 +24,7 @@ pub struct ProjectionStatus {
     pub streams_behind: u64,
     /// Events that are not applied yet, of all streams.
     pub lag: u64,
-    /// Dead letters; 1000 stands for as many or more.
+    /// Dead letters.
     pub dead_letters: u64,
     /// How often it was replayed.
     pub replays: u64,

@@ -16,22 +16,29 @@ use brink_protocol::{
 };
 
 impl Oversight {
-    /// Deletes what a projection that is not deployed any more has written: the records of its targets, its checkpoints,
-    /// places and dead letters. Gives how many records of targets were deleted.
+    /// Deletes what a projection has written to a target that it does not have any more: the records of the partitions that
+    /// it has named there, its checkpoints, places and dead letters. Gives how many records of targets were deleted.
     ///
     /// # Errors
-    /// It is deployed, or the store's; to be asked for again until it is done.
+    /// It never had that source and target, or it is done; a projection writes there; or the store's: to be asked for again
+    /// until it is done.
     pub async fn drop_target(&self, names: &Names) -> Result<u64, Refusal> {
         let table = self.tables.current();
         let used = table.deployments.iter().find(|d| {
             d.tenant == names.tenant
                 && d.world == World::Projection
-                && (d.name == names.name || d.config.get(TARGET) == Some(&names.target))
+                && d.config.get(TARGET) == Some(&names.target)
         });
         if let Some(used) = used {
             return Err(Refusal::Conflict(format!(
                 "the projection {} is deployed and writes to {}: remove its deployment first",
                 used.name, names.target
+            )));
+        }
+        if !self.has_left_something(names).await? {
+            return Err(Refusal::NotFound(format!(
+                "{} has read nothing of {} for {}, or all of it is dropped already",
+                names.name, names.source, names.target
             )));
         }
         let mut dropped = 0;
@@ -48,6 +55,21 @@ impl Oversight {
         }
         self.empty(&names.control()).await?;
         Ok(dropped)
+    }
+
+    /// Whether there is anything that a projection of this name keeps of this source and target.
+    async fn has_left_something(&self, names: &Names) -> Result<bool, Error> {
+        let of_shard = |shard| {
+            let places = names.places_of_shard(shard);
+            names.targets_of_shard(shard).into_iter().chain(places)
+        };
+        let all = Names::shards().flat_map(of_shard);
+        for at in all.chain(names.all_letters()).chain([names.control()]) {
+            if !self.page(&at, Bound::Unbounded, 1).await?.0.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn drop_targets_of(&self, names: &Names, index: &PartitionAddress) -> Result<u64, Error> {

@@ -102,7 +102,6 @@ fn list(all: &[ProjectionStatus]) -> String {
     }
     let row = |status: &ProjectionStatus| {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-        let dead = status.dead_letters;
         vec![
             status.name.to_string(),
             status.version.to_string(),
@@ -110,11 +109,7 @@ fn list(all: &[ProjectionStatus]) -> String {
             or_none(&status.target),
             status.streams.to_string(),
             status.lag.to_string(),
-            if dead < 1000 {
-                dead.to_string()
-            } else {
-                "1000+".to_owned()
-            },
+            status.dead_letters.to_string(),
             status.problem.clone().unwrap_or_default(),
         ]
     };
@@ -170,13 +165,13 @@ mod tests {
             streams: 12,
             streams_behind: 1,
             lag: 4,
-            dead_letters: 1000,
+            dead_letters: 1200,
             replays: 0,
         };
         assert_eq!(
             list(&[status]),
-            "NAME         VERSION  SOURCE  TARGET       STREAMS  LAG  DEAD   PROBLEM\n\
-             by-customer  3        orders  by-customer  12       4    1000+\n"
+            "NAME         VERSION  SOURCE  TARGET       STREAMS  LAG  DEAD  PROBLEM\n\
+             by-customer  3        orders  by-customer  12       4    1200\n"
         );
         let letter = DeadLetter {
             id: "a-1".into(),

@@ -54,7 +54,7 @@ pub struct Config {
     pub store: StoreConfig,
     /// The feed.
     pub feed: FeedConfig,
-    /// The other cores: one `[[peers]]` for each, at most 15.
+    /// The other cores: one `[[peers]]` for each, at most 63.
     pub peers: Vec<PeerConfig>,
     /// The sandbox of commands. `cache_dir` is `cwasm` in the data directory if it is left out.
     pub sandbox: brink_sandbox::Config,

@@ -127,7 +127,7 @@ impl Parts {
         let peers = config.peers.iter().map(|peer| peer.name.clone());
         let ages = Ages::new(store.is_shared(), peers);
         let names = config.peers.iter().map(|peer| peer.name.clone());
-        let peers = Peers::new(config.node.clone(), names);
+        let peers = Peers::kept_in(config.file("peers"), config.node.clone(), names);
         let terms = Terms {
             region: config.region.clone(),
             lease_ms: config.feed.lease_ms,
@@ -193,6 +193,7 @@ impl Parts {
             purges: self.purges.clone(),
             sessions: Arc::clone(&self.sessions),
             pops: Arc::clone(&self.pops),
+            peers: Arc::clone(&self.peers),
             logs: Arc::clone(&self.logs),
             node: config.node.to_string(),
             region: config.region.clone(),

@@ -166,6 +166,7 @@ impl Deployments {
                 at_ms: now,
                 answer: None,
                 later: None,
+                behind: Position::default(),
             });
             let change = TableChange {
                 expected_revision: present.revision,

@@ -375,6 +375,7 @@ mod tests {
     fn pop(name: &str, quarantined_since_ms: Option<u64>, lag_changes: u64) -> Pop {
         Pop {
             name: name.parse().unwrap(),
+            core: None,
             connected: true,
             position: Default::default(),
             lag_changes,

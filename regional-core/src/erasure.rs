@@ -1,44 +1,56 @@
 //! Erasures: everything of a person is deleted, nothing made from it is left at any PoP, and a signed certificate says so.
 //!
 //! Deletions go through the log, as all writes do: PoPs drop what they made from the records. A purge of a name that nobody
-//! uses comes behind them in the log; a PoP that has applied it has applied the deletions. Each step may be repeated, so
-//! any core goes on with one whose core died.
+//! uses comes behind them in the log, and counts as applied at a PoP that has come as far in the logs of all cores. Each step
+//! may be repeated, so any core goes on with one whose core died.
 
 mod kept;
+mod outside;
+mod plan;
 mod signing;
 #[cfg(test)]
 mod tests;
 
+pub use outside::Outside;
 pub use signing::Signer;
 
-use self::kept::Work;
+use self::{
+    kept::Work,
+    plan::{address, check, counted, partitions, present, subjects},
+};
 use crate::{
     Error,
-    backup::BackupConfig,
-    purges::{Asker, Purges, Until},
+    purges::{Asker, Order, Purges, Until},
     refusal::Refusal,
-    store::{Action, Commit, KEPT_ROWS_MAX, KeptRow, NewAudit, RowKey, Store, Transaction, Write},
+    store::{Action, Commit, KEPT_ROWS_MAX, NewAudit, RowKey, Store, Transaction, Write},
 };
 use brink_protocol::{
-    Digest, TenantName,
+    NodeName, Position, TenantName,
     address::PartitionAddress,
     control::PurgeStatus,
     link::Condition,
-    operations::{
-        Certificate, ERASED_MAX, ErasedCollection, Erasure, ErasureStage, NewErasure, NotReached,
-    },
+    operations::{Certificate, Erasure, ErasureStage, NewErasure},
     purge::Selector,
-    record::{check_partition, check_sort},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How often is looked for erasures whose core died.
 const LOOKED_FOR: Duration = Duration::from_secs(10);
 /// How long nobody must have gone on with one, in milliseconds.
 const LEFT_MS: u64 = 60_000;
+/// How often a core says that it still does, in milliseconds.
+const TOUCHED_MS: u64 = LEFT_MS / 6;
 /// How long one call waits for PoPs before it notes that it still does.
 const PURGE_WAIT: Duration = Duration::from_secs(15);
+/// How long a core waits until it has read the logs of all, and how often it looks whether it has.
+const LOGS_WAIT: Duration = Duration::from_secs(30);
+const LOGS_AGAIN: Duration = Duration::from_millis(20);
 /// Records that one commit deletes.
 const WRITES_MAX: usize = 500;
 /// Times that rows which came back are deleted again.
@@ -49,10 +61,23 @@ pub struct Erasures {
     store: Arc<dyn Store>,
     purges: Purges,
     signer: Signer,
-    backup: BackupConfig,
+    outside: Outside,
     node: String,
-    log_changes_max: u64,
     now_ms: fn() -> u64,
+    /// Those that this core goes on with now.
+    under_way: Mutex<BTreeSet<String>>,
+}
+
+/// An erasure is gone on with for as long as this lives.
+struct UnderWay {
+    erasures: Arc<Erasures>,
+    id: String,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.erasures.under_way().remove(&self.id);
+    }
 }
 
 impl Erasures {
@@ -62,19 +87,18 @@ impl Erasures {
         store: Arc<dyn Store>,
         purges: Purges,
         signer: Signer,
-        backup: BackupConfig,
-        log_changes_max: u64,
+        outside: Outside,
+        node: &NodeName,
         now_ms: fn() -> u64,
     ) -> Arc<Self> {
-        let node = store.origin().node.to_string();
         Arc::new(Self {
             store,
             purges,
             signer,
-            backup,
-            node,
-            log_changes_max,
+            outside,
+            node: node.to_string(),
             now_ms,
+            under_way: Mutex::default(),
         })
     }
 
@@ -115,7 +139,7 @@ impl Erasures {
         };
         kept::begin(&*self.store, &work, now).await?;
         self.audit(&work, "erasure.begin").await?;
-        tokio::spawn(Arc::clone(self).go_on(work));
+        self.spawn(work);
         Ok(erasure)
     }
 
@@ -153,24 +177,62 @@ impl Erasures {
     }
 
     async fn look(self: &Arc<Self>) -> Result<(), Error> {
-        let now = (self.now_ms)();
-        for (tenant, id) in kept::open(&*self.store, now).await? {
-            let Some(mut work) = kept::read(&*self.store, &tenant, &id, now).await? else {
-                // Its core died between the list and the record: it was never answered.
-                kept::end(&*self.store, format!("{tenant}/{id}"), now).await?;
-                continue;
-            };
-            if work.touched_ms.saturating_add(LEFT_MS) <= now {
-                self.touch(&mut work).await?;
-                tokio::spawn(Arc::clone(self).go_on(work));
+        for (tenant, id) in kept::open(&*self.store, (self.now_ms)()).await? {
+            if let Err(error) = self.look_at(&tenant, &id).await {
+                tracing::warn!(%error, erasure = id, "an erasure that was left was not gone on with");
             }
         }
         Ok(())
     }
 
-    async fn go_on(self: Arc<Self>, mut work: Work) {
+    async fn look_at(self: &Arc<Self>, tenant: &TenantName, id: &str) -> Result<(), Error> {
+        if self.under_way().contains(id) {
+            return Ok(());
+        }
+        let now = (self.now_ms)();
+        let Some(mut work) = kept::read(&*self.store, tenant, id, now).await? else {
+            // Its core died between the list and the record: it was never answered. Or it is between the two now.
+            let begun_ms = ulid::Ulid::from_string(id).map_or(0, |id| id.timestamp_ms());
+            if begun_ms.saturating_add(LEFT_MS) <= now {
+                kept::end(&*self.store, format!("{tenant}/{id}"), now).await?;
+            }
+            return Ok(());
+        };
+        if work.erasure.stage == ErasureStage::Done {
+            // Its core died after the certificate.
+            return kept::end(&*self.store, kept::open_name(&work), now).await;
+        }
+        if work.touched_ms.saturating_add(LEFT_MS) <= now {
+            self.touch(&mut work).await?;
+            self.spawn(work);
+        }
+        Ok(())
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on with one, unless this core does so already.
+    fn spawn(self: &Arc<Self>, work: Work) {
         let id = work.erasure.id.clone();
+        if !self.under_way().insert(id.clone()) {
+            return;
+        }
+        let erasures = Arc::clone(self);
+        let under_way = UnderWay { erasures, id };
+        let erasures = Arc::clone(self);
+        tokio::spawn(async move {
+            erasures.go_on(work).await;
+            drop(under_way);
+        });
+    }
+
+    async fn go_on(&self, mut work: Work) {
         if let Err(error) = self.erase(&mut work).await {
+            let id = &work.erasure.id;
             tracing::error!(%error, erasure = id, "an erasure was cut off; it is gone on with in a minute");
         }
     }
@@ -179,6 +241,14 @@ impl Erasures {
     async fn touch(&self, work: &mut Work) -> Result<(), Error> {
         work.touched_ms = (self.now_ms)();
         kept::keep(&*self.store, work, work.touched_ms).await
+    }
+
+    /// The same, if it was not done of late.
+    async fn touch_again(&self, work: &mut Work) -> Result<(), Error> {
+        if work.touched_ms.saturating_add(TOUCHED_MS) > (self.now_ms)() {
+            return Ok(());
+        }
+        self.touch(work).await
     }
 
     async fn erase(&self, work: &mut Work) -> Result<(), Error> {
@@ -219,6 +289,7 @@ impl Erasures {
                 after = Some(last.key.clone());
                 let sorts = page.into_iter().filter_map(present).collect();
                 self.delete_records(work, &partition, sorts).await?;
+                self.touch_again(work).await?;
             }
             let others = self.store.forget(&partition).await?;
             counted(work, &partition).others += others as u64;
@@ -261,7 +332,26 @@ impl Erasures {
         Ok(())
     }
 
-    /// Waits until every PoP has applied what comes behind the deletions in the log.
+    /// Where all logs end now, those of other cores too: what is gone already may have been deleted by them, and so may what
+    /// this erasure deleted before another core went on with it.
+    async fn all_logs(&self) -> Result<Position, Error> {
+        let (began, held) = (Instant::now(), self.store.held());
+        loop {
+            let now = Arc::clone(&held.borrow());
+            if !self.store.is_shared() || now.looked_at.is_some_and(|at| at >= began) {
+                return Ok(now.heads.clone());
+            }
+            if began.elapsed() > LOGS_WAIT {
+                return Err(Error::store(
+                    "proving an erasure",
+                    "the logs of the other cores are not read",
+                ));
+            }
+            tokio::time::sleep(LOGS_AGAIN).await;
+        }
+    }
+
+    /// Waits until every PoP has applied what comes behind the deletions in the logs.
     async fn purge(&self, work: &mut Work) -> Result<PurgeStatus, Error> {
         let failed = |refusal: Refusal| Error::store("proving an erasure", refusal.problem().title);
         let id = match &work.purge {
@@ -270,12 +360,11 @@ impl Erasures {
                 let name = format!("brink-erasure-{}", work.erasure.id);
                 let asker = Asker::Token(work.erasure.by.clone());
                 let selectors = vec![Selector::Key(name.parse()?)];
-                let now = (self.now_ms)();
-                let status = self
-                    .purges
-                    .create(work.tenant.clone(), &asker, selectors, false, now)
-                    .await
-                    .map_err(failed)?;
+                let mut order = Order::confirmed(work.tenant.clone(), asker, selectors, false);
+                order.behind = self.all_logs().await?;
+                order.behind.merge(&work.position);
+                let taken = self.purges.order(order, (self.now_ms)()).await;
+                let status = taken.map_err(failed)?.status();
                 work.purge = Some(status.id.clone());
                 self.touch(work).await?;
                 status.id
@@ -328,7 +417,9 @@ impl Erasures {
             erased: work.erased.values().cloned().collect(),
             position: work.position.clone(),
             purge,
-            not_reached: self.not_reached(&work.plan, done_ms),
+            not_reached: self
+                .outside
+                .not_reached(&work.plan, self.store.is_shared(), done_ms),
         };
         work.erasure.certificate = Some(self.signer.sign(&certificate)?);
         work.erasure.stage = ErasureStage::Done;
@@ -337,43 +428,6 @@ impl Erasures {
         self.audit(work, "erasure.done").await?;
         metrics::counter!("brink_core_erasures_total").increment(1);
         kept::end(&*self.store, kept::open_name(work), done_ms).await
-    }
-
-    fn not_reached(&self, plan: &NewErasure, now_ms: u64) -> Vec<NotReached> {
-        let mut all = Vec::new();
-        let mut add = |what: &str, lapses_ms| {
-            all.push(NotReached {
-                what: what.into(),
-                lapses_ms,
-            });
-        };
-        match self.backup.lapse_ms(now_ms) {
-            Some(lapse) => add("backups that this core took before", Some(lapse)),
-            None => add("backups, if others than this core take them", None),
-        }
-        let log = format!(
-            "the names of partitions and records, not their values, in the change logs, until {} later changes",
-            self.log_changes_max
-        );
-        add(&log, None);
-        add(
-            "the engine's files, until it uses the space again or compacts them",
-            None,
-        );
-        if self.store.is_shared() {
-            add(
-                "the names of partitions, in the engine's rows of the partitions themselves",
-                None,
-            );
-        }
-        if !plan.records.is_empty() {
-            add("the names and versions of the single records", None);
-        }
-        add(
-            "answers that modules stored under a lifetime of their own, without reading the records",
-            None,
-        );
-        all
     }
 
     async fn audit(&self, work: &Work, action: &'static str) -> Result<(), Error> {
@@ -386,69 +440,4 @@ impl Erasures {
         };
         self.store.add_audit(audit).await
     }
-}
-
-fn check(plan: &NewErasure) -> Result<(), brink_protocol::Error> {
-    let count = plan.partitions.len() + plan.records.len();
-    if !(1..=ERASED_MAX).contains(&count) {
-        return Err(brink_protocol::Error::Limit {
-            what: "partitions and records of one erasure (at least 1)",
-            actual: count as u64,
-            limit: ERASED_MAX as u64,
-        });
-    }
-    for partition in &plan.partitions {
-        check_partition(&partition.collection, &partition.partition)?;
-    }
-    for record in &plan.records {
-        check_partition(&record.collection, &record.partition)?;
-        check_sort(&record.sort)?;
-    }
-    Ok(())
-}
-
-fn address(tenant: &TenantName, collection: &str, partition: &str) -> PartitionAddress {
-    PartitionAddress {
-        tenant: tenant.clone(),
-        collection: collection.to_owned(),
-        partition: partition.to_owned(),
-    }
-}
-
-fn partitions(work: &Work) -> Vec<PartitionAddress> {
-    let all = work.plan.partitions.iter();
-    all.map(|asked| address(&work.tenant, &asked.collection, &asked.partition))
-        .collect()
-}
-
-/// The sort key of a record that is there.
-fn present(row: KeptRow) -> Option<String> {
-    match row.key {
-        RowKey::Record(sort) if row.value.is_some() => Some(sort),
-        RowKey::Record(_) | RowKey::Answer { .. } => None,
-    }
-}
-
-fn counted<'w>(work: &'w mut Work, partition: &PartitionAddress) -> &'w mut ErasedCollection {
-    let collection = &partition.collection;
-    let counts = work.erased.entry(collection.clone());
-    counts.or_insert_with(|| ErasedCollection {
-        collection: collection.clone(),
-        ..ErasedCollection::default()
-    })
-}
-
-fn subjects(plan: &NewErasure) -> Vec<String> {
-    let partitions = plan
-        .partitions
-        .iter()
-        .map(|asked| format!("{}\0{}", asked.collection, asked.partition));
-    let records = plan
-        .records
-        .iter()
-        .map(|asked| format!("{}\0{}\0{}", asked.collection, asked.partition, asked.sort));
-    partitions
-        .chain(records)
-        .map(|text| Digest::of(text.as_bytes()).to_string())
-        .collect()
 }

@@ -12,6 +12,7 @@
 mod client;
 mod knowledge;
 mod peers;
+mod rosters;
 
 pub(crate) use self::client::Client;
 pub use self::client::Failed;
@@ -22,13 +23,14 @@ use self::client::Answer;
 use crate::{
     members::Members,
     session_keys::SessionSigner,
-    store::{Appended, Held, Store},
+    store::{Appended, Held, Member, Store},
 };
 use brink_listener::client::ClientTls;
 use brink_protocol::{
     NodeName, Position,
     change::{Change, ChangeKind},
     link::{ExchangeRequest, FeedMessage, HEARTBEAT_MS, HeadsRequest, ReportAnswer, path},
+    position::ORIGINS_MAX,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -40,8 +42,8 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-/// Peers that a core may have.
-pub const PEERS_MAX: usize = 15;
+/// Peers that a core may have: a position names them and this core.
+pub const PEERS_MAX: usize = ORIGINS_MAX - 1;
 
 /// `[[peers]]`: another core, whose changes reach this core's PoPs. Every core names every other; cores on one CQL engine
 /// find each other by themselves.
@@ -122,6 +124,15 @@ impl Ages {
     }
 }
 
+/// A core that is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Peer {
+    name: NodeName,
+    link: String,
+    /// Under which node's name its log is.
+    log: NodeName,
+}
+
 /// Follows the peers.
 pub struct Exchange {
     store: Arc<dyn Store>,
@@ -159,11 +170,11 @@ impl Exchange {
     /// Follows all peers until `stop`: those of the configuration, and those that share the store while they live.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut live = self.members.live();
-        let mut following: BTreeMap<NodeName, (PeerConfig, CancellationToken)> = BTreeMap::new();
+        let mut following: BTreeMap<NodeName, (Peer, CancellationToken)> = BTreeMap::new();
         let mut tasks = JoinSet::new();
         loop {
             live.mark_unchanged();
-            let wanted = self.wanted();
+            let wanted = wanted(&self.peers, self.members.others());
             following.retain(|name, (peer, ends)| {
                 let is_wanted = wanted.get(name) == Some(peer);
                 if !is_wanted {
@@ -199,33 +210,7 @@ impl Exchange {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Whom to follow.
-    fn wanted(&self) -> BTreeMap<NodeName, PeerConfig> {
-        let configured = self
-            .peers
-            .iter()
-            .map(|peer| (peer.name.clone(), peer.clone()));
-        let mut wanted: BTreeMap<_, _> = configured.collect();
-        for member in self.members.others() {
-            let Some(link) = member.link else { continue };
-            if wanted.contains_key(&member.node) {
-                continue;
-            }
-            if wanted.len() >= PEERS_MAX {
-                tracing::warn!(peer = %member.node, "there are too many cores: this one is not followed");
-                continue;
-            }
-            let peer = PeerConfig {
-                name: member.node.clone(),
-                link,
-                region: member.region.map(|region| region.to_string()),
-            };
-            wanted.insert(member.node, peer);
-        }
-        wanted
-    }
-
-    async fn keep_following(&self, peer: &PeerConfig) {
+    async fn keep_following(&self, peer: &Peer) {
         let connected =
             metrics::gauge!("brink_core_peer_connected", "peer" => peer.name.to_string());
         let (shortest, longest) = WAITS;
@@ -256,7 +241,7 @@ impl Exchange {
     }
 
     /// Follows a peer over one connection; `begun` is told when it has. Gives why it ended.
-    async fn follow(&self, peer: &PeerConfig, begun: impl FnOnce()) -> Failed {
+    async fn follow(&self, peer: &Peer, begun: impl FnOnce()) -> Failed {
         let client = match Client::connect(&peer.name, &peer.link, &self.tls).await {
             Ok(client) => Arc::new(client),
             Err(failed) => return failed,
@@ -264,7 +249,7 @@ impl Exchange {
         let sent_ms = self.ages.now_ms();
         let request = ExchangeRequest {
             node: self.own().clone(),
-            position: self.position(&peer.name),
+            position: self.position(&peer.log),
         };
         let answer = tokio::time::timeout(SILENCE_MAX, client.stream(path::EXCHANGE, &request));
         let answer = match answer.await {
@@ -280,23 +265,23 @@ impl Exchange {
         begun();
         let _asked = self.others.connected(&peer.name, Arc::clone(&client));
         tokio::select! {
-            failed = self.read(&peer.name, answer, sent_ms) => failed,
-            failed = self.ask(&peer.name, &client) => failed,
+            failed = self.read(peer, answer, sent_ms) => failed,
+            failed = self.ask(peer, &client) => failed,
             () = self.others.keep_known(&peer.name) => Failed::Silent,
         }
     }
 
     fn own(&self) -> &NodeName {
-        &self.store.origin().node
+        self.others.own()
     }
 
-    /// How far the peer's log is held; none: nothing of it is.
-    fn position(&self, peer: &NodeName) -> Option<Position> {
+    /// How far a log is held; none: nothing of it is.
+    fn position(&self, log: &NodeName) -> Option<Position> {
         let held = self.store.held();
         let held = held.borrow();
         let mut position = Position::default();
         for (origin, sequence) in held.heads.iter() {
-            if origin.node == *peer {
+            if origin.node == *log {
                 position.advance(origin, sequence);
             }
         }
@@ -304,7 +289,7 @@ impl Exchange {
     }
 
     /// Asks again and again how far the peer's log is.
-    async fn ask(&self, peer: &NodeName, client: &Client) -> Failed {
+    async fn ask(&self, peer: &Peer, client: &Client) -> Failed {
         let mut ticks = tokio::time::interval(ASKED_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let request = HeadsRequest {
@@ -316,10 +301,10 @@ impl Exchange {
             let asked = client.call::<_, ReportAnswer>(path::HEADS, &request);
             match tokio::time::timeout(SILENCE_MAX, asked).await {
                 Ok(Ok(answer)) => {
-                    if let Err(failed) = check_head(peer, &answer.head) {
+                    if let Err(failed) = check_head(&peer.log, &answer.head) {
                         return failed;
                     }
-                    self.ages.claim(peer, sent_ms, answer.head);
+                    self.ages.claim(&peer.name, sent_ms, answer.head);
                 }
                 Ok(Err(failed)) => return failed,
                 Err(_) => return Failed::Silent,
@@ -328,7 +313,7 @@ impl Exchange {
     }
 
     /// Takes what the peer says.
-    async fn read(&self, peer: &NodeName, mut answer: Answer, sent_ms: u64) -> Failed {
+    async fn read(&self, peer: &Peer, mut answer: Answer, sent_ms: u64) -> Failed {
         loop {
             let messages = match tokio::time::timeout(SILENCE_MAX, answer.messages()).await {
                 Ok(Ok(messages)) => messages,
@@ -349,7 +334,7 @@ impl Exchange {
                         ..
                     } => self.start(peer, position, head, resumed, sent_ms).await,
                     FeedMessage::SessionKeys(keys) => {
-                        let learnt = self.sessions.learn(peer, keys).await;
+                        let learnt = self.sessions.learn(&peer.log, keys).await;
                         learnt.map_err(Failed::from)
                     }
                     FeedMessage::Heartbeat { .. } | FeedMessage::Count(_) => Ok(()),
@@ -366,30 +351,30 @@ impl Exchange {
 
     async fn start(
         &self,
-        peer: &NodeName,
+        peer: &Peer,
         position: Position,
         head: Position,
         resumed: bool,
         sent_ms: u64,
     ) -> Result<(), Failed> {
-        check_head(peer, &head)?;
-        check_head(peer, &position)?;
-        tracing::info!(%peer, resumed, %position, "a peer is followed");
+        check_head(&peer.log, &head)?;
+        check_head(&peer.log, &position)?;
+        tracing::info!(peer = %peer.name, resumed, %position, "a peer is followed");
         if !resumed {
             for (origin, sequence) in position.iter() {
                 self.store.restart_foreign(origin.clone(), sequence).await?;
             }
         }
-        self.ages.claim(peer, sent_ms, head);
+        self.ages.claim(&peer.name, sent_ms, head);
         Ok(())
     }
 
-    async fn append(&self, peer: &NodeName, mut changes: Vec<Change>) -> Result<(), Failed> {
+    async fn append(&self, peer: &Peer, mut changes: Vec<Change>) -> Result<(), Failed> {
         if changes.is_empty() {
             return Ok(());
         }
         for change in &mut changes {
-            if change.origin.node != *peer {
+            if change.origin.node != peer.log {
                 return Err(Failed::Foreign(change.origin.clone()));
             }
             // A revision of another core's table: there is nothing to fetch, but answers leave the caches.
@@ -397,7 +382,7 @@ impl Exchange {
                 *revision = 0;
             }
         }
-        metrics::counter!("brink_core_peer_changes_total", "peer" => peer.to_string())
+        metrics::counter!("brink_core_peer_changes_total", "peer" => peer.name.to_string())
             .increment(changes.len() as u64);
         match self.store.append_foreign(changes).await? {
             Appended::Held => Ok(()),
@@ -406,9 +391,32 @@ impl Exchange {
     }
 }
 
+/// Whom to follow: those of the configuration, and all that live on the same store.
+fn wanted(configured: &[PeerConfig], others: Vec<Member>) -> BTreeMap<NodeName, Peer> {
+    let configured = configured.iter().map(|peer| Peer {
+        name: peer.name.clone(),
+        link: peer.link.clone(),
+        log: peer.name.clone(),
+    });
+    let live = others.into_iter().filter_map(|member| {
+        Some(Peer {
+            name: member.node,
+            link: member.link?,
+            log: member.log,
+        })
+    });
+    // Where one of the configuration answers, the configuration says; which log it writes, it says itself.
+    let mut wanted: BTreeMap<NodeName, Peer> = BTreeMap::new();
+    for peer in configured.chain(live) {
+        let log = peer.log.clone();
+        wanted.entry(peer.name.clone()).or_insert(peer).log = log;
+    }
+    wanted
+}
+
 /// A peer speaks of its own log alone.
-fn check_head(peer: &NodeName, head: &Position) -> Result<(), Failed> {
-    match head.iter().find(|(origin, _)| origin.node != *peer) {
+fn check_head(log: &NodeName, head: &Position) -> Result<(), Failed> {
+    match head.iter().find(|(origin, _)| origin.node != *log) {
         Some((origin, _)) => Err(Failed::Foreign(origin.clone())),
         None => Ok(()),
     }
@@ -424,8 +432,33 @@ pub fn knows_more(store: &dyn Store, asked: Option<&Position>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+
+    #[test]
+    fn all_that_live_are_followed() {
+        let member = |n: usize| Member {
+            node: format!("core-{n}").parse().unwrap(),
+            log: "core-7".parse().unwrap(),
+            region: None,
+            link: (n > 0).then(|| format!("{n}:7444")),
+            control: None,
+            started_at_ms: 1,
+        };
+        let configured = PeerConfig {
+            name: "core-1".parse().unwrap(),
+            link: "said:7444".into(),
+            region: None,
+        };
+        let others: Vec<Member> = (0..=PEERS_MAX).map(member).collect();
+        let wanted = wanted(&[configured], others);
+        assert_eq!(wanted.len(), PEERS_MAX, "one does not say where it answers");
+        let one = &wanted[&"core-1".parse().unwrap()];
+        assert_eq!(
+            (one.link.as_str(), one.log.as_str()),
+            ("said:7444", "core-7")
+        );
+    }
 
     #[test]
     fn the_peer_that_is_known_least_counts() {

@@ -48,6 +48,7 @@ pub(crate) mod random;
 pub mod records;
 pub mod refusal;
 pub mod registry;
+pub mod roster;
 pub mod scatter;
 pub mod session_keys;
 pub mod signals;

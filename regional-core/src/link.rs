@@ -14,7 +14,7 @@ use crate::{
     measure::{Measured, RequestSpan},
     pops::Pops,
     purges::{self, Asker, Purges},
-    records::{Records, WRITE_KEY_BYTES_MAX, position_of},
+    records::{Records, WRITE_KEY_BYTES_MAX, position, position_of},
     refusal::Refusal,
     store::Store,
     workflows::Workflows,
@@ -28,7 +28,7 @@ use brink_protocol::{
         ForwardedPurgeAnswer, HeadsRequest, IDEMPOTENCY_KEY, POP_SUFFIX, ProbeAnswer, PurgeAnswer,
         PurgeRequest, REPORT_LOG_LINES_MAX, RecordsRequest, Report, ReportAnswer, path,
     },
-    peers::{CountsAnswer, CountsRequest, PopsRequest},
+    peers::{CountsAnswer, CountsRequest, PopsRequest, RosterAnswer, RosterRequest},
 };
 use http::{Method, Request, Response};
 use std::{sync::Arc, time::Duration};
@@ -107,6 +107,7 @@ fn route(request: &Request<Body>) -> &'static str {
         path::EXCHANGE => path::EXCHANGE,
         path::HEADS => path::HEADS,
         path::POPS => path::POPS,
+        path::ROSTER => path::ROSTER,
         path::COUNTS => path::COUNTS,
         path::HOME => path::HOME,
         path::REPORTS => path::REPORTS,
@@ -204,13 +205,16 @@ impl Link {
             path::WORKFLOWS => answer(&self.workflows.answer(read(request).await?).await),
             path::PURGES => self.purge(read(request).await?).await,
             path::FORWARDED_PURGES => self.forwarded(read(request).await?).await,
-            path::EXCHANGE | path::HEADS | path::POPS | path::COUNTS | path::HOME => {
-                Err(Failure::NoCore)
-            }
+            path::EXCHANGE
+            | path::HEADS
+            | path::POPS
+            | path::ROSTER
+            | path::COUNTS
+            | path::HOME => Err(Failure::NoCore),
             path::FEED => self.follow(&pop, &read(request).await?),
             path::REPORTS => self.report(&pop, read(request).await?).await,
             path::PROBE => get(answer(&ProbeAnswer {
-                node: self.store.origin().node.clone(),
+                node: self.peers.own().clone(),
                 region: self.feed.region().to_owned(),
             })?),
             // From the store: the feed may have told of a revision that the copy in memory does not have yet.
@@ -292,6 +296,16 @@ impl Link {
                 }
                 let pops = peers::pops(&*self.store, &self.pops, &asked, &self.stop).await;
                 answer(&pops.map_err(core)?)
+            }
+            path::ROSTER => {
+                let asked: RosterRequest = read(request).await?;
+                if asked.node != *node {
+                    return Err(Failure::NoCore);
+                }
+                answer(&RosterAnswer {
+                    at_ms: crate::clock::now_ms(),
+                    pops: self.pops.list(&position(&*self.store)),
+                })
             }
             path::COUNTS => {
                 let asked: CountsRequest = read(request).await?;

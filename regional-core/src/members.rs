@@ -119,6 +119,7 @@ mod tests {
     fn work_is_divided_among_those_of_a_region() {
         let member = |node: &str, region: &str| Member {
             node: node.parse().unwrap(),
+            log: node.parse().unwrap(),
             region: Some(region.parse().unwrap()),
             link: Some(format!("{node}:7444")),
             control: None,

@@ -6,7 +6,7 @@ use crate::{
     clock::now_ms,
     config::Config,
     doctor::Doctor,
-    erasure::{Erasures, Signer},
+    erasure::{Erasures, Outside, Signer},
     purges::Purges,
     store::Store,
 };
@@ -37,8 +37,13 @@ impl Operate {
             Arc::clone(store),
             purges,
             Signer::open(&config.file("certificates.key"))?,
-            config.backup.clone(),
-            config.store.log_changes_max,
+            Outside {
+                backup: config.backup.clone(),
+                log_changes_max: config.store.log_changes_max,
+                workflows_ms: config.workflows.retention_ms,
+                topics: Outside::topics(&config.kafka),
+            },
+            &config.node,
             now_ms,
         );
         let backups = Backups::new(Arc::clone(store), config.backup.clone());

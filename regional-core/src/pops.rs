@@ -263,6 +263,7 @@ impl Pops {
             .values()
             .map(|known| control::Pop {
                 name: known.row.name.clone(),
+                core: None,
                 connected: known.feeds > 0,
                 position: known.row.position.clone(),
                 lag_changes: known.lag_changes(head),

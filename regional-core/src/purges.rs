@@ -85,7 +85,7 @@ impl Purges {
     ) -> Result<Self, Error> {
         Ok(Self {
             counts: Arc::new(Counts::new(ask, Arc::clone(&pops))),
-            proof: Arc::new(Proof::new(Arc::clone(&pops), peers.own().clone())),
+            proof: Arc::new(Proof::new(Arc::clone(&pops), store.origin().node.clone())),
             elsewhere: Arc::new(Elsewhere::new(peers)),
             waiters: Turns::new(WAITERS_MAX, TENANT_WAITERS_MAX),
             command: "purge".parse()?,
@@ -134,6 +134,7 @@ impl Purges {
             at_ms: now_ms,
             answer,
             later,
+            behind: order.behind,
         };
         match self.add(new, &order.asker).await? {
             Ok(status) => Ok(Taken::New(status)),
@@ -257,18 +258,7 @@ impl Purges {
         soft: bool,
         now_ms: u64,
     ) -> Result<PurgeStatus, Refusal> {
-        let order = Order {
-            tenant,
-            asker: asker.clone(),
-            selectors,
-            soft,
-            stagger_ms: None,
-            idempotency_key: None,
-            budget: Budget {
-                confirm: true,
-                ..Budget::default()
-            },
-        };
+        let order = Order::confirmed(tenant, asker.clone(), selectors, soft);
         Ok(self.order(order, now_ms).await?.status())
     }
 
@@ -301,17 +291,10 @@ impl Purges {
             let detail = "The host belongs to another tenant than the token.";
             return Err(PurgeRefusal::Denied(detail.into()));
         }
+        let asker = Asker::Token(caller.id);
         let order = Order {
-            tenant: caller.tenant,
-            asker: Asker::Token(caller.id),
-            selectors,
-            soft: asked.soft,
-            stagger_ms: None,
             idempotency_key: asked.idempotency_key,
-            budget: Budget {
-                confirm: true,
-                ..Budget::default()
-            },
+            ..Order::confirmed(caller.tenant, asker, selectors, asked.soft)
         };
         match self.order(order, now_ms).await {
             Ok(taken) => Ok(taken.status()),

@@ -361,6 +361,9 @@ pub struct PurgeAtPop {
 pub struct Pop {
     /// Its name.
     pub name: PopName,
+    /// The core that it reports to, or did last. None: a core of an earlier version says nothing of it.
+    #[serde(default)]
+    pub core: Option<NodeName>,
     /// It follows the feed now.
     pub connected: bool,
     /// What it has applied.

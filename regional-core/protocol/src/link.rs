@@ -46,6 +46,8 @@ pub mod path {
     pub const HEADS: &str = "/link/v1/heads";
     /// The PoPs of one core, for another.
     pub const POPS: &str = "/link/v1/pops";
+    /// The PoPs of one core with all that it knows of them, for another.
+    pub const ROSTER: &str = "/link/v1/roster";
     /// What the PoPs of one core hold of what a purge would end, for another.
     pub const COUNTS: &str = "/link/v1/counts";
     /// What one core has done at the home of a partition, for another.

@@ -1,6 +1,10 @@
 //! What cores tell each other of their PoPs. A PoP reports to one core at a time; a purge is for the PoPs of all of them.
 
-use crate::{NodeName, PopName, Position, TenantName, control::EstimateAtPop, purge::Selector};
+use crate::{
+    NodeName, PopName, Position, TenantName,
+    control::{EstimateAtPop, Pop},
+    purge::Selector,
+};
 use serde::{Deserialize, Serialize};
 
 /// The longest that an answer to a [`PopsRequest`] is held back, in milliseconds.
@@ -72,6 +76,22 @@ pub struct PopNote {
     pub applied_at_ms: u64,
     /// Entries of the memory tier that it ended.
     pub objects: u64,
+}
+
+/// Asks a core for all that it knows of its PoPs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterRequest {
+    /// Who asks; must be the client certificate's name.
+    pub node: NodeName,
+}
+
+/// The PoPs of a core, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterAnswer {
+    /// When, by that core's clock, in milliseconds since 1970: its other times are measured against this one.
+    pub at_ms: u64,
+    /// All that report to it, or did.
+    pub pops: Vec<Pop>,
 }
 
 /// Asks a core to have its PoPs count what a purge would end.

@@ -4,8 +4,11 @@ use crate::{Error, OriginId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-/// How many origins a position may name. Beyond it, text and messages are refused.
+/// How many origins a position may name, and so how many logs cores may write together. Beyond it, text and messages are
+/// refused.
 pub const ORIGINS_MAX: usize = 64;
+/// Longest name of a core's node, in bytes, with which a session token may name all of [`ORIGINS_MAX`].
+pub const NODE_BYTES_MAX: usize = 24;
 
 /// For each origin the sequence number of the last change that was applied; an origin that is not named is at 0.
 ///

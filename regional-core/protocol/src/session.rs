@@ -5,7 +5,7 @@
 //! a key signs for [`SIGNING_MS`] and verifies for twice as long. A token whose key has ended says nothing that a place
 //! with a live feed does not know already, since it is older than any lease.
 
-use crate::{Error, OriginId, Position, codec};
+use crate::{Error, OriginId, Position, codec, position::ORIGINS_MAX};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ pub const SESSION_HEADER: &str = "brink-session";
 pub const SESSION_COOKIE: &str = "brink-session";
 /// Longest token, in bytes: with its name and attributes it fits into a cookie (RFC 6265 §6.1: 4096 bytes).
 pub const TOKEN_BYTES_MAX: usize = 3072;
-/// Most keys that are known at a time: three of each of 16 cores, and some to spare.
-pub const KEYS_MAX: usize = 64;
+/// Most keys that are known at a time: three of each log that a position may name, and one to spare.
+pub const KEYS_MAX: usize = 4 * ORIGINS_MAX;
 /// How long a key signs, in milliseconds: 24 hours.
 pub const SIGNING_MS: u64 = 24 * 3600 * 1000;
 
@@ -194,6 +194,7 @@ fn mac(key: &SessionKey, bytes: &[u8]) -> Option<Hmac<Sha256>> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::position::NODE_BYTES_MAX;
     use proptest::prelude::*;
 
     fn key(id: u64, from_ms: u64) -> SessionKey {
@@ -206,6 +207,26 @@ mod tests {
 
     fn keys(list: &[(u64, u64)]) -> SessionKeys {
         SessionKeys::new(list.iter().map(|(id, from)| key(*id, *from)).collect()).unwrap()
+    }
+
+    /// Of all the cores that there may be, after three billion changes of each and many lives.
+    #[test]
+    fn a_token_may_name_every_core() {
+        let name = |n: usize| format!("{n:0>width$}", width = NODE_BYTES_MAX);
+        let all: Vec<_> = (0..ORIGINS_MAX)
+            .map(|n| format!("{}.999={}", name(n), 3_000_000_000 + n))
+            .collect();
+        let position: Position = all.join(",").parse().unwrap();
+        let keys = keys(&[(1, 0)]);
+        let token = keys.sign(&position, 5).unwrap();
+        assert_eq!(keys.verify(&token, 5), Ok(position.clone()));
+        // What a report, an answer with a position and a cookie carry.
+        let bytes = codec::encode(&position).unwrap().len();
+        assert!(
+            bytes <= 2_304 && token.len() <= 3_072,
+            "{bytes} {}",
+            token.len()
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::large::LargeBodies;
 use crate::{
-    deployments::Deployments, home::Home, logs::Logs, operate::Operate, pops::Pops,
-    projections::Oversight, purges::Purges, session_keys::SessionSigner, store::Store,
+    deployments::Deployments, exchange::Peers, home::Home, logs::Logs, operate::Operate,
+    pops::Pops, projections::Oversight, purges::Purges, session_keys::SessionSigner, store::Store,
     workflows::Workflows,
 };
 use brink_sandbox::Sandbox;
@@ -31,6 +31,8 @@ pub struct App {
     pub sessions: Arc<SessionSigner>,
     /// PoPs.
     pub pops: Arc<Pops>,
+    /// The other cores.
+    pub peers: Arc<Peers>,
     /// Log lines of modules.
     pub logs: Arc<Logs>,
     /// The core node's name.

@@ -7,6 +7,7 @@ use crate::{
     clock::now_ms,
     doctor::{of_projections, of_workflows},
     records::position,
+    roster::everywhere,
     store::NewAudit,
     tokens::Caller,
 };
@@ -83,7 +84,7 @@ pub(super) async fn doctor(
     Admin(caller): Admin,
 ) -> Reply<Json<Diagnosis>> {
     check_installation(&caller)?;
-    let pops = app.pops.list(&position(&*app.store));
+    let pops = everywhere(&app.pops, &app.peers, &position(&*app.store)).await;
     let mut diagnosis = app.operate.doctor.examine(&pops, now_ms()).await;
     let table = app.deployments.current();
     let tenants: BTreeSet<&TenantName> = table.deployments.iter().map(|d| &d.tenant).collect();

@@ -79,6 +79,7 @@ pub(super) async fn order(
             confirm: confirm.is_some_and(|value| value == "?1"),
             ..Budget::default()
         },
+        behind: Default::default(),
     };
     let taken = app.purges.order(order, now_ms()).await;
     Ok(taken

@@ -13,8 +13,9 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use brink_protocol::control::{
-    COUNT_MS, COUNT_MS_MAX, NewPurge, PurgeEstimate, PurgePage, PurgeStatus,
+use brink_protocol::{
+    Position,
+    control::{COUNT_MS, COUNT_MS_MAX, NewPurge, PurgeEstimate, PurgePage, PurgeStatus},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::LOCATION};
 use serde::Deserialize;
@@ -79,6 +80,7 @@ pub(super) async fn create(
             confirm: new.confirm,
             wait,
         },
+        behind: Position::default(),
     };
     let taken = app.purges.order(order, now_ms()).await?;
     let status = match &taken {

@@ -6,6 +6,7 @@ use super::reply::{Failure, Reply};
 use crate::{
     logs::{LogQuery, NumberedLine},
     records::position,
+    roster::everywhere,
 };
 use axum::{Json, extract::State};
 use brink_protocol::control::{Pop, Status};
@@ -54,7 +55,7 @@ pub(super) async fn status(State(app): State<Arc<App>>, Reader(caller): Reader) 
         version: env!("CARGO_PKG_VERSION").into(),
         node: app.node.clone(),
         region: app.region.clone(),
-        pops: app.pops.list(&head),
+        pops: everywhere(&app.pops, &app.peers, &head).await,
         lease_ms: u64::try_from(app.pops.lease().as_millis()).unwrap_or(u64::MAX),
         position: head,
         revision: table.revision,
@@ -63,10 +64,10 @@ pub(super) async fn status(State(app): State<Arc<App>>, Reader(caller): Reader) 
     })
 }
 
-/// The PoPs.
+/// The PoPs of all cores, as each tells of its own; of a core that is not reached, who its PoPs last were.
 #[utoipa::path(get, path = "/v1/pops", tag = "status", responses((status = 200, body = [Pop])))]
 pub(super) async fn pops(State(app): State<Arc<App>>, Reader(_caller): Reader) -> Json<Vec<Pop>> {
-    Json(app.pops.list(&position(&*app.store)))
+    Json(everywhere(&app.pops, &app.peers, &position(&*app.store)).await)
 }
 
 /// Which lines.

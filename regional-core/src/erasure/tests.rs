@@ -7,6 +7,7 @@
 )]
 use super::*;
 use crate::{
+    backup::BackupConfig,
     clock::now_ms,
     deployments::Tables,
     exchange::Peers,
@@ -16,12 +17,18 @@ use crate::{
 };
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use brink_protocol::operations::{ErasedPartition, ErasedRecord, SignedCertificate};
+use brink_protocol::{
+    Digest, PopName,
+    change::{Change, ChangeKind},
+    link::{AppliedPurge, PopFigures, Report},
+    operations::{ERASED_MAX, ErasedPartition, ErasedRecord, SignedCertificate},
+};
 use bytes::Bytes;
 
 struct Under {
     store: Arc<dyn Store>,
     erasures: Arc<Erasures>,
+    pops: Arc<Pops>,
     directory: tempfile::TempDir,
 }
 
@@ -29,15 +36,19 @@ async fn under_test() -> Under {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path(), "core-1".parse().unwrap());
     let store: Arc<dyn Store> = Arc::new(RedbStore::open(&options).unwrap());
-    let erasures = erasures(&store, directory.path()).await;
+    let (erasures, pops) = erasures(&store, directory.path()).await;
     Under {
         store,
         erasures,
+        pops,
         directory,
     }
 }
 
-async fn erasures(store: &Arc<dyn Store>, directory: &std::path::Path) -> Arc<Erasures> {
+async fn erasures(
+    store: &Arc<dyn Store>,
+    directory: &std::path::Path,
+) -> (Arc<Erasures>, Arc<Pops>) {
     let pops = Pops::load(Arc::clone(store), Duration::from_secs(2))
         .await
         .unwrap();
@@ -45,10 +56,19 @@ async fn erasures(store: &Arc<dyn Store>, directory: &std::path::Path) -> Arc<Er
     let ask: AskPops = Arc::new(|_| Ok(()));
     let peers = Peers::new("core-1".parse().unwrap(), std::iter::empty());
     let config = PurgesConfig::default();
+    let held = Arc::clone(&pops);
     let purges = Purges::new(Arc::clone(store), pops, tables, ask, peers, config).unwrap();
     let signer = Signer::open(&directory.join("certificates.key")).unwrap();
-    let backup = BackupConfig::default();
-    Erasures::new(Arc::clone(store), purges, signer, backup, 1000, now_ms)
+    let outside = Outside {
+        backup: BackupConfig::default(),
+        log_changes_max: 1000,
+        workflows_ms: 1000,
+        topics: Vec::new(),
+    };
+    let node = "core-1".parse().unwrap();
+    let store = Arc::clone(store);
+    let erasures = Erasures::new(store, purges, signer, outside, &node, now_ms);
+    (erasures, held)
 }
 
 fn tenant() -> TenantName {
@@ -210,7 +230,7 @@ async fn what_a_killed_core_left_is_gone_on_with() {
             work.touched_ms = 1;
             kept::keep(&*under.store, &work, 1).await.unwrap();
         }
-        let other = erasures(&under.store, under.directory.path()).await;
+        let (other, _) = erasures(&under.store, under.directory.path()).await;
         other.look().await.unwrap();
         done(&other, &work.erasure.id).await;
         while !kept::open(&*under.store, now_ms())
@@ -235,4 +255,99 @@ async fn what_is_not_allowed_is_refused() {
         let refused = under.erasures.begin(tenant(), "t1", plan).await;
         assert!(refused.is_err());
     }
+}
+
+fn report(pop: &PopName, position: &str) -> Report {
+    Report {
+        pop: pop.clone(),
+        position: position.parse().unwrap(),
+        revision: 0,
+        purges: Vec::new(),
+        counts: Vec::new(),
+        canary: None,
+        log_lines: Vec::new(),
+        log_lines_dropped: 0,
+        figures: PopFigures::default(),
+    }
+}
+
+/// What another core deleted before is gone from a PoP when that has come as far in the other core's log, whatever it says
+/// of the purge, which is in this core's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pop_has_to_come_as_far_in_the_logs_of_all_cores() {
+    let under = under_test().await;
+    fill(&*under.store).await;
+    let foreign = Change {
+        origin: "core-2.1".parse().unwrap(),
+        sequence: 1,
+        at_ms: 1,
+        kind: ChangeKind::Deployments {
+            revision: 0,
+            tenant: tenant(),
+            modules: Vec::new(),
+        },
+    };
+    under.store.append_foreign(vec![foreign]).await.unwrap();
+    let ams: PopName = "ams".parse().unwrap();
+    let _following = under.pops.follow(&ams, now_ms());
+    let begun = under.erasures.begin(tenant(), "t1", of_ann()).await;
+    let id = begun.unwrap().id;
+    let purge = loop {
+        let work = kept::read(&*under.store, &tenant(), &id, now_ms()).await;
+        if let Some(purge) = work.unwrap().unwrap().purge {
+            break purge;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let applied = AppliedPurge {
+        id: purge.clone(),
+        at_ms: 7,
+        objects: 3,
+    };
+    let noted = under.store.note_applied(&ams, &[applied], now_ms()).await;
+    noted.unwrap();
+    under
+        .pops
+        .report(&report(&ams, "core-1.1=100000"), now_ms());
+    let purges = &under.erasures.purges;
+    let status = purges.status(&tenant(), &purge).await.unwrap().unwrap();
+    assert_eq!((status.waiting.len(), status.applied.len()), (1, 0));
+    under.pops.report(&report(&ams, "core-2.1=1"), now_ms());
+    let signed = done(&under.erasures, &id).await;
+    let certificate: Certificate = serde_json::from_str(&signed.certificate).unwrap();
+    let applied = &certificate.purge.applied;
+    assert_eq!((applied.len(), applied[0].objects), (1, 3), "as it said");
+    let core_2 = "core-2.1".parse().unwrap();
+    assert_eq!(certificate.purge.position.get(&core_2), 1);
+}
+
+/// One that takes longer than others wait for a core is not begun again by the core that goes on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_erasure_goes_on_once() {
+    let under = under_test().await;
+    fill(&*under.store).await;
+    let work = Work {
+        tenant: tenant(),
+        erasure: Erasure {
+            id: ulid::Ulid::new().to_string(),
+            stage: ErasureStage::Deleting,
+            asked_ms: 1,
+            by: "t1".into(),
+            certificate: None,
+        },
+        plan: of_ann(),
+        erased: Default::default(),
+        position: Default::default(),
+        purge: None,
+        touched_ms: 1,
+    };
+    kept::begin(&*under.store, &work, 1).await.unwrap();
+    let id = work.erasure.id.clone();
+    under.erasures.under_way().insert(id.clone());
+    under.erasures.look().await.unwrap();
+    let untouched = kept::read(&*under.store, &tenant(), &id, now_ms()).await;
+    assert_eq!(untouched.unwrap().unwrap().touched_ms, 1);
+    under.erasures.under_way().remove(&id);
+    under.erasures.look().await.unwrap();
+    done(&under.erasures, &id).await;
 }

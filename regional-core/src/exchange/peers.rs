@@ -5,18 +5,21 @@
 //! Who a peer's PoPs are is asked for as soon as it is connected, and whenever that changes: it has to be known when the
 //! peer is cut off.
 
-use super::client::Client;
+use super::{client::Client, rosters::Rosters};
 use crate::{clock::now_ms, pops::POPS_MAX};
 use brink_protocol::{
     NodeName, TenantName,
+    codec::MESSAGE_BYTES_MAX,
     link::path,
     peers::{
         CountsAnswer, CountsRequest, HOLD_MS_MAX, PopsAnswer, PopsRequest, PopsSeen, PurgeAsked,
+        RosterAnswer, RosterRequest,
     },
     purge::Selector,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
@@ -33,7 +36,7 @@ const PACE: Duration = Duration::from_millis(50);
 /// How long one that is gone counts: the longest lease that may be configured.
 const COUNTS_FOR: Duration = Duration::from_secs(60);
 /// Bytes of an answer.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
+const ANSWER_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// Bytes that one PoP takes in an answer, at most.
 const POP_BYTES_MAX: usize = 160;
 
@@ -60,12 +63,12 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(name: NodeName) -> Arc<Self> {
+    fn new(name: NodeName, rosters: &Rosters) -> Arc<Self> {
         Arc::new(Self {
+            known: Mutex::new(rosters.load(&name).map(Arc::new)),
             name,
             permits: Semaphore::new(ASKED_MAX),
             client: Mutex::default(),
-            known: Mutex::default(),
             gone_at: Mutex::default(),
         })
     }
@@ -78,6 +81,7 @@ impl Peer {
 /// All peers, each with a number of its own.
 pub struct Peers {
     own: NodeName,
+    rosters: Rosters,
     peers: RwLock<Vec<Arc<Peer>>>,
 }
 
@@ -100,9 +104,29 @@ impl Peers {
     /// Of the core `own`; none of them is reached yet.
     #[must_use]
     pub fn new(own: NodeName, peers: impl IntoIterator<Item = NodeName>) -> Arc<Self> {
+        Self::with(own, peers, Rosters::default())
+    }
+
+    /// As [`Peers::new`]; who their PoPs are is kept in a directory, and known again after a restart.
+    #[must_use]
+    pub fn kept_in(
+        directory: PathBuf,
+        own: NodeName,
+        peers: impl IntoIterator<Item = NodeName>,
+    ) -> Arc<Self> {
+        Self::with(own, peers, Rosters::within(directory))
+    }
+
+    fn with(
+        own: NodeName,
+        peers: impl IntoIterator<Item = NodeName>,
+        rosters: Rosters,
+    ) -> Arc<Self> {
+        let peers = peers.into_iter().map(|name| Peer::new(name, &rosters));
         Arc::new(Self {
             own,
-            peers: RwLock::new(peers.into_iter().map(Peer::new).collect()),
+            peers: RwLock::new(peers.collect()),
+            rosters,
         })
     }
 
@@ -140,7 +164,7 @@ impl Peers {
             return;
         }
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
-        peers.push(Peer::new(name.clone()));
+        peers.push(Peer::new(name.clone(), &self.rosters));
     }
 
     /// A core is gone.
@@ -174,6 +198,7 @@ impl Peers {
     pub(super) fn refused(&self, name: &NodeName) {
         if let Some((_, peer)) = self.find(name) {
             *lock(&peer.known) = None;
+            self.rosters.forget(name);
         }
     }
 
@@ -201,7 +226,12 @@ impl Peers {
             seen = known.as_ref().map(|known| known.answer.seen);
             let pause = if known.is_some() { PACE } else { AGAIN };
             if let Some(known) = known {
-                *lock(&peer.known) = Some(Arc::new(known));
+                let known = Arc::new(known);
+                let before = lock(&peer.known).replace(Arc::clone(&known));
+                // Not each report of theirs, only who they are.
+                if before.is_none_or(|before| !is_same(&before.answer, &known.answer)) {
+                    self.rosters.keep(name, &known).await;
+                }
             }
             tokio::time::sleep(pause).await;
         }
@@ -231,6 +261,15 @@ impl Peers {
             at: Instant::now(),
             at_ms: now_ms(),
         })
+    }
+
+    /// Asks a peer for all that it knows of its PoPs. None: it was not reached.
+    pub async fn roster(&self, number: usize) -> Option<RosterAnswer> {
+        let peer = self.get(number)?;
+        let request = RosterRequest {
+            node: self.own.clone(),
+        };
+        self.ask(&peer, path::ROSTER, &request, ANSWER_TIME).await
     }
 
     /// Has a peer's PoPs count what a purge would end. None: it was not reached, or did not do it.
@@ -272,4 +311,13 @@ impl Peers {
         };
         tokio::time::timeout(time, asked).await.ok().flatten()
     }
+}
+
+/// Whether two answers name the same PoPs, under one lease.
+fn is_same(one: &PopsAnswer, other: &PopsAnswer) -> bool {
+    let names = |answer: &PopsAnswer| -> Vec<_> {
+        let pops = answer.pops.iter();
+        pops.map(|pop| pop.name.clone()).collect()
+    };
+    one.lease_ms == other.lease_ms && names(one) == names(other)
 }

@@ -64,12 +64,24 @@ impl Told {
         self.all().map(|known| known.at_ms).max()
     }
 
-    pub(super) fn pops(&self, now_ms: u64) -> impl Iterator<Item = AtPop> {
+    /// Its PoPs. `by_position`: what one said of the purge is not enough, it must have come as far.
+    pub(super) fn pops(&self, by_position: bool, now_ms: u64) -> impl Iterator<Item = AtPop> {
         self.all().flat_map(move |known| {
             let since = u64::try_from(known.at.elapsed().as_millis()).unwrap_or(u64::MAX);
             let lease = Duration::from_millis(known.answer.lease_ms);
             let pops = known.answer.pops.iter();
-            pops.map(move |pop| self.pop(pop, since, lease, now_ms))
+            pops.map(move |pop| {
+                let note = pop.note.filter(|_| pop.covers || !by_position);
+                self.pop(
+                    &PopOfPeer {
+                        note,
+                        ..pop.clone()
+                    },
+                    since,
+                    lease,
+                    now_ms,
+                )
+            })
         })
     }
 

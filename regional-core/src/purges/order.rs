@@ -3,7 +3,7 @@
 use super::selectors::Asker;
 use crate::{Error, refusal::Refusal};
 use brink_protocol::{
-    Digest, TenantName,
+    Digest, Position, TenantName,
     control::{COUNT_MS, IDEMPOTENCY_KEY_BYTES_MAX, PurgeStatus, STAGGER_MS_MAX},
     purge::Selector,
 };
@@ -57,6 +57,8 @@ pub struct Order {
     pub idempotency_key: Option<String>,
     /// What it may end.
     pub budget: Budget,
+    /// See [`crate::store::NewPurge::behind`].
+    pub behind: Position,
 }
 
 /// What came of an order.
@@ -79,6 +81,29 @@ impl Taken {
 }
 
 impl Order {
+    /// Whatever it ends, at once, by itself.
+    #[must_use]
+    pub fn confirmed(
+        tenant: TenantName,
+        asker: Asker,
+        selectors: Vec<Selector>,
+        soft: bool,
+    ) -> Self {
+        Self {
+            tenant,
+            asker,
+            selectors,
+            soft,
+            stagger_ms: None,
+            idempotency_key: None,
+            budget: Budget {
+                confirm: true,
+                ..Budget::default()
+            },
+            behind: Position::default(),
+        }
+    }
+
     /// Refuses what is outside its limits.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         if let Some(stagger) = self.stagger_ms

@@ -3,7 +3,7 @@
 use super::elsewhere::{AtPop, Told, merged};
 use crate::{clock::now_ms, pops::Pops, store::PurgeRow};
 use brink_protocol::{
-    NodeName, PopName,
+    NodeName, PopName, Position,
     control::{PurgeStatus, Unanswered, UnreachedCore},
 };
 use std::{
@@ -75,7 +75,8 @@ impl Until {
 /// Says how far purges are.
 pub(super) struct Proof {
     pops: Arc<Pops>,
-    node: NodeName,
+    /// Under which node's name this core's log is.
+    log: NodeName,
     started_ms: u64,
     started: Instant,
     /// When each purge was first seen to be in the log.
@@ -83,10 +84,10 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn new(pops: Arc<Pops>, node: NodeName) -> Self {
+    pub(super) fn new(pops: Arc<Pops>, log: NodeName) -> Self {
         Self {
             pops,
-            node,
+            log,
             started_ms: now_ms(),
             started: Instant::now(),
             moments: Mutex::default(),
@@ -114,7 +115,7 @@ impl Proof {
         let is_own = row
             .position
             .iter()
-            .all(|(origin, _)| origin.node == self.node);
+            .all(|(origin, _)| origin.node == self.log);
         match known {
             Some(moment) => moment,
             None if is_own && row.at_ms < self.started_ms => self.started,
@@ -136,19 +137,28 @@ impl Proof {
             let over = in_the_log.checked_sub(lease?)?;
             Some(now_ms.saturating_sub(ms(over)))
         };
-        let mut applied = row.applied;
+        // What a PoP said of the purge itself says nothing of the logs of other cores.
+        let is_wide = is_wide(&row.position);
+        let (mut applied, mut notes) = (Vec::new(), BTreeMap::new());
+        for note in row.applied {
+            if is_wide {
+                notes.insert(note.pop.clone(), note);
+            } else {
+                applied.push(note);
+            }
+        }
         let said: BTreeSet<PopName> = applied.iter().map(|at| at.pop.clone()).collect();
         let own = self.pops.towards(&row.position).into_iter();
         let lease = self.pops.lease();
         let own = own.map(|pop| AtPop::own(pop, lease, now_ms));
-        let elsewhere = told.iter().flat_map(|told| told.pops(now_ms));
+        let elsewhere = told.iter().flat_map(|told| told.pops(is_wide, now_ms));
         let (mut unanswered, mut waiting_here) = (Vec::new(), Vec::new());
         for (name, pop) in merged(own.chain(elsewhere)) {
             if said.contains(&name) {
                 continue;
             }
             if let Some(at) = pop.applied {
-                applied.push(at);
+                applied.push(notes.remove(&name).unwrap_or(at));
                 continue;
             }
             if pop.is_own {
@@ -186,6 +196,11 @@ impl Proof {
             waiting_here,
         }
     }
+}
+
+/// Whether a purge is behind entries of more logs than the one that it is in.
+fn is_wide(position: &Position) -> bool {
+    position.iter().nth(1).is_some()
 }
 
 /// How far a purge is.

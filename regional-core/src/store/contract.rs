@@ -736,6 +736,7 @@ async fn purges(store: &dyn Store) {
         at_ms: NOW,
         answer: None,
         later: None,
+        behind: Default::default(),
     };
     let PurgeAdded::Done(position) = store
         .add_purge(purge("01A"), Some(audit("purge")))

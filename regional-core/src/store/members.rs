@@ -7,6 +7,8 @@ use brink_protocol::{Digest, NodeName, RegionName};
 pub struct Member {
     /// Its node.
     pub node: NodeName,
+    /// The node under whose name its log is: another one's that is gone, if it took that over.
+    pub log: NodeName,
     /// The region that it is in.
     pub region: Option<RegionName>,
     /// `HOST:PORT` of its link; none: it does not answer yet.

@@ -274,6 +274,9 @@ pub struct NewPurge {
     pub answer: Option<NewAnswer>,
     /// The hard purge of the same selectors that follows.
     pub later: Option<control::Later>,
+    /// How far in the logs of all cores a PoP must have come besides, for the purge to count as applied there. Mostly
+    /// nowhere: then the purge's own place is enough.
+    pub behind: Position,
 }
 
 impl NewPurge {
@@ -306,7 +309,8 @@ impl NewPurge {
     }
 
     /// As it is kept once it is in the log.
-    pub(super) fn into_row(self, position: Position) -> PurgeRow {
+    pub(super) fn into_row(self, mut position: Position) -> PurgeRow {
+        position.merge(&self.behind);
         PurgeRow {
             purge: self.purge,
             by: self.by,
@@ -356,6 +360,7 @@ impl LaterPurge {
             at_ms: now_ms,
             answer: None,
             later: None,
+            behind: Position::default(),
         };
         (new, audit)
     }

@@ -81,6 +81,7 @@ mod tests {
     fn a_pop_runs_it_when_both_revision_and_position_have_come() {
         let pop = |name: &str, connected, position: &str, revision| Pop {
             name: name.parse().unwrap(),
+            core: None,
             connected,
             position: position.parse().unwrap(),
             lag_changes: 0,

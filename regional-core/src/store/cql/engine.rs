@@ -1,13 +1,14 @@
 //! What every operation of the store has: the connection, the log, what is held of all logs, and its bounds.
 
 use super::{
+    claiming,
     held::Logs,
     keyspaces::{Keyspaces, Ruling},
     log::{Appender, Writer, fence},
     look::Looks,
     members::Members,
     options::Options,
-    origins::{self, Claim},
+    origins::Claim,
     partition::{Fence, RECORD},
     placed, read_log, schema,
     session::Cql,
@@ -71,7 +72,7 @@ impl Engine {
         let closed_on_error = closing.clone().drop_guard();
         let members = Members::join(Arc::clone(&session), options).await?;
         tokio::spawn(Arc::clone(&members).run(closing.clone()));
-        let claim = origins::claim(&session, options).await?;
+        let claim = claiming::claim(&session, options, &members).await?;
         let head = fence(&session, &claim).await?;
         let log = read_log::recover(&session, &claim.origin, claim.oldest, head).await?;
         let logs = Arc::new(Logs::new(claim.origin.clone(), log.kept()));

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 const WHAT: &str = "member";
 
 const PUT: &str = "INSERT INTO members (every, node, row, beat) VALUES (0, ?, ?, ?)";
+const FORGET: &str = "DELETE FROM members WHERE every = 0 AND node = ?";
 const ALL: &str = "SELECT node, row, beat FROM members WHERE every = 0 LIMIT 1000";
 
 /// The cores that write to the engine.
@@ -57,6 +58,7 @@ impl Members {
                 control: None,
                 started_at_ms: clock::now_ms(),
                 has_left: false,
+                log: None,
             }),
             // Unlike those of an earlier process.
             beat: AtomicI64::new(i64::from(u32::from_le_bytes(random::bytes()?)) << 24),
@@ -141,27 +143,72 @@ impl Members {
         self.live.subscribe()
     }
 
-    /// Whether this core takes over what a node left: the node is gone, both are in one region and ask one data centre, and
-    /// of the cores of which that is so this one is responsible.
-    pub(super) fn is_heir_of(&self, node: &NodeName) -> bool {
+    /// Says under which node's name this core's log is, before it takes it.
+    pub(super) async fn say_log(&self, log: &NodeName) -> Result<(), Error> {
+        lock(&self.said).log = (*log != self.own).then(|| log.to_string());
+        self.beat().await
+    }
+
+    /// Says nothing of this core any more: it has no log, and never had one.
+    pub(super) async fn withdraw(&self) -> Result<(), Error> {
+        let own = vec![self.own.as_str().into()];
+        self.session.write(FORGET, own).await
+    }
+
+    /// Forgets those that are gone and whose log is this core's now: whoever of them lives says so anew.
+    pub(super) async fn forget_former(&self, log: &NodeName) -> Result<(), Error> {
+        let former: Vec<NodeName> = {
+            let watched = lock(&self.watched);
+            let writers = watched.writers(log, self.silent_max);
+            let former = writers.filter(|(node, _, is_gone)| *is_gone && **node != self.own);
+            former.map(|(node, ..)| node.clone()).collect()
+        };
+        for node in former {
+            let values = vec![node.as_str().into()];
+            self.session.write(FORGET, values).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether no other core that lives says that a log is its own.
+    pub(super) fn is_free(&self, log: &NodeName) -> bool {
+        let watched = lock(&self.watched);
+        let mut writers = watched.writers(log, self.silent_max);
+        writers.all(|(node, _, is_gone)| is_gone || *node == self.own)
+    }
+
+    /// Whether whoever wrote a log is gone, so that a core like this one may go on with it.
+    pub(super) fn is_left(&self, log: &NodeName) -> bool {
+        let own = lock(&self.said).clone();
+        lock(&self.watched).is_left(log, (&self.own, &own), self.silent_max)
+    }
+
+    /// For how long a core is waited for.
+    pub(super) fn silent_max(&self) -> Duration {
+        self.silent_max
+    }
+
+    /// Whether this core takes over what is open in a log: whoever wrote it is gone, both are in one region and ask one data
+    /// centre, and of the cores of which that is so this one is responsible.
+    pub(super) fn is_heir_of(&self, log: &NodeName) -> bool {
         let own = lock(&self.said).clone();
         let watched = lock(&self.watched);
-        let is_near =
-            |said: &Said| said.region == own.region && said.data_center == own.data_center;
-        let Some(said) = watched.gone(node, self.silent_max) else {
-            return false;
-        };
         let heirs = watched.live(self.silent_max);
-        let heirs = heirs
-            .filter(|(_, said)| is_near(said))
-            .map(|(node, _)| node);
-        is_near(said) && !own.has_left && responsible(node.as_str(), heirs) == Some(&self.own)
+        let heirs = heirs.filter(|(_, said)| said.is_near(&own));
+        watched.is_left(log, (&self.own, &own), self.silent_max)
+            && !own.has_left
+            && responsible(log.as_str(), heirs.map(|(node, _)| node)) == Some(&self.own)
     }
 }
 
 fn member(node: &NodeName, said: &Said) -> Member {
     Member {
         node: node.clone(),
+        log: said
+            .log
+            .as_ref()
+            .and_then(|log| log.parse().ok())
+            .unwrap_or_else(|| node.clone()),
         region: said.region.as_ref().and_then(|region| region.parse().ok()),
         link: said.link.clone(),
         control: said.control.clone(),

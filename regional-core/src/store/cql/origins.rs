@@ -2,20 +2,17 @@
 //! write. A process that opens the store raises the term; whoever was there before cannot append any more.
 
 use super::{
-    options::Options,
-    session::{Applied, Bind, Cql},
+    lives,
+    session::{Applied, Bind, Cql, Failure},
 };
 use crate::Error;
-use brink_protocol::{NodeName, OriginId, position::ORIGINS_MAX};
-
-const WHAT: &str = "taking over the log of this core";
-/// How often the term is asked for when somebody else is quicker, or the engine does not answer.
-const ATTEMPTS: usize = 20;
+use brink_protocol::{NodeName, OriginId};
 
 const OWN: &str = "SELECT incarnation, term, oldest FROM origins WHERE every = 0 AND node = ?";
 const ALL: &str = "SELECT node, incarnation, oldest, term FROM origins WHERE every = 0 LIMIT 1000";
 const BEGIN: &str = "INSERT INTO origins (every, node, incarnation, term, oldest) \
-                     VALUES (0, ?, 1, 1, 1) IF NOT EXISTS";
+                     VALUES (0, ?, ?, 1, 1) IF NOT EXISTS";
+const TAKE_BACK: &str = "DELETE FROM origins WHERE every = 0 AND node = ? IF term = ?";
 /// Where the log begins is a condition too: the former process may be about to drop what was its first bucket.
 const RAISE: &str = "UPDATE origins SET term = ? WHERE every = 0 AND node = ? \
                      IF term = ? AND oldest = ?";
@@ -33,44 +30,43 @@ pub(super) struct Claim {
     pub(super) oldest: u64,
 }
 
-/// Begins a log, or takes it from whoever wrote it before.
-pub(super) async fn claim(session: &Cql, options: &Options) -> Result<Claim, Error> {
-    let node = options.node.as_str();
-    let mut last = Error::store(WHAT, "somebody else takes it over all the time");
-    for _ in 0..ATTEMPTS {
-        let rows: Vec<(i64, i64, i64)> = session.serial_rows(OWN, vec![node.into()]).await?;
-        let (claim, outcome) = match rows.first() {
-            None => {
-                check_room(session).await?;
-                let claim = claim_of(&options.node, 1, 1, 1)?;
-                let outcome = session.conditional(BEGIN, vec![node.into()]).await;
-                (claim, outcome)
-            }
-            Some(&(incarnation, term, oldest)) => {
-                let next = term.saturating_add(1);
-                let claim = claim_of(&options.node, incarnation, next, oldest)?;
-                let values = vec![
-                    Bind::Big(next),
-                    node.into(),
-                    Bind::Big(term),
-                    Bind::Big(oldest),
-                ];
-                (claim, session.conditional(RAISE, values).await)
-            }
-        };
-        match outcome {
-            Ok(Applied::Yes) => return Ok(claim),
-            Ok(Applied::No) => {}
-            Err(failure) if failure.is_ours => return Err(failure.error),
-            // Whether it was written or not: the next attempt takes a term that nobody has had.
-            Err(failure) => last = failure.error,
-        }
-    }
-    Err(last)
+/// What a core's own row says; none: there is no log of its name. Of what is certain.
+pub(super) async fn own(session: &Cql, node: &NodeName) -> Result<Option<Claim>, Error> {
+    let rows: Vec<(i64, i64, i64)> = session.serial_rows(OWN, vec![node.as_str().into()]).await?;
+    let claim =
+        |&(incarnation, term, oldest): &(i64, i64, i64)| claim_of(node, incarnation, term, oldest);
+    rows.first().map(claim).transpose()
+}
+
+/// Begins the log of a node; no: there is one.
+pub(super) async fn begin(session: &Cql, node: &NodeName) -> Result<Option<Claim>, Failure> {
+    let first = lives::first(session).await;
+    let incarnation = first.map_err(|error| Failure {
+        is_ours: false,
+        error,
+    })?;
+    let values = vec![node.as_str().into(), Bind::Big(incarnation.into())];
+    let begun = session.conditional(BEGIN, values).await?;
+    let claim = Claim {
+        origin: OriginId {
+            node: node.clone(),
+            incarnation,
+        },
+        term: 1,
+        oldest: 1,
+    };
+    Ok((begun == Applied::Yes).then_some(claim))
+}
+
+/// Takes back what [`begin`] has begun, before anything was written there.
+pub(super) async fn take_back(session: &Cql, claim: &Claim) -> Result<(), Error> {
+    let values = vec![claim.origin.node.as_str().into(), Bind::Big(claim.term)];
+    session.conditional(TAKE_BACK, values).await?;
+    Ok(())
 }
 
 /// Takes a log from the process that had it by this claim; none: another one has it by now.
-pub(super) async fn raise(session: &Cql, from: &Claim) -> Result<Option<Claim>, Error> {
+pub(super) async fn raise(session: &Cql, from: &Claim) -> Result<Option<Claim>, Failure> {
     let next = from.term.saturating_add(1);
     let values = vec![
         Bind::Big(next),
@@ -95,19 +91,6 @@ fn claim_of(node: &NodeName, incarnation: i64, term: i64, oldest: i64) -> Result
         term,
         oldest: oldest.try_into().map_err(unreadable)?,
     })
-}
-
-async fn check_room(session: &Cql) -> Result<(), Error> {
-    let known = all(session, false).await?.len();
-    if known >= ORIGINS_MAX {
-        return Err(brink_protocol::Error::Limit {
-            what: "origins whose logs are kept",
-            actual: known as u64 + 1,
-            limit: ORIGINS_MAX as u64,
-        }
-        .into());
-    }
-    Ok(())
 }
 
 /// Every log that is written here. `each`: as it is known to a quorum of each data centre, not of this one alone.

@@ -23,8 +23,10 @@ const WHAT: &str = "purge";
 const NOTE: &str = "note of a purge";
 /// Purges that are read or noted at a time.
 const TOGETHER: usize = 16;
-/// Every so manieth purge of a log cuts the history of its tenant.
-const CUT_EVERY: u64 = 64;
+/// A purge with such an id cuts the history of its tenant: by chance one in 32 has, whichever cores take them.
+const CUT_AFTER: char = '0';
+/// Purges that are cut at a time.
+const CUT_MAX: u64 = 1000;
 
 const PUT: &str = "INSERT INTO purges (tenant, id, pop, row) VALUES (?, ?, '', ?)";
 const READ: &str = "SELECT pop, row, note FROM purges WHERE tenant = ? AND id = ?";
@@ -50,8 +52,8 @@ pub(super) async fn append(engine: &Engine, new: NewPurge) -> Result<Position, E
     let sequence = engine.log.append(new.at_ms, kind).await?;
     let row = new.into_row(engine.position(sequence));
     keep(engine, &row).await?;
-    if sequence.is_multiple_of(CUT_EVERY) {
-        cut(engine, &row.purge.tenant).await?;
+    if row.purge.id.ends_with(CUT_AFTER) {
+        cut(engine, &row.purge.tenant, PURGES_MAX).await?;
     }
     Ok(row.position)
 }
@@ -69,22 +71,29 @@ pub(super) async fn keep(engine: &Engine, row: &PurgeRow) -> Result<(), Error> {
     session.write(LIST, key(tenant, id)).await
 }
 
-/// Ids are ULIDs: the lowest are the oldest.
-async fn cut(engine: &Engine, tenant: &TenantName) -> Result<(), Error> {
+/// Ids are ULIDs: the lowest are the oldest. Goes on until no more than `kept` are left, however many there were.
+pub(super) async fn cut(engine: &Engine, tenant: &TenantName, kept: u64) -> Result<(), Error> {
     let session = &engine.session;
-    let most = PURGES_MAX + 16 * CUT_EVERY;
-    let values = vec![
-        tenant.as_str().into(),
-        Bind::Int(i32::try_from(most).unwrap_or(i32::MAX)),
-    ];
-    let ids: Vec<(String,)> = session.rows(NEWEST, values).await?;
-    let kept = usize::try_from(PURGES_MAX).unwrap_or(usize::MAX);
-    for (id,) in ids.into_iter().skip(kept) {
-        session.write(CUT, key(tenant, &id)).await?;
-        session.write(CUT_TENANT, vec![id.as_str().into()]).await?;
-        session.write(CUT_ROW, key(tenant, &id)).await?;
+    let limit = |count: u64| Bind::Int(i32::try_from(count).unwrap_or(i32::MAX));
+    let newest = vec![tenant.as_str().into(), limit(kept)];
+    let kept: Vec<(String,)> = session.rows(NEWEST, newest).await?;
+    let Some((oldest,)) = kept.last() else {
+        return Ok(());
+    };
+    loop {
+        let mut before = key(tenant, oldest);
+        before.push(limit(CUT_MAX));
+        let ids: Vec<(String,)> = session.rows(NEWEST_BEFORE, before).await?;
+        for (id,) in &ids {
+            session.write(CUT_ROW, key(tenant, id)).await?;
+            session.write(CUT_TENANT, vec![id.as_str().into()]).await?;
+            // What is listed is cut again after a crash.
+            session.write(CUT, key(tenant, id)).await?;
+        }
+        if (ids.len() as u64) < CUT_MAX {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 pub(super) async fn purge(
@@ -195,5 +204,6 @@ async fn is_own(engine: &Engine, tenant: &str, id: &str) -> Result<bool, Error> 
         return Ok(false);
     };
     let row: PurgeRow = decode(WHAT, row)?;
-    Ok(row.position.get(&engine.claim.origin) > 0)
+    let mut origins = row.position.iter().map(|(origin, _)| origin);
+    Ok(origins.all(|origin| *origin == engine.claim.origin))
 }

@@ -292,6 +292,7 @@ async fn say(engine: &Engine, unsaid: Unsaid) -> Result<Position, Error> {
             at_ms,
             answer: None,
             later: None,
+            behind: Position::default(),
         };
         purges::append(engine, new).await?;
     }

@@ -29,6 +29,17 @@ pub(super) struct Said {
     /// It has ended in order.
     #[serde(default)]
     pub(super) has_left: bool,
+    /// Under which node's name its log is; none: under its own.
+    #[serde(default)]
+    pub(super) log: Option<String>,
+}
+
+impl Said {
+    /// Whether a core that says this is so near that one may take over what the other leaves: terms and fences may be
+    /// ordered by a region, and by a data centre, alone.
+    pub(super) fn is_near(&self, other: &Self) -> bool {
+        self.region == other.region && self.data_center == other.data_center
+    }
 }
 
 /// What is known of one core.
@@ -67,10 +78,31 @@ impl Watched {
         cores.map(|(node, seen)| (node, &seen.said))
     }
 
-    /// What a core that is gone has said last; none: it lives, or was never heard of.
-    pub(super) fn gone(&self, node: &NodeName, silent_max: Duration) -> Option<&Said> {
-        let seen = self.cores.get(node)?;
-        seen.is_gone(silent_max).then_some(&seen.said)
+    /// Who says that a log is its own, and whether that core is gone; more than one after a log was taken over.
+    pub(super) fn writers<'w>(
+        &'w self,
+        log: &'w NodeName,
+        silent_max: Duration,
+    ) -> impl Iterator<Item = (&'w NodeName, &'w Said, bool)> {
+        let cores = self.cores.iter();
+        let writers = cores.filter(|(node, seen)| {
+            let own = seen.said.log.as_deref();
+            own.unwrap_or(node.as_str()) == log.as_str()
+        });
+        writers.map(move |(node, seen)| (node, &seen.said, seen.is_gone(silent_max)))
+    }
+
+    /// Whether whoever wrote a log, the core `own` aside, is gone, and all of them were near it; no: one lives, or none was
+    /// ever heard of.
+    pub(super) fn is_left(
+        &self,
+        log: &NodeName,
+        (own, says): (&NodeName, &Said),
+        silent_max: Duration,
+    ) -> bool {
+        let writers = self.writers(log, silent_max);
+        let mut others = writers.filter(|(node, ..)| *node != own).peekable();
+        others.peek().is_some() && others.all(|(_, said, is_gone)| is_gone && said.is_near(says))
     }
 }
 
@@ -95,6 +127,7 @@ mod tests {
             control: None,
             started_at_ms: 1,
             has_left: false,
+            log: None,
         }
     }
 
@@ -110,11 +143,14 @@ mod tests {
         let mut watched = Watched::default();
         // Seen for the first time: nobody knows for how long it has been silent.
         for second in 0..=10 {
-            assert!(watched.gone(&node("b"), MAX).is_none(), "{second}");
+            assert!(
+                !watched.is_left(&node("b"), (&node("x"), &said()), MAX),
+                "{second}"
+            );
             let rows = vec![(node("a"), said(), second), (node("b"), said(), 7)];
             watched.read(rows, begin + Duration::from_secs(second.cast_unsigned()));
         }
-        assert!(watched.gone(&node("b"), MAX).is_some());
+        assert!(watched.is_left(&node("b"), (&node("x"), &said()), MAX));
         assert_eq!(live(&watched), ["a"]);
         // It is back.
         let rows = vec![(node("a"), said(), 10), (node("b"), said(), 8)];
@@ -128,8 +164,47 @@ mod tests {
         let rows = vec![(node("a"), said(), 11), (node("b"), left, 9)];
         watched.read(rows, begin + Duration::from_secs(12));
         assert_eq!(live(&watched), ["a"]);
-        assert!(watched.gone(&node("b"), MAX).is_some());
-        assert!(watched.gone(&node("c"), MAX).is_none(), "never heard of");
+        assert!(watched.is_left(&node("b"), (&node("x"), &said()), MAX));
+        assert!(
+            !watched.is_left(&node("c"), (&node("x"), &said()), MAX),
+            "never heard of"
+        );
+    }
+
+    #[test]
+    fn a_log_is_left_when_all_who_wrote_it_are_gone() {
+        let node = |name: &str| name.parse::<NodeName>().unwrap();
+        let left = Said {
+            has_left: true,
+            ..said()
+        };
+        let of_a = |said: Said| Said {
+            log: Some("a".into()),
+            ..said
+        };
+        let elsewhere = Said {
+            region: Some("us".into()),
+            ..said()
+        };
+        let mut watched = Watched::default();
+        for (other, own, is_left) in [
+            (left.clone(), said(), true),
+            (of_a(said()), said(), false),
+            (of_a(left.clone()), said(), true),
+            (of_a(left.clone()), elsewhere, false),
+        ] {
+            let rows = vec![(node("a"), left.clone(), 1), (node("b"), other, 1)];
+            watched.read(rows, Instant::now());
+            assert_eq!(
+                watched.is_left(&node("a"), (&node("x"), &own), MAX),
+                is_left
+            );
+        }
+        // What a core says itself does not make it live for itself: it may take the log back.
+        let rows = vec![(node("a"), said(), 1), (node("b"), of_a(left), 1)];
+        watched.read(rows, Instant::now());
+        assert!(watched.is_left(&node("a"), (&node("a"), &said()), MAX));
+        assert!(!watched.is_left(&node("a"), (&node("x"), &said()), MAX));
     }
 
     #[test]
@@ -143,6 +218,6 @@ mod tests {
             vec![(a.clone(), said(), 1)],
             begin + Duration::from_secs(3600),
         );
-        assert!(watched.gone(&a, MAX).is_none());
+        assert!(!watched.is_left(&a, (&"x".parse().unwrap(), &said()), MAX));
     }
 }

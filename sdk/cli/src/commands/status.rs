@@ -64,8 +64,9 @@ pub(super) async fn pops(args: &Pops, client: &Client, output: Output) -> Result
     }
 }
 
-const HEADINGS: [&str; 13] = [
+const HEADINGS: [&str; 14] = [
     "POP",
+    "CORE",
     "CONNECTED",
     "LAG",
     "STALE",
@@ -94,6 +95,7 @@ fn row(pop: &Pop) -> Vec<String> {
     let records = figures.record_hits.saturating_add(figures.record_misses);
     vec![
         pop.name.to_string(),
+        or_dash(pop.core.as_ref().map(ToString::to_string)),
         if pop.connected { "yes" } else { "no" }.to_owned(),
         pop.lag_changes.to_string(),
         or_dash(pop.staleness_ms.map(|ms| format!("{ms} ms"))),
@@ -133,6 +135,7 @@ mod tests {
     fn as_people_read_it() {
         let pop = Pop {
             name: "ams".parse().unwrap(),
+            core: Some("core-1".parse().unwrap()),
             connected: true,
             position: "core.1=7".parse().unwrap(),
             lag_changes: 0,
@@ -154,6 +157,7 @@ mod tests {
             quarantined_since_ms: None,
         };
         let idle = Pop {
+            core: None,
             name: "sfo".parse().unwrap(),
             connected: false,
             figures: PopFigures::default(),
@@ -165,9 +169,9 @@ mod tests {
         assert_eq!(
             list(&[pop, idle]),
             format!(
-                "POP  CONNECTED  LAG  STALE  QUARANTINED                     RTT      REVISION  REQUESTS  HITS  RECORDS  FENCED  EXPIRED  ENTRIES       SEEN\n\
-                 ams  yes        0    0 ms   no                              12.3 ms  3         8         75 %  90 %     4       1        2 in 2.0 KiB  {zero}\n\
-                 sfo  no         0    -      since 1970-01-01T00:00:01.000Z  -        3         0         -     -        0       0        0 in 0 B      {zero}\n"
+                "POP  CORE    CONNECTED  LAG  STALE  QUARANTINED                     RTT      REVISION  REQUESTS  HITS  RECORDS  FENCED  EXPIRED  ENTRIES       SEEN\n\
+                 ams  core-1  yes        0    0 ms   no                              12.3 ms  3         8         75 %  90 %     4       1        2 in 2.0 KiB  {zero}\n\
+                 sfo  -       no         0    -      since 1970-01-01T00:00:01.000Z  -        3         0         -     -        0       0        0 in 0 B      {zero}\n"
             )
         );
         assert_eq!(list(&[]), "No PoP was ever connected.\n");

@@ -1,6 +1,6 @@
 //! Versions, audit log and purges where several cores share an engine, and where one died half-way.
 
-use super::{CqlStore, Options, fresh};
+use super::{super::purges, CqlStore, Options, fresh};
 use crate::{
     deployments::Tables,
     store::{NewAudit, NewPurge, NewVersion, Store, TableChange},
@@ -10,10 +10,11 @@ use brink_protocol::{
     change::ChangeKind,
     control::Later,
     deployment::{DeploymentTable, World},
+    position::Position,
     purge::{Purge, Selector},
 };
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use std::{sync::Arc, time::Duration};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -56,6 +57,7 @@ fn purge(id: &str, later: Option<Later>) -> NewPurge {
         at_ms: NOW,
         answer: None,
         later,
+        behind: Position::default(),
     }
 }
 
@@ -220,4 +222,25 @@ async fn a_table_that_one_core_changed_is_read_by_the_other() {
     tokio::time::timeout(Duration::from_secs(30), seen)
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_cut_however_long_it_is() {
+    let [store, _other] = two().await;
+    let put = "INSERT INTO purge_ids (tenant, id) VALUES (?, ?)";
+    let written = (0..2500).map(|n| {
+        let values = vec![tenant().as_str().into(), format!("{n:04}").as_str().into()];
+        store.engine.session.write(put, values)
+    });
+    let written = stream::iter(written).buffer_unordered(64);
+    written.try_collect::<()>().await.unwrap();
+    purges::cut(&store.engine, &tenant(), 3).await.unwrap();
+    let left = "SELECT id FROM purge_ids WHERE tenant = ?";
+    let left: Vec<(String,)> = store
+        .engine
+        .session
+        .rows(left, vec![tenant().as_str().into()])
+        .await
+        .unwrap();
+    assert_eq!(left, ["2499", "2498", "2497"].map(|id| (id.to_owned(),)));
 }

@@ -95,6 +95,7 @@ fn caching(criterion: &mut Criterion) {
         request_no_store: false,
         status: StatusCode::OK,
         response: &response,
+        by_origin: false,
         lifetime: None,
         received: SystemTime::UNIX_EPOCH,
     };

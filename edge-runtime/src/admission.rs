@@ -3,7 +3,7 @@
 use crate::{
     coherence_field,
     exchange::{self, Exchange, normal_host, strip_internal},
-    routes::{Entry, Table},
+    routes::{Entry, Table, Target},
     session::Sessions,
 };
 use brink_listener::{Body, Connection};
@@ -45,7 +45,7 @@ pub struct Refusal {
     pub problem: Problem,
 }
 
-/// Methods that are served. RFC 9110 §9, RFC 5789.
+/// Methods that every route serves. RFC 9110 §9, RFC 5789.
 pub const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl Admission {
@@ -91,9 +91,6 @@ impl Admission {
             return refused(self.overloaded());
         };
         let (mut head, body) = request.into_parts();
-        if let Err(problem) = check_method(&head.method) {
-            return refused(*problem);
-        }
         if let Err(problem) = normalise(&mut head.uri) {
             return refused(*problem);
         }
@@ -101,6 +98,9 @@ impl Admission {
             Ok(entry) => Arc::clone(entry),
             Err(problem) => return refused(*problem),
         };
+        if let Err(problem) = check_method(&head.method, &entry.target) {
+            return refused(*problem);
+        }
         let session = match self.sessions.take(&mut head.headers, now) {
             Ok(session) => session,
             Err(problem) => return refused(*problem),
@@ -146,10 +146,12 @@ impl Admission {
     }
 }
 
+/// An origin knows its methods itself: all are passed on but those that are for the next hop (RFC 9110 §9.3.6, §9.3.8).
 /// `PURGE` never comes as far as this.
-fn check_method(method: &Method) -> Result<(), Box<Problem>> {
-    match method.as_str() {
-        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => Ok(()),
+fn check_method(method: &Method, target: &Target) -> Result<(), Box<Problem>> {
+    match (method.as_str(), target) {
+        ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS", _) => Ok(()),
+        (other, Target::Origin(_)) if !matches!(other, "CONNECT" | "TRACE") => Ok(()),
         _ => Err(Box::new(Problem::new(
             501,
             "method-unknown",

@@ -2,7 +2,7 @@
 
 use crate::routes::Entry;
 use brink_listener::{Body, Connection};
-use brink_policy::cache_status::CacheStatus;
+use brink_policy::{cache_status::CacheStatus, http::directives::BRINK_CACHE_CONTROL};
 use brink_protocol::{
     Position, TenantName,
     problem::Problem,
@@ -208,8 +208,18 @@ pub fn normalise(uri: &mut Uri) -> Option<()> {
 /// Takes off the fields that only the platform may set. RFC 9110 §7.6.1's hop-by-hop fields are the cache's and the
 /// origin client's to deal with.
 pub fn strip_internal(headers: &mut HeaderMap) {
-    let is_internal = |name: &HeaderName| name.as_str().starts_with(INTERNAL_PREFIX);
-    if !headers.keys().any(is_internal) {
+    strip(headers, |name| name.as_str().starts_with(INTERNAL_PREFIX));
+}
+
+/// The same of what a module or an origin answers, which may speak to the cache.
+pub fn strip_internal_of_answer(headers: &mut HeaderMap) {
+    strip(headers, |name| {
+        name.as_str().starts_with(INTERNAL_PREFIX) && *name != BRINK_CACHE_CONTROL
+    });
+}
+
+fn strip(headers: &mut HeaderMap, is_internal: impl Fn(&HeaderName) -> bool) {
+    if !headers.keys().any(&is_internal) {
         return;
     }
     let internal: Vec<HeaderName> = headers.keys().filter(|n| is_internal(n)).cloned().collect();
@@ -266,10 +276,19 @@ mod tests {
     #[test]
     fn internal_fields_leave() {
         let mut headers = HeaderMap::new();
-        for name in ["brink-subject", "brink-position", "accept", "x-brink"] {
+        let sent = [
+            "brink-subject",
+            "brink-position",
+            "brink-cache-control",
+            "accept",
+            "x-brink",
+        ];
+        for name in sent {
             headers.append(name, HeaderValue::from_static("1"));
             headers.append(name, HeaderValue::from_static("2"));
         }
+        strip_internal_of_answer(&mut headers);
+        assert_eq!(headers.keys_len(), 3);
         strip_internal(&mut headers);
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

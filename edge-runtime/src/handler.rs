@@ -2,7 +2,7 @@
 
 use crate::{
     cache::Dependencies,
-    exchange::{Exchange, strip_internal},
+    exchange::{Exchange, strip_internal_of_answer},
     modules::{Collected, Platform, Run, answer},
     routes::Deployed,
 };
@@ -83,7 +83,7 @@ fn produced(
     body: Bytes,
 ) -> Produced {
     answer::strip_connection(&mut head.headers);
-    strip_internal(&mut head.headers);
+    strip_internal_of_answer(&mut head.headers);
     let is_head = exchange.head.method == Method::HEAD;
     if !is_head {
         head.headers.remove(CONTENT_LENGTH);

@@ -21,7 +21,7 @@ use crate::{
     admission::{ALLOWED, Admission, Refusal},
     cache::{Answer, Cache, CacheRequest, Dependencies, Fill, Lookup},
     coherence_field::{COHERENCE_FIELD, Vouched},
-    exchange::{self, Exchange, problem_response, strip_internal},
+    exchange::{self, Exchange, problem_response, strip_internal_of_answer},
     figures::{Red, Sums},
     handler,
     modules::Platform,
@@ -35,6 +35,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use brink_listener::{Body, Connection, Service};
+use brink_policy::http::freshen::remove_own;
 use brink_protocol::{deployment::StaticAnswer, problem::Problem};
 use brink_telemetry::{RequestId, TraceContext};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -290,8 +291,7 @@ async fn ask_module(
         if let Some(answer) = fill.failed(SystemTime::now()) {
             return send(exchange, answer);
         }
-        produced.head.headers.remove("surrogate-key");
-        produced.head.headers.remove("cache-tag");
+        remove_own(&mut produced.head.headers);
         return Response::from_parts(produced.head, Body::full(produced.body));
     }
     produced.dependencies.no_store |= is_outdated(edge, exchange);
@@ -319,7 +319,7 @@ async fn ask_origin(
             return give_up(exchange, fill, error.problem());
         }
     };
-    strip_internal(&mut head.headers);
+    strip_internal_of_answer(&mut head.headers);
     handler::vary_by(&mut head, &exchange.fields_set);
     let dependencies = Dependencies {
         no_store: is_outdated(edge, exchange),

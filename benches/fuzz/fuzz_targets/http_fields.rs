@@ -35,6 +35,14 @@ fuzz_target!(|bytes: &[u8]| {
         }
         policy::range::Part::Whole | policy::range::Part::Unsatisfiable => {}
     }
+    if let Some(held) = policy::range::Held::of(&response, length) {
+        assert!(held.first + length <= held.complete, "{held:?} of {length}");
+        if held.answers(&Method::GET, &request, &response, length) {
+            let asked = policy::range::part(&Method::GET, &request, StatusCode::OK, &response, held.complete);
+            let policy::range::Part::Range(range) = asked else { panic!("{asked:?}") };
+            assert!(held.place(&range, length).is_some_and(|place| place.end <= length));
+        }
+    }
     if let Some(vary) = policy::vary::fields(&response) {
         let once = policy::vary::selection(&vary, &request);
         assert_eq!(once, policy::vary::selection(&vary, &request));
@@ -45,6 +53,7 @@ fuzz_target!(|bytes: &[u8]| {
         request_no_store: policy::directives::RequestDirectives::of(&request).no_store,
         status: StatusCode::OK,
         response: &response,
+        by_origin: false,
         lifetime: None,
         received: now,
     };

@@ -23,10 +23,15 @@ fn table() -> Table {
         show_coherence: false,
         session_cookie: false,
     };
+    let origin = Route {
+        path: "/o".into(),
+        target: Target::Origin("http://o.example".into()),
+        ..route.clone()
+    };
     let source = DeploymentTable {
         revision: 1,
         deployments: Vec::new(),
-        routes: vec![route],
+        routes: vec![route, origin],
     };
     Table::new(source, DeployedMap::new())
 }
@@ -93,6 +98,13 @@ fn requests_are_let_in_or_told_why_not() {
         (
             "BREW",
             "http://example.com/a",
+            vec![],
+            Some((501, "GET, HEAD")),
+        ),
+        ("BREW", "http://example.com/o", vec![], None),
+        (
+            "TRACE",
+            "http://example.com/o",
             vec![],
             Some((501, "GET, HEAD")),
         ),

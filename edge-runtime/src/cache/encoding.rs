@@ -20,7 +20,7 @@ use std::{
 };
 
 /// Begins every value; its last byte is the version of the format.
-const MAGIC: u32 = 0x4252_4b02;
+const MAGIC: u32 = 0x4252_4b03;
 /// Largest encoded head, in bytes: fields, tags, selections.
 const META_BYTES_MAX: usize = 4 * HEAD_BYTES_MAX + (1 << 20);
 
@@ -39,7 +39,7 @@ enum Meta<'a> {
         position: Position,
         described: &'a str,
     },
-    Variants(Vec<(Vec<&'a str>, &'a str)>),
+    Variants(Vec<(Vec<&'a str>, &'a str, &'a str)>),
 }
 
 /// foyer counts this kind as a miss and forgets the block's entry.
@@ -77,20 +77,13 @@ impl Code for Slot {
         let meta = match self {
             Self::Answer(stored) => encode_answer(stored),
             Self::Variants(list) => {
-                let of = |v: &'_ Variant| {
-                    (
-                        v.fields
-                            .iter()
-                            .map(|f| f.as_str().to_owned())
-                            .collect::<Vec<_>>(),
-                        v.selection.clone(),
-                    )
-                };
-                let owned: Vec<_> = list.iter().map(of).collect();
-                let borrowed = owned
+                let names: Vec<Vec<&str>> = list
                     .iter()
-                    .map(|(f, s)| (f.iter().map(String::as_str).collect(), s.as_str()));
-                postcard::to_stdvec(&Meta::Variants(borrowed.collect()))
+                    .map(|v| v.fields.iter().map(HeaderName::as_str).collect())
+                    .collect();
+                let variants = names.into_iter().zip(list.iter());
+                let variants = variants.map(|(names, v)| (names, &*v.selection, &*v.language));
+                postcard::to_stdvec(&Meta::Variants(variants.collect()))
             }
         };
         let meta = meta.map_err(|_| not_ours("entry: not encodable"))?;
@@ -153,7 +146,7 @@ impl Code for Slot {
             }
             Self::Variants(list) => {
                 list.iter()
-                    .map(|v| v.selection.len() * 2 + 16)
+                    .map(|v| v.selection.len() * 2 + v.language.len() + 16)
                     .sum::<usize>()
                     + 32
             }
@@ -221,12 +214,13 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
             }))))
         }
         Meta::Variants(list) => {
-            let variant = |(fields, selection): (Vec<&str>, &str)| {
+            let variant = |(fields, selection, language): (Vec<&str>, &str, &str)| {
                 let fields: Option<Vec<HeaderName>> =
                     fields.into_iter().map(|name| name.parse().ok()).collect();
                 Some(Variant {
                     fields: fields?,
                     selection: selection.to_owned(),
+                    language: language.to_owned(),
                 })
             };
             Some(Slot::Variants(Arc::new(

@@ -1,10 +1,10 @@
 //! A request on its way to a module or an origin, and the answer to it.
 
 use super::{
-    flights::Ticket,
+    flights::{Posted, Ticket},
     invalidation,
     judgement::{self, Subject},
-    reply::{Reply, compose, head as new_head, set_status},
+    reply::{Reply, compose, set_status},
     request::Dependencies,
     shared::Shared,
     stored::{CACHE_STATUS, Parts as StoredParts, Stored, Variant},
@@ -16,9 +16,8 @@ use brink_policy::{
     http::{
         Lifetime, NoStoreReason, age,
         condition::{conditions_from, remove_conditions},
-        directives::{CDN_CACHE_CONTROL, SURROGATE_CONTROL},
-        fields::date_value,
-        freshen::{freshen, remove_own, retain_storable, selects},
+        freshen::{remove_own, restore_unstored, retain_storable},
+        range::{Held, content_range},
         reuse::{self, reuse_after_failure, ttl},
     },
     key::CacheKey,
@@ -27,7 +26,7 @@ use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
-    header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, DATE, EXPIRES, RANGE},
+    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, RANGE},
     response::Parts,
 };
 use std::{
@@ -90,6 +89,8 @@ pub struct Fill {
     pub(super) requested: SystemTime,
     /// Whether the answer may be stored as far as the request says.
     pub(super) keeps: Result<(), NoStoreReason>,
+    /// The request is a `POST` whose answer may be stored; tells of other unsafe requests of its URI.
+    pub(super) posted: Option<Posted>,
     /// Released last: those who wait find the answer stored.
     pub(super) ticket: Option<Ticket>,
 }
@@ -134,7 +135,7 @@ impl Fill {
 
     /// Whether the whole answer is asked for. If not, the client's own conditions go forward, and a 304 speaks of what
     /// the client has.
-    fn wants_whole(&self) -> bool {
+    pub(super) fn wants_whole(&self) -> bool {
         self.keeps.is_ok() && !self.subject.headers.contains_key(RANGE)
     }
 
@@ -158,13 +159,15 @@ impl Fill {
         Some(limit)
     }
 
-    fn judge(
+    pub(super) fn judge(
         &self,
         head: &Parts,
         dependencies: &Dependencies,
         now: SystemTime,
     ) -> Result<Lifetime, NoStoreReason> {
-        self.keeps?;
+        if self.posted.is_none() {
+            self.keeps?;
+        }
         judgement::lifetime(&self.subject, head, dependencies, now)
     }
 
@@ -188,6 +191,9 @@ impl Fill {
         dependencies: &Dependencies,
         now: SystemTime,
     ) -> Reply {
+        if self.posted.is_some() {
+            return self.settle_post(head, body, dependencies, now);
+        }
         invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
         if let Some((stored, soft)) = self.stored.clone() {
             if head.status == StatusCode::NOT_MODIFIED && self.wants_whole() {
@@ -200,13 +206,21 @@ impl Fill {
             }
         }
         match self.admit(&head, &body, dependencies, now) {
-            Ok(stored) => self.kept(stored, head.status, now),
+            Ok(stored) => {
+                let mut reply = self.kept(stored, head.status, now);
+                if let Some(range) = head.headers.get(CONTENT_RANGE) {
+                    reply.head.headers.insert(CONTENT_RANGE, range.clone());
+                }
+                restore_unstored(&mut reply.head.headers, &head.headers);
+                set_received_age(&mut reply.head.headers, &head.headers);
+                reply
+            }
             Err(reason) => self.unkept(head, body, reason),
         }
     }
 
     /// Makes an entry of an answer, unless something speaks against it.
-    fn admit(
+    pub(super) fn admit(
         &self,
         head: &Parts,
         body: &Bytes,
@@ -218,6 +232,22 @@ impl Fill {
         }
         let lifetime = self.judge(head, dependencies, now)?;
         let mut headers = head.headers.clone();
+        if head.status == StatusCode::PARTIAL_CONTENT {
+            let held = Held::of(&headers, body.len()).ok_or(NoStoreReason::Status)?;
+            let whole = self
+                .stored
+                .as_ref()
+                .map(|(stored, _)| stored.part().is_none());
+            if whole == Some(true) {
+                // It may yet be found to hold, and is worth more.
+                return Err(NoStoreReason::Status);
+            }
+            let range = held.first..held.first.saturating_add(body.len());
+            headers.insert(
+                CONTENT_RANGE,
+                content_range(&range, held.complete).ok_or(NoStoreReason::Status)?,
+            );
+        }
         retain_storable(&mut headers);
         let made = Made {
             status: head.status,
@@ -230,7 +260,7 @@ impl Fill {
     }
 
     /// Makes an entry and holds it against the changes since the fill began: the fence.
-    fn entry(
+    pub(super) fn entry(
         &self,
         made: Made<'_>,
         received: &HeaderMap,
@@ -275,7 +305,12 @@ impl Fill {
     }
 
     /// Stores an entry and makes the answer to this request of it.
-    fn kept(&self, stored: Arc<Stored>, forwarded: StatusCode, now: SystemTime) -> Reply {
+    pub(super) fn kept(
+        &self,
+        stored: Arc<Stored>,
+        forwarded: StatusCode,
+        now: SystemTime,
+    ) -> Reply {
         let known = self.variants.clone();
         let kept = self
             .shared
@@ -305,7 +340,11 @@ impl Fill {
             ttl_seconds: Some(ttl(&stored.lifetime, age)),
             detail: (!kept).then_some(NoStoreReason::VaryAny.as_str()),
         };
-        let mut reply = self.reply(&stored, age, status);
+        let mut reply = match forwarded {
+            // It is what this request asked for.
+            StatusCode::PARTIAL_CONTENT => self.reply_to(&HeaderMap::new(), &stored, age, status),
+            _ => self.reply(&stored, age, status),
+        };
         reply.stored = None;
         if age == 0 {
             // It comes from the origin itself: RFC 9111 §5.1.
@@ -314,19 +353,23 @@ impl Fill {
         reply
     }
 
-    fn reply(&self, stored: &Stored, age: u64, status: CacheStatus) -> Reply {
-        compose(
-            stored,
-            &self.subject.method,
-            &self.subject.headers,
-            age,
-            status,
-            &self.shared.name,
-        )
+    pub(super) fn reply(&self, stored: &Stored, age: u64, status: CacheStatus) -> Reply {
+        self.reply_to(&self.subject.headers, stored, age, status)
+    }
+
+    fn reply_to(
+        &self,
+        request: &HeaderMap,
+        stored: &Stored,
+        age: u64,
+        status: CacheStatus,
+    ) -> Reply {
+        let method = &self.subject.method;
+        compose(stored, method, request, age, status, &self.shared.name)
     }
 
     /// The answer goes to this client alone.
-    fn unkept(&self, mut head: Parts, body: Bytes, reason: NoStoreReason) -> Reply {
+    pub(super) fn unkept(&self, mut head: Parts, body: Bytes, reason: NoStoreReason) -> Reply {
         let status = self.mark(&mut head, Some(reason));
         Reply {
             head,
@@ -356,69 +399,6 @@ impl Fill {
             &self.shared.name,
         );
         status
-    }
-
-    /// A 304: what is stored still holds. RFC 9111 §4.3.4.
-    fn validated(
-        &self,
-        stored: &Arc<Stored>,
-        update: Parts,
-        dependencies: &Dependencies,
-        now: SystemTime,
-    ) -> Reply {
-        let mut headers = stored.own_headers();
-        if selects(&stored.headers, &update.headers) {
-            let mut fields = update.headers.clone();
-            fields.remove(CACHE_STATUS);
-            freshen(&mut headers, fields);
-        }
-        if !update.headers.contains_key(DATE)
-            && let Some(date) = date_value(now)
-        {
-            headers.insert(DATE, date);
-        }
-        // Without a word on its lifetime the one that was stored goes on.
-        let speaks = dependencies.lifetime.is_some()
-            || [CACHE_CONTROL, EXPIRES, CDN_CACHE_CONTROL, SURROGATE_CONTROL]
-                .iter()
-                .any(|name| update.headers.contains_key(name));
-        let merged = new_head(stored.status, headers.clone());
-        let lifetime = match self.judge(&merged, dependencies, now) {
-            Err(
-                NoStoreReason::NotReusable | NoStoreReason::NoLifetime | NoStoreReason::Unnamed,
-            )
-            | Ok(_)
-                if !speaks =>
-            {
-                Ok(stored.lifetime)
-            }
-            judged => judged,
-        };
-        retain_storable(&mut headers);
-        let entry = lifetime.and_then(|lifetime| {
-            let (status, body) = (stored.status, stored.body.clone());
-            // The body is the one stored before: what it depended on, it depends on still.
-            let made = Made {
-                status,
-                headers,
-                body,
-                lifetime,
-                inherited: &stored.on,
-            };
-            self.entry(made, &update.headers, dependencies, now)
-        });
-        match entry {
-            Ok(entry) => self.kept(entry, StatusCode::NOT_MODIFIED, now),
-            Err(reason) => {
-                let status = CacheStatus {
-                    detail: Some(reason.as_str()),
-                    ..CacheStatus::forward(self.reason)
-                };
-                let mut reply = self.reply(stored, 0, status);
-                reply.stored = None;
-                reply
-            }
-        }
     }
 
     /// What is stored, served stale because no better answer came, if that is allowed.
@@ -474,13 +454,22 @@ impl Fill {
 }
 
 /// What an entry is made of, beside what is known of the fill.
-struct Made<'a> {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-    lifetime: Lifetime,
+pub(super) struct Made<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) lifetime: Lifetime,
     /// What the entry depends on whose body it takes over.
-    inherited: &'a [Dependency],
+    pub(super) inherited: &'a [Dependency],
+}
+
+/// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by
+/// whoever asked. RFC 9111 §4.2.3.
+pub(super) fn set_received_age(headers: &mut HeaderMap, received: &HeaderMap) {
+    match age::age_value(received) {
+        0 => headers.remove(AGE),
+        age => headers.insert(AGE, age.into()),
+    };
 }
 
 /// Errors for which `stale-if-error` is meant. RFC 5861 §4.

@@ -28,6 +28,8 @@ struct Shard {
     /// How many fills of a URI are open, leaders and others, of any variant.
     open: FxHashMap<u64, u32>,
     uncollapsed: FxHashMap<u64, Instant>,
+    /// `POST`s of a URI that are open: how many, and how often something ended what is stored for it meanwhile.
+    posts: FxHashMap<u64, (u32, u64)>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,15 @@ pub(super) struct Ticket {
     uri: u64,
     /// Waiting requests see it dropped.
     leads: Option<watch::Sender<()>>,
+}
+
+/// One open `POST`.
+#[derive(Debug)]
+pub(super) struct Posted {
+    flights: Arc<Flights>,
+    uri: u64,
+    /// How often before it began.
+    ended: u64,
 }
 
 /// One that waits.
@@ -134,6 +145,25 @@ impl Flights {
         }
     }
 
+    /// A `POST` begins whose answer may be stored.
+    pub(super) fn post(self: &Arc<Self>, uri: u64) -> Posted {
+        let mut shard = self.shard(uri);
+        let (open, ended) = shard.posts.entry(uri).or_default();
+        *open += 1;
+        Posted {
+            flights: self.clone(),
+            uri,
+            ended: *ended,
+        }
+    }
+
+    /// An unsafe request has ended what is stored for a URI, or what will be.
+    pub(super) fn ended(&self, uri: u64) {
+        if let Some((_, ended)) = self.shard(uri).posts.get_mut(&uri) {
+            *ended += 1;
+        }
+    }
+
     /// Whether a fill of the URI is under way.
     pub(super) fn is_open(&self, uri: u64) -> bool {
         self.shard(uri).open.contains_key(&uri)
@@ -184,6 +214,27 @@ impl Drop for Ticket {
             }
         }
         // `leads` is dropped after this: whoever wakes finds the flight gone.
+    }
+}
+
+impl Posted {
+    /// Whether another unsafe request of the URI than itself has ended since it began.
+    pub(super) fn is_outdated(&self) -> bool {
+        let shard = self.flights.shard(self.uri);
+        let ended = shard.posts.get(&self.uri).map(|(_, ended)| *ended);
+        ended != Some(self.ended + 1)
+    }
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        let mut shard = self.flights.shard(self.uri);
+        if let Some((open, _)) = shard.posts.get_mut(&self.uri) {
+            *open -= 1;
+            if *open == 0 {
+                shard.posts.remove(&self.uri);
+            }
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) fn invalidate(
     if urls.is_empty() {
         return;
     }
+    for key in urls.iter().flat_map(|url| keys(subject, url)) {
+        shared.flights.ended(shared.tiers.hash(&key));
+    }
     let known = urls.iter().filter(|url| is_known(shared, subject, url));
     let mut touched: Vec<_> = known.map(|url| tags::url(tenant, url)).collect();
     touched.extend(
@@ -44,9 +47,28 @@ pub(super) fn invalidate(
 
 /// Whether an answer of this URL is or may soon be stored.
 fn is_known(shared: &Shared, subject: &Subject, url: &str) -> bool {
-    let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
-    ["https", "http"].into_iter().any(|scheme| {
-        let key = CacheKey::new(&subject.tenant, scheme, host, path);
+    keys(subject, url).into_iter().any(|key| {
         shared.flights.is_open(shared.tiers.hash(&key)) || shared.tiers.may_contain(&Key(key))
     })
+}
+
+/// The same of the request's own URL.
+pub(super) fn is_target_known(shared: &Shared, subject: &Subject) -> bool {
+    is_known(shared, subject, &target(subject))
+}
+
+/// Ends what is stored for the request's own URL.
+pub(super) fn end_target(shared: &Shared, subject: &Subject) {
+    let touch = Touch::hard(&[tags::url(&subject.tenant, &target(subject))]);
+    shared.ledger.touch(&touch);
+    remove_ended(&shared.tiers, &touch);
+}
+
+fn target(subject: &Subject) -> String {
+    format!("{}{}", subject.host, subject.path_and_query)
+}
+
+fn keys(subject: &Subject, url: &str) -> [CacheKey; 2] {
+    let (host, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+    ["https", "http"].map(|scheme| CacheKey::new(&subject.tenant, scheme, host, path))
 }

@@ -7,13 +7,15 @@ use super::{
 use brink_policy::{
     coherence::{Dependency, tags},
     http::{
-        Lifetime, NoStoreReason, storable as is_storable,
+        Lifetime, NoStoreReason,
+        invalidate::represents_target,
+        storable as is_storable,
         storable::{Candidate, has_lifetime},
     },
     names,
 };
 use brink_protocol::{TenantName, deployment::WhenDisconnected, purge::TagName, tag::Tag};
-use http::{HeaderMap, Method, response::Parts};
+use http::{HeaderMap, Method, StatusCode, response::Parts};
 use std::{fmt::Write as _, time::SystemTime};
 
 /// Most tags of one entry.
@@ -55,12 +57,22 @@ pub(super) fn lifetime(
     if head_bytes(&head.headers) > HEAD_BYTES_MAX {
         return Err(NoStoreReason::TooLarge);
     }
+    // RFC 9110 §9.3.3: what a `POST` gives may serve a later `GET` if it says so, and for how long.
+    let represents = subject.method == Method::POST
+        && dependencies.module.is_none()
+        && head.status == StatusCode::OK
+        && has_lifetime(&head.headers)
+        && represents_target(&head.headers, &subject.host, &subject.path_and_query);
     is_storable(&Candidate {
-        method: &subject.method,
+        method: match represents {
+            true => &Method::GET,
+            false => &subject.method,
+        },
         request: &subject.headers,
         request_no_store: subject.no_store,
         status: head.status,
         response: &head.headers,
+        by_origin: dependencies.module.is_none(),
         lifetime: dependencies.lifetime.map(|lifetime| lifetime.as_secs()),
         received,
     })

@@ -69,6 +69,9 @@ pub(super) async fn lookup(
     if let Some((reason, unkept)) = way.bypasses(&key) {
         return match way.directives.only_if_cached {
             true => Lookup::Unavailable(only_if_cached()),
+            false if reason == ForwardReason::Method && *request.method == Method::POST => {
+                Lookup::Forward(way.post(key, unkept))
+            }
             false => Lookup::Forward(way.fill(key, reason, Err(unkept))),
         };
     }
@@ -145,6 +148,15 @@ impl Way<'_> {
         applied: bool,
         waited: bool,
     ) -> Result<Lookup, (ForwardReason, bool)> {
+        if !entry
+            .stored
+            .answers(self.request.method, self.request.headers)
+        {
+            found.hash = self
+                .shared
+                .flight_hash(&key.0, &entry.stored, self.request.headers);
+            return Err((ForwardReason::Partial, false));
+        }
         let age = entry.stored.age(self.now);
         let stored = reuse::Stored {
             lifetime: &entry.stored.lifetime,
@@ -303,6 +315,17 @@ impl Way<'_> {
         fill
     }
 
+    fn post(&self, key: Key, unkept: NoStoreReason) -> Fill {
+        let is_key = key.0.as_str().len() <= KEY_BYTES_MAX;
+        let uri = self.shared.tiers.hash(&key.0);
+        let mut fill = self.fill(key, ForwardReason::Method, Err(unkept));
+        fill.hash = uri;
+        fill.posted = is_key.then(|| self.shared.flights.post(uri));
+        // After it can be told of others.
+        fill.started = self.shared.ledger.begin();
+        fill
+    }
+
     fn fill(&self, key: Key, reason: ForwardReason, keeps: Result<(), NoStoreReason>) -> Fill {
         self.shared.counters.forwards.add(1);
         Fill {
@@ -328,6 +351,7 @@ impl Way<'_> {
             started: self.shared.ledger.begin(),
             requested: self.now,
             keeps,
+            posted: None,
             ticket: None,
         }
     }

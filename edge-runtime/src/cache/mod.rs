@@ -25,11 +25,13 @@ mod journal;
 mod judgement;
 mod ledger;
 mod lookup;
+mod post;
 mod reply;
 mod request;
 mod shared;
 mod stored;
 mod tiers;
+mod validation;
 
 pub use config::Config;
 pub use counters::Figures;

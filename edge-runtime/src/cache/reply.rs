@@ -15,7 +15,7 @@ use http::{
     header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE},
     response::Parts,
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// What is sent.
 #[derive(Debug)]
@@ -88,30 +88,40 @@ fn restrict(
     head: &mut Parts,
     body: &mut Bytes,
 ) {
-    if not_modified(
-        method,
-        request,
-        stored.status,
-        &stored.headers,
-        stored.received,
-    ) {
+    let held = stored.part();
+    // A part is one of what would be a 200.
+    let status = match held {
+        Some(_) => StatusCode::OK,
+        None => stored.status,
+    };
+    if not_modified(method, request, status, &stored.headers, stored.received) {
         head.status = StatusCode::NOT_MODIFIED;
         retain_for_304(&mut head.headers);
         *body = Bytes::new();
         return;
     }
-    let length = body.len();
-    match part(method, request, stored.status, &stored.headers, length) {
+    let held_bytes = body.len();
+    let length = held.map_or(held_bytes, |held| held.complete);
+    let place = |range: &Range<usize>| match held {
+        Some(held) => held.place(range, held_bytes),
+        None => Some(range.clone()),
+    };
+    match part(method, request, status, &stored.headers, length) {
         Part::Whole => {}
         Part::Range(range) => {
+            // An origin may answer another range than it was asked for; it is sent as it came.
+            let Some(place) = place(&range) else {
+                return;
+            };
             head.status = StatusCode::PARTIAL_CONTENT;
             head.headers
                 .insert(CONTENT_LENGTH, HeaderValue::from(range.len()));
             if let Some(value) = content_range(&range, length) {
                 head.headers.insert(CONTENT_RANGE, value);
             }
-            *body = body.slice(range);
+            *body = body.slice(place);
         }
+        Part::Unsatisfiable if held.is_some() => {}
         Part::Unsatisfiable => {
             head.status = StatusCode::RANGE_NOT_SATISFIABLE;
             head.headers

@@ -16,7 +16,7 @@ use brink_policy::{
     key::CacheKey,
 };
 use brink_protocol::{Position, deployment::WhenDisconnected};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header::ACCEPT_LANGUAGE};
 use std::{
     fmt,
     fs::File,
@@ -115,6 +115,9 @@ impl Shared {
                 }
             }
         }
+        if let Some(found) = Box::pin(self.find_by_language(key, request, &list, &serves)).await {
+            return found;
+        }
         let newest = list
             .last()
             .and_then(|newest| vary::selection(&newest.fields, request));
@@ -128,6 +131,28 @@ impl Shared {
             variants: Some(list),
             hash,
         }
+    }
+
+    /// A variant that another `Accept-Language` selected, in the language that this request likes best.
+    async fn find_by_language(
+        &self,
+        key: &Key,
+        request: &HeaderMap,
+        list: &Arc<Vec<Variant>>,
+        serves: &impl Fn(&&Variant) -> bool,
+    ) -> Option<Found> {
+        let has_language = |variant: &&Variant| !variant.language.is_empty();
+        for variant in list.iter().rev().filter(serves).filter(has_language) {
+            let wanted = vary::selection(&variant.fields, request)?;
+            if !vary::suits_language(&variant.selection, &wanted, &variant.language, request) {
+                continue;
+            }
+            let of_variant = Key(key.0.variant(&variant.selection));
+            if let Some((Slot::Answer(stored), tier)) = self.tiers.find(&of_variant).await {
+                return Some(self.held(key, &of_variant, stored, tier, Some(list.clone())));
+            }
+        }
+        None
     }
 
     fn nothing(&self, key: &Key, reason: ForwardReason) -> Found {
@@ -213,7 +238,15 @@ impl Shared {
         let Some(selection) = vary::selection(&fields, request) else {
             return false;
         };
-        let variant = Variant { fields, selection };
+        let language = match fields.contains(&ACCEPT_LANGUAGE) {
+            true => vary::language(&stored.headers).unwrap_or_default(),
+            false => "",
+        };
+        let variant = Variant {
+            fields,
+            selection,
+            language: language.to_owned(),
+        };
         self.tiers
             .insert(Key(uri.variant(&variant.selection)), Slot::Answer(stored));
         let _held = self.variants.lock().unwrap_or_else(PoisonError::into_inner);
@@ -225,7 +258,9 @@ impl Shared {
             return true;
         }
         let mut list = present.map(|list| (*list).clone()).unwrap_or_default();
-        list.retain(|other| *other != variant);
+        list.retain(|other| {
+            (&other.fields, &other.selection) != (&variant.fields, &variant.selection)
+        });
         list.push(variant);
         while list.len() > self.config.variants_max.max(1) {
             let oldest = list.remove(0);

@@ -5,13 +5,14 @@ use brink_policy::{
     http::{
         Lifetime, age,
         fields::{date_value, lines},
+        range::Held,
     },
     key::{CacheKey, KEY_BYTES_MAX},
 };
 use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{AGE, CONTENT_LENGTH, DATE},
 };
 use std::{
@@ -60,6 +61,8 @@ pub(super) struct Variant {
     pub(super) fields: Vec<HeaderName>,
     /// See [`brink_policy::http::vary::selection`].
     pub(super) selection: String,
+    /// Its language, if it was selected by `Accept-Language`; else empty.
+    pub(super) language: String,
 }
 
 /// A stored response.
@@ -174,6 +177,22 @@ impl Stored {
             .fetch_max(index << 1 | u64::from(soft), Ordering::AcqRel);
     }
 
+    /// Where its body lies in the representation, if it is only a part of it.
+    pub(super) fn part(&self) -> Option<Held> {
+        match self.status {
+            StatusCode::PARTIAL_CONTENT => Held::of(&self.headers, self.body.len()),
+            _ => None,
+        }
+    }
+
+    /// Whether it can answer a request at all: a part answers what asks for some of it.
+    pub(super) fn answers(&self, method: &Method, request: &HeaderMap) -> bool {
+        self.status != StatusCode::PARTIAL_CONTENT
+            || self
+                .part()
+                .is_some_and(|held| held.answers(method, request, &self.headers, self.body.len()))
+    }
+
     /// The fields without those that are set on each hit.
     pub(super) fn own_headers(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
@@ -209,9 +228,9 @@ pub(super) fn weight(key: &Key, slot: &Slot) -> usize {
     match slot {
         Slot::Answer(stored) => weight_of(key, stored),
         Slot::Variants(list) => {
-            let lists = list
-                .iter()
-                .map(|v| v.selection.len() + v.fields.len() * FIELD_OVERHEAD_BYTES);
+            let lists = list.iter().map(|v| {
+                v.selection.len() + v.language.len() + v.fields.len() * FIELD_OVERHEAD_BYTES
+            });
             of_key(key) + lists.sum::<usize>()
         }
     }

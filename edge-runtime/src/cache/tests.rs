@@ -6,6 +6,7 @@ mod collapse;
 mod disconnected;
 mod races;
 mod restart;
+mod origins;
 mod semantics;
 mod support;
 

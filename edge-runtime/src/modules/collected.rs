@@ -121,6 +121,7 @@ fn fresh_seconds(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
         request_no_store: false,
         status,
         response: headers,
+        by_origin: false,
         lifetime: None,
         received: SystemTime::now(),
     });

@@ -9,12 +9,13 @@ use super::{
 };
 use brink_listener::{Body, BodyTooLarge};
 use brink_policy::http::fields::remove_hop_by_hop;
+use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, Response, Uri, Version,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
-use http_body_util::{LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, Error as ClientError},
@@ -24,6 +25,8 @@ use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 
 /// Largest head of an origin's HTTP/1.1 answer, in bytes.
 const HEAD_BYTES_MAX: usize = 128 << 10;
+/// Largest body of an idempotent request that is held until the answer begins, to be sent once more, in bytes.
+const HELD_BYTES_MAX: u64 = 64 << 10;
 /// Largest head of an origin's HTTP/2 answer, in bytes.
 const HEADER_LIST_BYTES_MAX: u32 = 128 << 10;
 
@@ -70,8 +73,8 @@ impl Origins {
     /// Sends `request` (in the client's terms: its URI carries scheme and host as the client wrote them) to `origin`,
     /// `http[s]://host[:port]`. Hop-by-hop fields are stripped both ways; `Host` becomes the origin's; `Via`,
     /// `Forwarded` and `X-Forwarded-*` are set from the request's URI and from its extension [`SocketAddr`] (the
-    /// client's address). An idempotent request without a body is sent once more if the connection fails before the
-    /// answer begins, as a reused one may.
+    /// client's address). An idempotent request is sent once more if the connection fails before the answer begins, as a reused
+    /// one may (RFC 9110 §9.2.2), unless its body is of unknown length or over 64 KiB.
     ///
     /// # Errors
     /// There is no answer; see [`Error::problem`]. The answer's body may end with a [`super::BodyError`].
@@ -88,20 +91,33 @@ impl Origins {
         remove_hop_by_hop(&mut head.headers);
         let client = head.extensions.get::<SocketAddr>().copied();
         forwarded::set(&mut head.headers, &head.uri, head.version, client);
-        let repeatable = head.method.is_idempotent() && body.size_hint().exact() == Some(0);
+        let is_small = body
+            .size_hint()
+            .exact()
+            .is_some_and(|length| length <= HELD_BYTES_MAX);
+        let (body, held) = match head.method.is_idempotent() && is_small {
+            true => {
+                let held = whole(origin, body).await?;
+                (Body::full(held.clone()), Some(held))
+            }
+            false => (body, None),
+        };
         let attempt = Attempt {
             method: head.method,
             uri,
             headers: head.headers,
         };
-        let again = repeatable.then(|| Attempt {
-            method: attempt.method.clone(),
-            uri: attempt.uri.clone(),
-            headers: attempt.headers.clone(),
+        let again = held.map(|held| {
+            let attempt = Attempt {
+                method: attempt.method.clone(),
+                uri: attempt.uri.clone(),
+                headers: attempt.headers.clone(),
+            };
+            (attempt, Body::full(held))
         });
         let answered = match (self.attempt(origin, attempt, body).await, again) {
-            (Err(Error::Exchange { .. }), Some(again)) => {
-                self.attempt(origin, again, Body::empty()).await?
+            (Err(Error::Exchange { .. }), Some((again, body))) => {
+                self.attempt(origin, again, body).await?
             }
             (answered, _) => answered?,
         };
@@ -181,6 +197,17 @@ impl Origins {
             Some(_) | None => Body::stream(Watched::new(body, limit, self.config.body_idle_ms_max)),
         };
         Ok(Response::from_parts(head, body))
+    }
+}
+
+/// A body as a whole.
+async fn whole(origin: &str, body: Body) -> Result<Bytes, Error> {
+    match body.collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) => Err(Error::Exchange {
+            origin: origin.to_owned(),
+            reason: format!("the request's body broke off: {error}"),
+        }),
     }
 }
 

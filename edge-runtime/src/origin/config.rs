@@ -15,7 +15,8 @@ pub struct Config {
     pub response_ms_max: u64,
     /// Time between two pieces of an answer's body, in milliseconds. Default 30,000.
     pub body_idle_ms_max: u64,
-    /// How long an idle connection is kept, in milliseconds. Default 60,000.
+    /// How long an idle connection is kept, in milliseconds. Less than the origin keeps it: a request on a connection that
+    /// is just being closed fails. Default 4,000, as many servers keep theirs for 5 seconds.
     pub idle_ms_max: u64,
     /// Idle connections kept to one origin. Default 64.
     pub idle_max: usize,
@@ -32,7 +33,7 @@ impl Default for Config {
             connect_ms_max: 3_000,
             response_ms_max: 30_000,
             body_idle_ms_max: 30_000,
-            idle_ms_max: 60_000,
+            idle_ms_max: 4_000,
             idle_max: 64,
             request_bytes_max: 64 << 20,
             response_bytes_max: 1 << 30,

@@ -9,6 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// Edge Architecture Specification 1.0 §3.2: what `Surrogate-Control` may ask of us.
+const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
+const CAPABILITY: &str = "brink=\"Surrogate/1.0\"";
 /// What origins are known to believe of the client's address, or of what was asked for instead of the target: no part of
 /// any cache key.
 const CLAIMS: [HeaderName; 8] = [
@@ -44,6 +47,8 @@ pub(super) fn set(
     headers.remove(HOST);
     // Answered by the listener.
     headers.remove(EXPECT);
+    // A client is no surrogate: what it says of itself here would change the answer and not the key.
+    put(headers, SURROGATE_CAPABILITY, CAPABILITY);
     headers.append(VIA, HeaderValue::from_static(via(version)));
     let host = uri.authority().map(http::uri::Authority::as_str);
     let mut members = Vec::new();
@@ -87,6 +92,7 @@ fn via(version: Version) -> &'static str {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use brink_policy::http::directives::SURROGATE_DEVICE;
 
     #[test]
     fn what_the_origin_is_told() {
@@ -96,6 +102,7 @@ mod tests {
             ("via", "1.1 other"),
             ("x-forwarded-server", "evil"),
             ("x-original-url", "/admin"),
+            ("surrogate-capability", "other=\"ESI/1.0\""),
         ];
         for (uri, version, client, forwarded, via) in [
             (
@@ -130,6 +137,9 @@ mod tests {
                 forwarded
             );
             assert_eq!(headers.contains_key(X_FORWARDED_FOR), client.is_some());
+            let capabilities: Vec<_> = headers.get_all(SURROGATE_CAPABILITY).iter().collect();
+            assert_eq!(capabilities, [CAPABILITY]);
+            assert!(CAPABILITY.starts_with(SURROGATE_DEVICE));
             for name in ["x-forwarded-server", "x-original-url", "host"] {
                 assert!(!headers.contains_key(name), "{name}");
             }

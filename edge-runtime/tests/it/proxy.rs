@@ -28,11 +28,24 @@ impl Service for Pages {
             ),
             "/cookie" => (
                 response
-                    .header("cache-control", "max-age=60")
+                    .header("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")
                     .header("brink-position", "core.1=9")
                     .header("set-cookie", "session=1"),
                 Bytes::from(number.to_string()),
             ),
+            "/for-everyone" => (
+                response
+                    .header("cache-control", "max-age=60")
+                    .header("set-cookie", "seen=1"),
+                Bytes::from(number.to_string()),
+            ),
+            "/ours" => (
+                response
+                    .header("cache-control", "no-store")
+                    .header("brink-cache-control", "max-age=60"),
+                Bytes::from(number.to_string()),
+            ),
+            "/method" => (response, Bytes::from(request.method().to_string())),
             "/large" => (
                 response.header("cache-control", "max-age=60"),
                 Bytes::from(vec![b'x'; 9 << 20]),
@@ -113,6 +126,17 @@ async fn what_an_origin_lets_be_kept_is_kept() {
         }
     }
     assert!(edge.send("GET", "/kept", &mine).await.is_hit());
+    // Unless the origin says for how long it is for everyone.
+    assert!(!edge.get("/for-everyone").await.is_hit());
+    let shared = edge.get("/for-everyone").await;
+    assert!(shared.is_hit() && shared.field("set-cookie") == "seen=1");
+    // What it says to us alone goes no further.
+    assert!(!edge.get("/ours").await.is_hit());
+    let ours = edge.get("/ours").await;
+    assert!(ours.is_hit() && ours.field("brink-cache-control").is_empty());
+    // It knows its methods itself.
+    assert_eq!(edge.send("M-SEARCH", "/method", &[]).await.body, "M-SEARCH");
+    assert_eq!(edge.send("TRACE", "/method", &[]).await.status, 501);
     // Tokens mean nothing without a core, and are nobody's cookies.
     let tokens = [("cookie", "brink-session=x"), ("brink-session", "y")];
     let answer = edge.send("GET", "/cookie", &tokens).await;

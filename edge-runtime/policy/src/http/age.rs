@@ -30,13 +30,15 @@ pub fn initial_age(headers: &HeaderMap, exchange: Exchange) -> u64 {
     apparent.max(corrected).min(DELTA_SECONDS_MAX)
 }
 
-/// `Age`: the first member of the first line; one that is not a number is ignored. RFC 9111 §5.1.
-fn age_value(headers: &HeaderMap) -> u64 {
+/// `Age`: the first member of the first line; one that is not a number is ignored. RFC 9111 §5.1. Parameters are dropped,
+/// as those of any structured integer are that means nothing by them (RFC 9651 §1.2).
+#[must_use]
+pub fn age_value(headers: &HeaderMap) -> u64 {
     let text = headers
         .get(AGE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
-    let first = text.split(',').next().unwrap_or("").trim();
+    let first = text.split([',', ';']).next().unwrap_or("").trim();
     if first.is_empty() || !first.bytes().all(|b| b.is_ascii_digit()) {
         return 0;
     }
@@ -94,6 +96,8 @@ mod tests {
             (Some("0, 7200"), None, 0, 0, 0),
             (Some("abc"), None, 0, 0, 0),
             (Some("-7200"), None, 0, 0, 0),
+            (Some("7200.0"), None, 0, 0, 0),
+            (Some("7200;a=b"), None, 0, 0, 7200),
             (
                 Some("99999999999999999999999"),
                 None,

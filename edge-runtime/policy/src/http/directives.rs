@@ -3,11 +3,16 @@
 use super::fields::{lines, members, unquoted};
 use http::{HeaderMap, HeaderName, header::CACHE_CONTROL};
 
+/// What this cache calls itself as a surrogate, in `Surrogate-Capability` and `Surrogate-Control`.
+pub const SURROGATE_DEVICE: &str = "brink";
+
 /// Largest delta-seconds; what is more counts as this. RFC 9111 §1.2.2.
 pub const DELTA_SECONDS_MAX: u64 = 1 << 31;
 /// Most members of a directive field that are read.
 const MEMBERS_MAX: usize = 100;
 
+/// `Brink-Cache-Control`: for this platform alone, so that no other cache sees it. RFC 9213 §2.
+pub const BRINK_CACHE_CONTROL: HeaderName = HeaderName::from_static("brink-cache-control");
 /// `CDN-Cache-Control`: RFC 9213 §3.1.
 pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 /// `Surrogate-Control`: Edge Architecture Specification 1.0 §2.
@@ -43,11 +48,13 @@ pub struct ResponseDirectives {
 }
 
 impl ResponseDirectives {
-    /// The directives that count for this cache: of `CDN-Cache-Control` if it is a valid, non-empty dictionary (RFC 9213
-    /// §2.2), else of `Surrogate-Control` if that has `max-age` or `no-store`, else of `Cache-Control`.
+    /// The directives that count for this cache: of `Brink-Cache-Control` or else `CDN-Cache-Control` if it is a valid,
+    /// non-empty dictionary (RFC 9213 §2.2), else of `Surrogate-Control` if that has `max-age` or `no-store`, else of
+    /// `Cache-Control`.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        targeted(headers)
+        targeted(headers, &BRINK_CACHE_CONTROL)
+            .or_else(|| targeted(headers, &CDN_CACHE_CONTROL))
             .or_else(|| surrogate(headers))
             .unwrap_or_else(|| {
                 let mut directives = Self::default();
@@ -80,6 +87,25 @@ impl ResponseDirectives {
         }
     }
 
+    /// Adds one directive of `Surrogate-Control`.
+    fn add_surrogate(&mut self, member: &str) {
+        let Some((name, value)) = directive(member) else {
+            return;
+        };
+        match (
+            name.as_str(),
+            value.as_deref().and_then(|v| v.split_once('+')),
+        ) {
+            ("max-age", Some((lifetime, grace))) => {
+                self.add("max-age", Some(lifetime));
+                self.add("stale-while-revalidate", Some(grace));
+            }
+            // A PoP is remote: it is not where the origin is.
+            ("no-store-remote", _) => self.no_store = true,
+            (name, _) => self.add(name, value.as_deref()),
+        }
+    }
+
     /// Whether `value` named fields; if one of the names is none, the directive counts as a whole.
     fn add_fields(&mut self, value: Option<&str>) -> bool {
         let names = value
@@ -99,11 +125,11 @@ impl ResponseDirectives {
 }
 
 /// RFC 9213 §2.1: a structured dictionary, ignored as a whole if it is not one, or if a directive's type is wrong.
-fn targeted(headers: &HeaderMap) -> Option<ResponseDirectives> {
-    if !headers.contains_key(&CDN_CACHE_CONTROL) {
+fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<ResponseDirectives> {
+    if !headers.contains_key(name) {
         return None;
     }
-    let lines = headers.get_all(&CDN_CACHE_CONTROL).iter();
+    let lines = headers.get_all(name).iter();
     let text = lines
         .map(|v| v.to_str().ok())
         .collect::<Option<Vec<_>>>()?
@@ -133,7 +159,8 @@ fn targeted(headers: &HeaderMap) -> Option<ResponseDirectives> {
     (!dictionary.is_empty()).then_some(directives)
 }
 
-/// `max-age=LIFETIME+GRACE`: for the grace a stale answer may be served while it is validated.
+/// Edge Architecture Specification 1.0 §2.1: `max-age=LIFETIME+GRACE` lets a stale answer be served for the grace while it is
+/// validated; `;DEVICE` after a directive makes it one for that device alone, which goes before one for all.
 fn surrogate(headers: &HeaderMap) -> Option<ResponseDirectives> {
     if !headers.contains_key(&SURROGATE_CONTROL) {
         return None;
@@ -142,17 +169,17 @@ fn surrogate(headers: &HeaderMap) -> Option<ResponseDirectives> {
         targeted: true,
         ..ResponseDirectives::default()
     };
-    for (name, value) in list(headers, &SURROGATE_CONTROL) {
-        match (
-            name.as_str(),
-            value.as_deref().and_then(|v| v.split_once('+')),
-        ) {
-            ("max-age", Some((lifetime, grace))) => {
-                directives.add("max-age", Some(lifetime));
-                directives.add("stale-while-revalidate", Some(grace));
-            }
-            (name, _) => directives.add(name, value.as_deref()),
-        }
+    let read: Vec<&str> = lines(headers, &SURROGATE_CONTROL)
+        .flat_map(members)
+        .take(MEMBERS_MAX)
+        .collect();
+    let ours = read.iter().filter_map(|member| {
+        let (directive, device) = member.split_once(';')?;
+        (device.trim() == SURROGATE_DEVICE).then(|| directive.trim())
+    });
+    let of_all = read.iter().copied().filter(|member| !member.contains(';'));
+    for member in ours.chain(of_all) {
+        directives.add_surrogate(member);
     }
     (directives.max_age.is_some() || directives.no_store).then_some(directives)
 }
@@ -212,15 +239,17 @@ fn list(headers: &HeaderMap, field: &HeaderName) -> impl Iterator<Item = (String
     lines(headers, field)
         .flat_map(members)
         .take(MEMBERS_MAX)
-        .filter_map(|member| {
-            let (name, value) = match member.split_once('=') {
-                Some((name, value)) => (name, Some(unquoted(value))),
-                None => (member, None),
-            };
-            let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-            (!name.is_empty() && name.bytes().all(token))
-                .then(|| (name.to_ascii_lowercase(), value))
-        })
+        .filter_map(directive)
+}
+
+/// One directive: its name in lower case, its value without quotes. None if it is not `token[=value]`.
+fn directive(member: &str) -> Option<(String, Option<String>)> {
+    let (name, value) = match member.split_once('=') {
+        Some((name, value)) => (name, Some(unquoted(value))),
+        None => (member, None),
+    };
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    (!name.is_empty() && name.bytes().all(token)).then(|| (name.to_ascii_lowercase(), value))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{
     condition::strongly_equal,
-    directives::{ResponseDirectives, SURROGATE_CONTROL},
+    directives::{BRINK_CACHE_CONTROL, ResponseDirectives, SURROGATE_CONTROL},
     fields::remove_hop_by_hop,
 };
 use crate::names::{CACHE_TAG, SURROGATE_KEY};
@@ -11,10 +11,21 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG},
 };
 
-/// Removes what is for the next hop alone and what is for us alone: `Surrogate-Control`, `Surrogate-Key`, `Cache-Tag`.
+/// Checks the content of the message that carries it, which a 304 does not have. RFC 1864.
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+/// Likewise: RFC 9530 §2. (`Repr-Digest` is of the representation, and may be updated.)
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
+
+/// Removes what is for the next hop alone and what is for us alone: `Brink-Cache-Control`, `Surrogate-Control`,
+/// `Surrogate-Key`, `Cache-Tag`.
 pub fn remove_own(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
-    for name in [SURROGATE_CONTROL, SURROGATE_KEY, CACHE_TAG] {
+    for name in [
+        BRINK_CACHE_CONTROL,
+        SURROGATE_CONTROL,
+        SURROGATE_KEY,
+        CACHE_TAG,
+    ] {
         headers.remove(name);
     }
 }
@@ -24,6 +35,19 @@ pub fn remove_own(headers: &mut HeaderMap) {
 pub fn retain_storable(headers: &mut HeaderMap) {
     for name in ResponseDirectives::of(headers).fields {
         headers.remove(name);
+    }
+    remove_own(headers);
+}
+
+/// Gives the answer to the request that fetched a response what [`retain_storable`] took for being named: it is fresh from the
+/// origin, and this caller's own. RFC 9111 §5.2.2.4, §5.2.2.7.
+pub fn restore_unstored(headers: &mut HeaderMap, received: &HeaderMap) {
+    for name in ResponseDirectives::of(received).fields {
+        if !headers.contains_key(&name) {
+            for value in received.get_all(&name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
     }
     remove_own(headers);
 }
@@ -44,6 +68,9 @@ pub fn selects(stored: &HeaderMap, update: &HeaderMap) -> bool {
 pub fn freshen(stored: &mut HeaderMap, mut update: HeaderMap) {
     remove_hop_by_hop(&mut update);
     for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE] {
+        update.remove(name);
+    }
+    for name in [CONTENT_MD5, CONTENT_DIGEST] {
         update.remove(name);
     }
     let names: Vec<HeaderName> = update.keys().cloned().collect();
@@ -73,6 +100,7 @@ mod tests {
         let mut stored = map(&[
             ("content-type", "a/b"),
             ("content-length", "5"),
+            ("content-md5", "x"),
             ("set-cookie", "a=1"),
             ("set-cookie", "b=1"),
             ("x-kept", "1"),
@@ -82,6 +110,8 @@ mod tests {
             map(&[
                 ("content-type", "c/d"),
                 ("content-length", "0"),
+                ("content-md5", "y"),
+                ("content-digest", "sha-256=:y:"),
                 ("set-cookie", "a=2"),
                 ("set-cookie", "c=2"),
                 ("connection", "x-hop"),
@@ -91,6 +121,7 @@ mod tests {
         let expected = map(&[
             ("content-type", "c/d"),
             ("content-length", "5"),
+            ("content-md5", "x"),
             ("set-cookie", "a=2"),
             ("set-cookie", "c=2"),
             ("x-kept", "1"),
@@ -129,8 +160,13 @@ mod tests {
             ("surrogate-key", "k"),
             ("cache-tag", "k"),
             ("keep-alive", "1"),
+            ("brink-cache-control", "&"),
         ]);
+        let received = headers.clone();
         retain_storable(&mut headers);
         assert_eq!(headers.keys().collect::<Vec<_>>(), ["cache-control", "x-d"]);
+        restore_unstored(&mut headers, &received);
+        let whole = ["cache-control", "x-d", "x-a", "x-b", "x-c"];
+        assert_eq!(headers.keys().collect::<Vec<_>>(), whole);
     }
 }

@@ -37,6 +37,14 @@ pub fn invalidated(
     urls
 }
 
+/// Whether the content of the answer to a `POST` is what `GET` of the same URL would give: its `Content-Location` names it.
+/// RFC 9110 §9.3.3.
+#[must_use]
+pub fn represents_target(response: &HeaderMap, host: &str, path_and_query: &str) -> bool {
+    resolved(response, &CONTENT_LOCATION, host, path_and_query)
+        .is_some_and(|url| url.strip_prefix(host) == Some(path_and_query))
+}
+
 /// RFC 3986 §5.2, without dot segments: a reference that has them names nothing that is stored under it.
 fn resolved(
     response: &HeaderMap,
@@ -73,6 +81,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_post_gives() {
+        for location in ["/a/b?c", "b?c", "?c", "http://h/a/b?c#d", "//h/a/b?c"] {
+            let mut response = HeaderMap::new();
+            response.insert(CONTENT_LOCATION, location.parse().unwrap());
+            assert!(represents_target(&response, "h", "/a/b?c"), "{location}");
+            assert!(!represents_target(&response, "h", "/a/b"), "{location}");
+            assert!(!represents_target(&response, "g", "/a/b?c") || !location.contains("//"));
+        }
+    }
+
+    #[test]
     fn urls() {
         for (method, status, location, expected) in [
             (Method::POST, 200, None, &["h/a/b?c"][..]),
@@ -100,6 +119,11 @@ mod tests {
                 &["h/a/b?c"],
             ),
         ] {
+            let mut response = HeaderMap::new();
+            if let Some(location) = location {
+                response.insert(CONTENT_LOCATION, location.parse().unwrap());
+            }
+            assert!(!represents_target(&response, "h", "/a/b?c"), "{location:?}");
             for name in [LOCATION, CONTENT_LOCATION] {
                 let mut response = HeaderMap::new();
                 if let Some(location) = location {

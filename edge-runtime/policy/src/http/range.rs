@@ -1,9 +1,9 @@
-//! One byte range from a whole stored body: RFC 9110 §14.
+//! One byte range from a stored body, which is whole or itself a part: RFC 9110 §14, RFC 9111 §3.3.
 
 use super::{condition::strongly_equal, fields::date};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE},
+    header::{CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE},
 };
 use std::ops::Range as Bytes;
 
@@ -95,6 +95,82 @@ fn one(text: &str, length: usize) -> Option<Part> {
     })
 }
 
+/// Where a part lies in its representation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Its first byte.
+    pub first: usize,
+    /// Bytes of the whole representation.
+    pub complete: usize,
+}
+
+impl Held {
+    /// Where the content of a 206 lies, which has `length` bytes. None if its `Content-Range` does not say so: it is another
+    /// unit's, of several parts, of unknown length, or contradicts the content. RFC 9110 §14.4, §15.3.7.
+    ///
+    /// There are origins that count the last byte wrongly. Where the content is as long as `Content-Length` says and is
+    /// said to reach the end, the end is where it ends.
+    #[must_use]
+    pub fn of(response: &HeaderMap, length: usize) -> Option<Self> {
+        let (first, last, complete) = said(response)?;
+        if last - first + 1 == length {
+            return Some(Self { first, complete });
+        }
+        let is_whole = number(response.get(CONTENT_LENGTH)?.to_str().ok()?) == Some(length);
+        let complete = first.checked_add(length)?;
+        (is_whole && length > 0 && says_end(response)).then_some(Self { first, complete })
+    }
+
+    /// Whether the `length` bytes that are held answer a request: it asks for a range of them.
+    #[must_use]
+    pub fn answers(
+        self,
+        method: &Method,
+        request: &HeaderMap,
+        stored: &HeaderMap,
+        length: usize,
+    ) -> bool {
+        let part = part(method, request, StatusCode::OK, stored, self.complete);
+        matches!(part, Part::Range(range) if self.place(&range, length).is_some())
+    }
+
+    /// Where a range of the representation lies in the `length` bytes that are held.
+    #[must_use]
+    pub fn place(self, range: &Bytes<usize>, length: usize) -> Option<Bytes<usize>> {
+        let place = range.start.checked_sub(self.first)?..range.end.checked_sub(self.first)?;
+        (place.end <= length).then_some(place)
+    }
+}
+
+/// Whether a 206 says of itself where one part lies. See [`Held::of`].
+#[must_use]
+pub fn is_one_part(response: &HeaderMap) -> bool {
+    said(response).is_some()
+}
+
+fn says_end(response: &HeaderMap) -> bool {
+    said(response).is_some_and(|(_, last, complete)| last + 1 == complete)
+}
+
+/// `bytes FIRST-LAST/COMPLETE`, if that can be.
+fn said(response: &HeaderMap) -> Option<(usize, usize, usize)> {
+    let mut lines = response.get_all(CONTENT_RANGE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let (unit, rest) = line.to_str().ok()?.trim().split_once(' ')?;
+    let (range, complete) = rest.trim().split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let [first, last, complete] = [number(first)?, number(last)?, number(complete)?];
+    let is_possible = unit.eq_ignore_ascii_case("bytes") && first <= last && last < complete;
+    is_possible.then_some((first, last, complete))
+}
+
+fn number(text: &str) -> Option<usize> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
+}
+
 /// `Content-Range` of a 206. RFC 9110 §14.4.
 #[must_use]
 pub fn content_range(range: &Bytes<usize>, length: usize) -> Option<HeaderValue> {
@@ -149,6 +225,68 @@ mod tests {
             );
             assert_eq!(got, expected, "{range}");
         }
+    }
+
+    #[test]
+    fn held() {
+        for (content_range, content_length, length, expected) in [
+            ("bytes 4-9/10", None, 6, Some((4, 10))),
+            ("Bytes 0-4/10", None, 5, Some((0, 10))),
+            ("bytes 4-9/10", Some("5"), 5, Some((4, 9))),
+            ("bytes 4-9/10", None, 5, None),
+            ("bytes 4-8/10", Some("4"), 4, None),
+            ("bytes 4-9/10", Some("0"), 0, None),
+            ("bytes 4-9/*", None, 6, None),
+            ("bytes */10", None, 6, None),
+            ("bytes 4-9/9", None, 6, None),
+            ("bytes 9-4/10", None, 6, None),
+            ("lines 4-9/10", None, 6, None),
+            (
+                "bytes 0-18446744073709551615/18446744073709551616",
+                None,
+                6,
+                None,
+            ),
+        ] {
+            let mut fields = vec![("content-range", content_range)];
+            fields.extend(content_length.map(|length| ("content-length", length)));
+            let held = Held::of(&map(&fields), length);
+            let expected = expected.map(|(first, complete)| Held { first, complete });
+            assert_eq!(
+                held, expected,
+                "{content_range} {content_length:?} {length}"
+            );
+        }
+        assert!(!is_one_part(&map(&[
+            ("content-range", "bytes 0-1/9"),
+            ("content-range", "bytes 3-4/9")
+        ])));
+    }
+
+    #[test]
+    fn what_a_part_answers() {
+        let held = Held {
+            first: 4,
+            complete: 10,
+        };
+        let stored = map(&[("etag", "\"a\"")]);
+        for (request, length, answers) in [
+            (&[("range", "bytes=4-9")][..], 6, true),
+            (&[("range", "bytes=-5")], 6, true),
+            (&[("range", "bytes=6-")], 6, true),
+            (&[("range", "bytes=5-6")], 6, true),
+            (&[("range", "bytes=3-5")], 6, false),
+            (&[("range", "bytes=6-")], 5, false),
+            (&[("range", "bytes=10-")], 6, false),
+            (&[], 6, false),
+            (&[("range", "bytes=4-9"), ("if-range", "\"a\"")], 6, true),
+            (&[("range", "bytes=4-9"), ("if-range", "\"b\"")], 6, false),
+        ] {
+            let got = held.answers(&Method::GET, &map(request), &stored, length);
+            assert_eq!(got, answers, "{request:?} {length}");
+            assert!(!held.answers(&Method::HEAD, &map(request), &stored, length));
+        }
+        assert_eq!(held.place(&(5..7), 6), Some(1..3));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether a response may be stored (RFC 9111 §3), and how long it is fresh (§4.2.1, §4.2.2).
 
-use super::{directives::ResponseDirectives, fields::date, vary};
+use super::{directives::ResponseDirectives, fields::date, range::is_one_part, vary};
 use http::{
     HeaderMap, Method, StatusCode,
     header::{AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE},
@@ -46,7 +46,7 @@ pub enum NoStoreReason {
     Method,
     /// The request says `no-store`.
     RequestNoStore,
-    /// The status says nothing that could be reused (1xx, 206, 304).
+    /// The status says nothing that could be reused (1xx, 304, a 206 that is not one part).
     Status,
     /// `no-store`.
     NoStore,
@@ -126,6 +126,9 @@ pub struct Candidate<'a> {
     pub status: StatusCode,
     /// The response's fields.
     pub response: &'a HeaderMap,
+    /// An HTTP origin made it, which says by an explicit lifetime that it is for everyone; a module's framework may give
+    /// all its answers one.
+    pub by_origin: bool,
     /// What the handler set, in seconds; goes before the response's fields, except `no-store` and `private`.
     pub lifetime: Option<u64>,
     /// When the response came.
@@ -134,8 +137,8 @@ pub struct Candidate<'a> {
 
 /// RFC 9111 §3, for a shared cache.
 ///
-/// `Set-Cookie` does not prevent storing where the response gives its lifetime itself (RFC 9111 §7.3 leaves that to the
-/// origin); with a heuristic lifetime it does.
+/// `Set-Cookie` does not prevent storing where the response says that it is for everyone; where an origin made it, an explicit
+/// lifetime says so (RFC 9111 §7.3 leaves it to the origin's directives). With a heuristic lifetime it does.
 ///
 /// # Errors
 /// Why it is not stored.
@@ -153,7 +156,12 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
     if candidate.request_no_store {
         return Err(NoStoreReason::RequestNoStore);
     }
-    if status.is_informational() || matches!(status.as_u16(), 206 | 304) {
+    // §3.3: a part that says where it lies may answer requests for what is in it.
+    let is_part = candidate.by_origin && is_one_part(response);
+    if status.is_informational()
+        || status == StatusCode::NOT_MODIFIED
+        || (status == StatusCode::PARTIAL_CONTENT && !is_part)
+    {
         return Err(NoStoreReason::Status);
     }
     let directives = ResponseDirectives::of(response);
@@ -175,14 +183,17 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
     if request.contains_key(AUTHORIZATION) && !shared {
         return Err(NoStoreReason::Authorization);
     }
-    // §7.3: a cookie is mostly one caller's, whatever lifetime a framework gives all its answers.
-    let for_everyone = directives.public || directives.s_maxage.is_some() || directives.targeted;
-    if response.contains_key(SET_COOKIE) && !for_everyone {
-        return Err(NoStoreReason::SetCookie);
-    }
     let explicit = candidate
         .lifetime
         .or_else(|| explicit_lifetime(&directives, response, candidate.received));
+    // §7.3: a cookie is mostly one caller's. It is not stored where it might have been forgotten.
+    let for_everyone = directives.public
+        || directives.s_maxage.is_some()
+        || directives.targeted
+        || (candidate.by_origin && explicit.is_some());
+    if response.contains_key(SET_COOKIE) && !names_cookie(&directives) && !for_everyone {
+        return Err(NoStoreReason::SetCookie);
+    }
     let fresh_seconds = match explicit {
         Some(seconds) => seconds,
         None if is_heuristic(status) || directives.public => {
@@ -204,6 +215,11 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
         return Err(NoStoreReason::NotReusable);
     }
     Ok(lifetime)
+}
+
+/// Whether `no-cache="set-cookie"` or `private="set-cookie"` keeps the cookie out of what is stored. RFC 9111 §5.2.2.4.
+fn names_cookie(directives: &ResponseDirectives) -> bool {
+    directives.fields.contains(&SET_COOKIE)
 }
 
 /// Whether a response says itself how long it is fresh.
@@ -251,19 +267,19 @@ fn heuristic(response: &HeaderMap, received: SystemTime) -> u64 {
     (since / HEURISTIC_DIVISOR).min(HEURISTIC_SECONDS_MAX)
 }
 
-/// Statuses with a heuristic lifetime, 206 aside. RFC 9110 §15.1.
+/// Statuses with a heuristic lifetime. RFC 9110 §15.1.
 fn is_heuristic(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+        200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
     )
 }
 
-/// Statuses of RFC 9110 whose caching we know, 206 and 304 aside.
+/// Statuses of RFC 9110 whose caching we know, 304 aside.
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
+        200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505
     )
 }
 

@@ -1,9 +1,9 @@
 //! Selecting fields: RFC 9111 §4.1.
 
-use super::fields::members;
+use super::fields::{lines, members};
 use http::{
     HeaderMap, HeaderName,
-    header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, VARY},
+    header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY},
 };
 use std::fmt::Write as _;
 
@@ -50,7 +50,7 @@ pub fn selection(fields: &[HeaderName], request: &HeaderMap) -> Option<String> {
                 let value = std::str::from_utf8(value.as_bytes()).ok()?;
                 values.extend(members(value).map(|member| normal(name, member)));
             }
-            if *name == ACCEPT_ENCODING {
+            if is_negotiated(name) {
                 values.sort_unstable();
             }
             write!(text, " {}", values.join(",")).ok()?;
@@ -63,16 +63,78 @@ pub fn selection(fields: &[HeaderName], request: &HeaderMap) -> Option<String> {
     Some(text)
 }
 
-/// Coding, language, charset and media type names are without case, and space around `;` does not count.
-fn normal(name: &HeaderName, member: &str) -> String {
-    if [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name) {
-        let parts = member
-            .split(';')
-            .map(|part| part.trim().to_ascii_lowercase());
-        parts.collect::<Vec<_>>().join(";")
-    } else {
-        member.to_owned()
+/// Whether a variant answers a request though it was selected by another `Accept-Language`: its own language, `language`
+/// (`Content-Language`), is what the request likes best, and all other selecting fields are the same. `stored` and `wanted` are
+/// the two selections. RFC 9110 §12.5.4: no answer can suit it better.
+#[must_use]
+pub fn suits_language(stored: &str, wanted: &str, language: &str, request: &HeaderMap) -> bool {
+    fn others(selection: &str) -> impl Iterator<Item = &str> {
+        let lines = selection.split('\n');
+        lines.filter(|line| !line.starts_with(ACCEPT_LANGUAGE.as_str()))
     }
+    best_language(request).is_some_and(|best| best.eq_ignore_ascii_case(language))
+        && others(stored).eq(others(wanted))
+}
+
+/// The one language that is liked better than all others.
+fn best_language(request: &HeaderMap) -> Option<&str> {
+    let mut best: Option<(&str, u16)> = None;
+    let mut is_alone = false;
+    for member in lines(request, &ACCEPT_LANGUAGE).flat_map(members) {
+        let (language, weight) = match member.split_once(';') {
+            Some((language, parameter)) => (language.trim_end(), weight(parameter)?),
+            None => (member, WEIGHT_MAX),
+        };
+        match best {
+            Some((_, highest)) if weight < highest => {}
+            Some((_, highest)) if weight == highest => is_alone = false,
+            _ => (best, is_alone) = (Some((language, weight)), true),
+        }
+    }
+    best.filter(|(language, weight)| is_alone && *weight > 0 && *language != "*")
+        .map(|(language, _)| language)
+}
+
+const WEIGHT_MAX: u16 = 1000;
+
+/// `q=` and a number from 0 to 1 with at most three digits after the point, in thousandths. RFC 9110 §12.4.2.
+fn weight(parameter: &str) -> Option<u16> {
+    let (name, value) = parameter.trim().split_once('=')?;
+    let (whole, rest) = value.split_once('.').unwrap_or((value, ""));
+    let is_number = matches!(whole, "0" | "1") && rest.bytes().all(|b| b.is_ascii_digit());
+    if !name.eq_ignore_ascii_case("q") || !is_number || rest.len() > 3 {
+        return None;
+    }
+    let thousandths: u16 = format!("{whole}{rest:0<3}").parse().ok()?;
+    (thousandths <= WEIGHT_MAX).then_some(thousandths)
+}
+
+/// The language of an answer, if it is in one.
+#[must_use]
+pub fn language(response: &HeaderMap) -> Option<&str> {
+    let mut languages = lines(response, &CONTENT_LANGUAGE).flat_map(members);
+    match (languages.next(), languages.next()) {
+        (Some(language), None) => Some(language),
+        _ => None,
+    }
+}
+
+/// Fields whose members are told apart by weight, not by their order. RFC 9110 §12.5.
+fn is_negotiated(name: &HeaderName) -> bool {
+    [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name)
+}
+
+/// Coding, language, charset and media type names are without case, space around `;` does not count, and a weight of one
+/// is the same as none. RFC 9110 §12.4.2.
+fn normal(name: &HeaderName, member: &str) -> String {
+    if !is_negotiated(name) {
+        return member.to_owned();
+    }
+    let parts = member
+        .split(';')
+        .map(|part| part.trim().to_ascii_lowercase())
+        .filter(|part| !matches!(&**part, "q=1" | "q=1." | "q=1.0" | "q=1.00" | "q=1.000"));
+    parts.collect::<Vec<_>>().join(";")
 }
 
 #[cfg(test)]
@@ -120,9 +182,43 @@ mod tests {
     }
 
     #[test]
+    fn languages() {
+        let fields = fields(&map(&[("vary", "accept-language, foo")])).unwrap();
+        let stored = [("accept-language", "en, de"), ("foo", "1")];
+        let stored = selection(&fields, &map(&stored)).unwrap();
+        for (accept, foo, suits) in [
+            ("fr;q=0.5, de;q=1.0", "1", true),
+            ("de", "1", true),
+            ("fr;q=0.5, DE;q=0.6, *;q=0.1", "1", true),
+            ("de", "2", false),
+            ("de, fr", "1", false),
+            ("fr, de;q=0.9", "1", false),
+            ("de-AT", "1", false),
+            ("de;q=0", "1", false),
+            ("de;q=2", "1", false),
+            ("de;q=1.001", "1", false),
+            ("de;x=1, fr;q=0.1", "1", false),
+            ("*", "1", false),
+            ("", "1", false),
+        ] {
+            let request = map(&[("accept-language", accept), ("foo", foo)]);
+            let wanted = selection(&fields, &request).unwrap();
+            let got = suits_language(&stored, &wanted, "de", &request);
+            assert_eq!(got, suits, "{accept} {foo}");
+        }
+        for (lines, expected) in [
+            (&[("content-language", "de")][..], Some("de")),
+            (&[("content-language", "de, en")], None),
+            (&[], None),
+        ] {
+            assert_eq!(language(&map(lines)), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn selections() {
         type Fields<'a> = &'a [(&'static str, &'a str)];
-        let same: [(&str, Fields<'_>, Fields<'_>, bool); 9] = [
+        let same: [(&str, Fields<'_>, Fields<'_>, bool); 13] = [
             ("foo", &[("foo", "1")], &[("foo", "1")], true),
             ("foo", &[("foo", "1")], &[("foo", "2")], false),
             ("foo", &[("foo", "1")], &[("foo", "1"), ("bar", "2")], true),
@@ -141,6 +237,25 @@ mod tests {
                 &[("accept-language", "EN-gb ; q=0.5")],
                 true,
             ),
+            (
+                "accept-language",
+                &[("accept-language", "en, de")],
+                &[("accept-language", "de;q=1.0, en")],
+                true,
+            ),
+            (
+                "accept-language",
+                &[("accept-language", "en, de;q=0.9")],
+                &[("accept-language", "de, en;q=0.9")],
+                false,
+            ),
+            (
+                "accept",
+                &[("accept", "text/html, a/b;q=0.1")],
+                &[("accept", "a/b;q=0.1"), ("accept", "text/HTML")],
+                true,
+            ),
+            ("foo", &[("foo", "a, b")], &[("foo", "b, a")], false),
             (
                 "accept-encoding",
                 &[("accept-encoding", "gzip, br")],

@@ -86,6 +86,7 @@ fn there_and_back() {
     let variant = Variant {
         fields: vec!["accept".parse().unwrap()],
         selection: "accept: a\n".into(),
+        language: "de".into(),
     };
     let list = Slot::Variants(Arc::new(vec![variant.clone()]));
     match Slot::decode(&mut bytes(&list).as_slice()).unwrap() {

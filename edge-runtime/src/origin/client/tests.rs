@@ -165,7 +165,11 @@ async fn a_reused_connection_that_fails_is_tried_again_for_idempotent_requests_a
         1,
         "it came by the first connection, and again by a new one"
     );
-    let mut post = get("/3");
+    let mut put = get("/3");
+    *put.method_mut() = Method::PUT;
+    *put.body_mut() = Body::from("x");
+    assert_eq!(body(origins.send(&url, put).await.unwrap()).await, "ok");
+    let mut post = get("/4");
     *post.method_mut() = Method::POST;
     *post.body_mut() = Body::from("x");
     let error = origins.send(&url, post).await.unwrap_err();

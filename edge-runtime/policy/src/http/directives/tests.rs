@@ -187,6 +187,29 @@ fn precedence() {
             "{fields:?}"
         );
     }
+    for (ours, max_age) in [("max-age=9", 9), ("&", 5), ("", 5), ("max-age=9.0", 5)] {
+        let directives = of(&[
+            ("brink-cache-control", ours),
+            ("cdn-cache-control", "max-age=5"),
+        ]);
+        assert_eq!(directives.max_age, Some(max_age), "{ours}");
+    }
+    for (value, max_age, no_store) in [
+        ("max-age=9;brink", Some(9), false),
+        ("max-age=9; brink", Some(9), false),
+        ("max-age=5, max-age=9;brink", Some(9), false),
+        ("max-age=9;other", Some(1), false),
+        ("no-store;other", Some(1), false),
+        ("no-store;brink", None, true),
+        ("no-store-remote", None, true),
+    ] {
+        let directives = of(&[("surrogate-control", value), ("cache-control", "max-age=1")]);
+        assert_eq!(
+            (directives.max_age, directives.no_store),
+            (max_age, no_store),
+            "{value}"
+        );
+    }
     let graced = of(&[("surrogate-control", "max-age=10+5")]);
     assert_eq!(
         (graced.max_age, graced.stale_while_revalidate),

@@ -35,6 +35,7 @@ fn check(
         request_no_store: false,
         status: StatusCode::from_u16(status).unwrap(),
         response: &response,
+        by_origin: false,
         lifetime: None,
         received: now(),
     })
@@ -185,6 +186,7 @@ fn by_request_and_handler() {
         request_no_store: false,
         status: StatusCode::OK,
         response: &empty,
+        by_origin: false,
         lifetime: Some(60),
         received: now(),
     };
@@ -220,5 +222,51 @@ fn by_request_and_handler() {
         ),
     ] {
         assert_eq!(storable(&candidate), Err(reason));
+    }
+}
+
+#[test]
+fn by_who_made_it() {
+    use NoStoreReason as No;
+    let part = ("content-range", "bytes 0-1/9");
+    let fresh = ("cache-control", "max-age=60");
+    let cookie = ("set-cookie", "a=b");
+    let empty = HeaderMap::new();
+    for (status, response, by_module, by_origin) in [
+        (206, &[fresh, part][..], Err(No::Status), Ok(60)),
+        (206, &[fresh], Err(No::Status), Err(No::Status)),
+        (206, &[fresh, part, part], Err(No::Status), Err(No::Status)),
+        (200, &[fresh, cookie], Err(No::SetCookie), Ok(60)),
+        (200, &[("expires", "@9"), cookie], Err(No::SetCookie), Ok(9)),
+        (
+            200,
+            &[("last-modified", "@-1000"), cookie],
+            Err(No::SetCookie),
+            Err(No::SetCookie),
+        ),
+        (
+            200,
+            &[
+                ("cache-control", "max-age=60, no-cache=\"Set-Cookie\""),
+                cookie,
+            ],
+            Ok(60),
+            Ok(60),
+        ),
+    ] {
+        for (made_by_origin, expected) in [(false, by_module), (true, by_origin)] {
+            let got = storable(&Candidate {
+                method: &Method::GET,
+                request: &empty,
+                request_no_store: false,
+                status: StatusCode::from_u16(status).unwrap(),
+                response: &map(response),
+                by_origin: made_by_origin,
+                lifetime: None,
+                received: now(),
+            });
+            let got = got.map(|lifetime| lifetime.fresh_seconds);
+            assert_eq!(got, expected, "{status} {response:?} {made_by_origin}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use self::forward::Forwarder;
 use crate::{
     Error,
     hot::Hot,
-    placement::{Home as Place, Placements, Regions, is_empty},
+    placement::{Home as Place, Placements, Regions, is_empty, refused},
     store::{AnswerKey, Store},
 };
 use async_trait::async_trait;
@@ -174,6 +174,9 @@ impl Home {
             let own = own.map_or("none", RegionName::as_str);
             return Some(HomeRefusal::NotNow(format!("this core's region is {own}")));
         }
+        if asked.is_current {
+            return self.vouch(&asked.operation).err().map(home_refusal);
+        }
         let written = match &asked.operation {
             Operation::Commit(transaction) => transaction.partition.clone(),
             Operation::Command { request, .. } => PartitionAddress {
@@ -190,6 +193,33 @@ impl Home {
             )),
             Err(error) => Some(home_refusal(error)),
         }
+    }
+
+    /// Whether this core is certainly the home of what is to be read.
+    fn vouch(&self, read: &Operation) -> Result<(), Error> {
+        let partitions = match read {
+            Operation::Get { tenant, keys, .. } => {
+                keys.iter().map(|key| address(tenant, key)).collect()
+            }
+            Operation::Scan { tenant, range, .. } => vec![PartitionAddress {
+                tenant: tenant.clone(),
+                collection: range.collection.clone(),
+                partition: range.partition.clone(),
+            }],
+            Operation::LastVersion { tenant, key } => vec![address(tenant, key)],
+            Operation::Answer { key, .. } => vec![key.partition.clone()],
+            _ => return Err(unexpected()),
+        };
+        for partition in &partitions {
+            let found = self.placements.reading_within(partition, Duration::ZERO)?;
+            if let Place::At(region) = found {
+                return Err(refused(
+                    region.as_str(),
+                    "by what this core knows, it is the home",
+                ));
+            }
+        }
+        Ok(())
     }
 
     async fn operate(&self, operation: Operation) -> Result<Outcome, Error> {

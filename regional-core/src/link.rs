@@ -25,8 +25,9 @@ use brink_protocol::{
     control::COUNT_MS_MAX,
     link::{
         CORE_SUFFIX, CommandRequest, ExchangeRequest, FeedRequest, ForwardedPurge,
-        ForwardedPurgeAnswer, HeadsRequest, IDEMPOTENCY_KEY, POP_SUFFIX, ProbeAnswer, PurgeAnswer,
-        PurgeRequest, REPORT_LOG_LINES_MAX, RecordsRequest, Report, ReportAnswer, path,
+        ForwardedPurgeAnswer, HeadsRequest, IDEMPOTENCY_KEY, MAX_STALENESS_MS, POP_SUFFIX,
+        ProbeAnswer, PurgeAnswer, PurgeRequest, REPORT_LOG_LINES_MAX, RecordsRequest, Report,
+        ReportAnswer, path,
     },
     peers::{CountsAnswer, CountsRequest, PopsRequest, RosterAnswer, RosterRequest},
 };
@@ -117,6 +118,12 @@ fn route(request: &Request<Body>) -> &'static str {
     }
 }
 
+/// How stale a read may be.
+fn max_staleness(request: &Request<Body>) -> Option<Duration> {
+    let ms = request.headers().get(MAX_STALENESS_MS)?.to_str().ok()?;
+    ms.parse().ok().map(Duration::from_millis)
+}
+
 /// The key of a write that may be asked for more than once.
 fn idempotency_key(request: &Request<Body>) -> Option<String> {
     let key = request.headers().get(IDEMPOTENCY_KEY)?.to_str().ok()?;
@@ -195,8 +202,10 @@ impl Link {
         match target.as_str() {
             path::RECORDS => {
                 let once = idempotency_key(&request);
+                let max_staleness = max_staleness(&request);
                 let asked: RecordsRequest = read(request).await?;
-                answer(&self.records.execute(asked, once).await)
+                let records = self.records.within(max_staleness);
+                answer(&records.execute(asked, once).await)
             }
             path::COMMANDS => {
                 let asked: CommandRequest = read(request).await?;

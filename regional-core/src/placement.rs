@@ -8,10 +8,12 @@
 mod center;
 mod change;
 mod empty;
+mod stale;
 
 pub use self::change::{Declared, Promotion};
 pub(crate) use self::empty::is_empty;
 
+use self::stale::Knowledge;
 use crate::{Error, clock::now_ms, store::Store};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -53,8 +55,6 @@ pub struct Writing {
     pub home: Home,
     /// The lifetime of records that are written without one, in milliseconds.
     pub lifetime_ms: Option<u64>,
-    /// For how long it is kept who changed a record, in milliseconds; none: it is not kept.
-    pub audit_ms: Option<u64>,
 }
 
 /// Other regions, as far as a change of placements has to ask them.
@@ -81,8 +81,8 @@ pub struct Placements {
     own: Option<RegionName>,
     is_strict: bool,
     current: ArcSwap<PlacementTable>,
-    /// When the last certain reading began.
-    known: Mutex<Instant>,
+    /// When the last certain reading began, if there was one.
+    known: Mutex<Option<Instant>>,
     /// Who asks other regions, once the core has begun.
     regions: OnceLock<Weak<dyn Regions>>,
     /// Ids of changes of others that this core is ending.
@@ -102,12 +102,12 @@ impl Placements {
         is_strict: bool,
     ) -> Result<Arc<Self>, Error> {
         let began = Instant::now();
-        let table = match store.placements(true).await {
+        let (table, known) = match store.placements(true).await {
             Err(error) if !is_strict => {
                 tracing::warn!(%error, "placements are as this data centre knows them");
-                store.placements(false).await?
+                (store.placements(false).await?, None)
             }
-            read => read?,
+            read => (read?, Some(began)),
         };
         let table = center::settle(&*store, own.as_ref(), table).await?;
         let is_shared = store.is_shared();
@@ -116,7 +116,7 @@ impl Placements {
             own,
             is_strict,
             current: ArcSwap::from_pointee(table),
-            known: Mutex::new(began),
+            known: Mutex::new(known),
             regions: OnceLock::new(),
             ending: Mutex::default(),
             under_way: RwLock::default(),
@@ -194,13 +194,17 @@ impl Placements {
         Ok(Writing {
             home,
             lifetime_ms: place.lifetime_ms,
-            audit_ms: place.audit_ms,
         })
     }
 
-    fn check_lease(&self) -> Result<(), Error> {
+    /// How long ago this core knew for certain.
+    fn age(&self) -> Duration {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_strict || known.elapsed() <= LEASE {
+        known.map_or(Duration::MAX, |known| known.elapsed())
+    }
+
+    fn check_lease(&self) -> Result<(), Error> {
+        if !self.is_strict || self.age() <= LEASE {
             return Ok(());
         }
         let own = self.own.as_ref().map_or("of this core", RegionName::as_str);
@@ -224,6 +228,44 @@ impl Placements {
         })
     }
 
+    /// Where a partition is read so that all that its home has acknowledged is seen.
+    ///
+    /// # Errors
+    /// [`Error::Limit`]: the key does not fit its collection.
+    pub fn reading_at_home(&self, partition: &PartitionAddress) -> Result<Home, Error> {
+        let table = self.current.load();
+        Ok(match table.place(partition)?.home {
+            Some(home) if self.own.as_ref() != Some(home) => Home::At(home.clone()),
+            _ => Home::Here,
+        })
+    }
+
+    /// Where a partition is read so that the answer is at most so stale.
+    ///
+    /// # Errors
+    /// [`Error::Limit`]: the key does not fit its collection. [`Error::Region`]: nobody can vouch for it.
+    pub fn reading_within(
+        &self,
+        partition: &PartitionAddress,
+        max_staleness: Duration,
+    ) -> Result<Home, Error> {
+        let table = self.current.load();
+        let knowledge = Knowledge {
+            own: self.own.as_ref(),
+            is_shared: self.store.is_shared(),
+            sees_all: self.store.sees_all(),
+            age: self.age(),
+        };
+        knowledge
+            .reading(&table.place(partition)?, max_staleness)
+            .ok_or_else(|| {
+                refused(
+                    self.own.as_ref().map_or("of this core", RegionName::as_str),
+                    "this core cannot vouch for what it has: the data centres have not told it, or where the partition belongs is being changed",
+                )
+            })
+    }
+
     /// Reads the table again.
     async fn refresh(&self, is_certain: bool) -> Result<Arc<PlacementTable>, Error> {
         let began = Instant::now();
@@ -237,7 +279,7 @@ impl Placements {
         });
         if is_certain {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            *known = (*known).max(began);
+            *known = (*known).max(Some(began));
         }
         Ok(table)
     }

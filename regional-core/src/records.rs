@@ -3,7 +3,7 @@
 use crate::{
     Error,
     clock::now_ms,
-    store::{Action, Commit, NewAnswer, Store, Transaction, Write},
+    store::{Action, Commit, NewAnswer, Reads, Store, Transaction, Write},
 };
 use brink_protocol::{
     Digest, OriginId, Position, TenantName,
@@ -94,13 +94,37 @@ fn refuse_platform(key: &Key) -> Result<(), RecordError> {
 #[derive(Clone)]
 pub struct Records {
     store: Arc<dyn Store>,
+    max_staleness: Option<Duration>,
 }
 
 impl Records {
     /// Over a store.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self {
+            store,
+            max_staleness: None,
+        }
+    }
+
+    /// With reads that are at most so stale; none: they are made where they arrive, if the records lie there.
+    #[must_use]
+    pub fn within(&self, max_staleness: Option<Duration>) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            max_staleness,
+        }
+    }
+
+    /// The store of one request. Where the records of another region's homes may be here later than what its log says of
+    /// them, what must be as new as a position is read at the home.
+    fn reading(&self, at_least: &Position) -> Option<Arc<dyn Store>> {
+        let reads = match self.max_staleness {
+            Some(max_staleness) => Reads::Within(max_staleness),
+            None if !at_least.is_empty() && !self.store.sees_all() => Reads::AtHome,
+            None => return None,
+        };
+        self.store.reading(reads)
     }
 
     /// Does one operation. The answer's position is that of the write, or one that the read is at least as new as. What was
@@ -117,7 +141,9 @@ impl Records {
         }
         // Before the read: the state that is read may be newer than what is said of it, never older.
         let before = position(&*self.store);
-        let done = self.operate(&request.tenant, request.operation, once);
+        let own = self.reading(&request.at_least).map(Self::new);
+        let records = own.as_ref().unwrap_or(self);
+        let done = records.operate(&request.tenant, request.operation, once);
         match done.await {
             Ok((outcome, written)) => RecordsAnswer {
                 position: written.unwrap_or(before),

@@ -23,7 +23,7 @@ mod rows;
 pub use archive::{Archive, KEPT_ROWS_MAX, KeptRow, REVISIONS_APART, Registry, RowKey};
 pub use cql::{Confirm, CqlMembers, CqlStore, Credentials, Options as CqlOptions, Serial};
 pub use members::{Member, responsible};
-pub use placing::PlacementStore;
+pub use placing::{PlacementStore, Reads};
 pub use redb::{Options, RedbStore};
 pub use rows::{
     Action, Answer, AnswerKey, Appended, Commit, Held, LaterPurge, NewAnswer, NewAudit, NewPurge,

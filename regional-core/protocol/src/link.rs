@@ -66,6 +66,11 @@ pub mod path {
 
 /// Field of a request to [`path::RECORDS`] that writes: with it, the write is done once however often it is asked for.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Field of a request: for how long its answer is waited for from now on, in milliseconds, 1 or more. Beyond it the core
+/// does not work on. Streams have none.
+pub const TIME_LEFT_MS: &str = "brink-time-left-ms";
+/// Field of a read: how stale it may be, in milliseconds. Without it, it is read where it arrives if it lies there.
+pub const MAX_STALENESS_MS: &str = "brink-max-staleness-ms";
 
 /// Name in the core's link certificate.
 pub const CORE_NAME: &str = "core.brink.internal";

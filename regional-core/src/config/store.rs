@@ -101,8 +101,9 @@ pub struct CqlConfig {
     pub key: Option<PathBuf>,
     /// What confirms a write: a quorum of this data centre (`local`), or of each (`all`). Default `local`.
     pub confirm: Reach,
-    /// Who orders conditional writes of records: the replicas of this data centre (`local`), right where each partition is
-    /// written in one data centre alone, or those of all (`all`). The registry is always ordered by all. Default `local`.
+    /// Who orders conditional writes of records: the replicas of this data centre (`local`), or those of all (`all`). With
+    /// several data centres and `local` each has regions of its own and every partition is written at its home. The
+    /// registry is always ordered by all. Default `local`.
     pub order: Reach,
     /// How long one connection may take to be made, in milliseconds. Default 5,000.
     pub connect_timeout_ms: u64,

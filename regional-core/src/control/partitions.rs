@@ -2,7 +2,7 @@
 
 use super::app::App;
 use super::extract::{JsonBody, Operator, Params};
-use super::records::{ShownRecord, shown};
+use super::records::{ShownRecord, reading, shown};
 use super::reply::{Failure, Reply};
 use crate::{
     clock::now_ms,
@@ -39,6 +39,10 @@ pub(super) struct ScatterBody {
     /// 1 to 1000 records of all partitions together; 100 if it is left out.
     #[serde(default)]
     limit: Option<u32>,
+    /// How stale they may be, in milliseconds: what was acknowledged so long before is there. If it is left out they are
+    /// read at the core that is asked, if they lie there.
+    #[serde(default)]
+    max_staleness_ms: Option<u64>,
 }
 
 /// Where a record stands in the order.
@@ -88,7 +92,9 @@ pub(super) async fn read(
         after: body.after.map(|place| (place.sort, place.partition)),
         limit: body.limit.unwrap_or(100),
     };
-    let gathered = scatter(&*app.store, &caller.tenant, &asked, now_ms()).await;
+    let own = reading(&*app.store, body.max_staleness_ms);
+    let store = own.as_deref().unwrap_or(&*app.store);
+    let gathered = scatter(store, &caller.tenant, &asked, now_ms()).await;
     let gathered = gathered.map_err(|refused| match refused {
         Refused::Invalid(error) => Failure::from(error),
         Refused::Failed(failed) => unread(failed),

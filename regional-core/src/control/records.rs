@@ -7,7 +7,7 @@ use crate::{
     Error,
     clock::now_ms,
     records::position,
-    store::{Action, BATCH_BYTES_MAX, Commit, NewAudit, Store, Transaction, Write},
+    store::{Action, BATCH_BYTES_MAX, Commit, NewAudit, Reads, Store, Transaction, Write},
 };
 use axum::{
     Json,
@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Transactions of one import that are under way at a time.
 const IMPORT_CONCURRENCY: usize = 32;
@@ -213,6 +213,9 @@ pub(super) struct RecordsQuery {
     limit: Option<u32>,
     /// Records behind this sort key.
     after: Option<String>,
+    /// How stale they may be, in milliseconds: what was acknowledged so long before is there. If it is left out they are
+    /// read at the core that is asked, if they lie there.
+    max_staleness_ms: Option<u64>,
 }
 
 /// A record as it is shown.
@@ -251,6 +254,12 @@ pub(super) fn shown(entry: Entry) -> ShownRecord {
     }
 }
 
+/// The store of a read that may be so stale; none: it is made where it arrives.
+pub(super) fn reading(store: &dyn Store, max_staleness_ms: Option<u64>) -> Option<Arc<dyn Store>> {
+    let max_staleness = Duration::from_millis(max_staleness_ms?);
+    store.reading(Reads::Within(max_staleness))
+}
+
 /// Shows records of a partition.
 #[utoipa::path(get, path = "/v1/records/{collection}/{partition}", tag = "records",
     params(("collection" = String, Path, description = "The collection"),
@@ -270,7 +279,9 @@ pub(super) async fn browse(
         limit: query.limit.unwrap_or(100),
         descending: false,
     };
-    let page = app.store.scan(&caller.tenant, &range, now_ms()).await?;
+    let own = reading(&*app.store, query.max_staleness_ms);
+    let store = own.as_deref().unwrap_or(&*app.store);
+    let page = store.scan(&caller.tenant, &range, now_ms()).await?;
     Ok(Json(ShownPage {
         entries: page.entries.into_iter().map(shown).collect(),
         more: page.more,

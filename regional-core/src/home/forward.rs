@@ -153,8 +153,18 @@ impl Forwarder {
         region: &RegionName,
         operation: Operation,
     ) -> Result<Outcome, Error> {
+        self.ask_home(region, operation, false).await
+    }
+
+    /// As [`Forwarder::ask`]; with `is_current` a read is answered only by who is certainly the home.
+    pub(super) async fn ask_home(
+        &self,
+        region: &RegionName,
+        operation: Operation,
+        is_current: bool,
+    ) -> Result<Outcome, Error> {
         let name = operation.name();
-        let asked = self.ask_any(region, operation).await;
+        let asked = self.ask_any(region, operation, is_current).await;
         let result = if asked.is_ok() { "done" } else { "failed" };
         metrics::counter!("brink_core_forwarded_total", "region" => region.to_string(),
             "operation" => name, "result" => result)
@@ -162,7 +172,12 @@ impl Forwarder {
         asked
     }
 
-    async fn ask_any(&self, region: &RegionName, operation: Operation) -> Result<Outcome, Error> {
+    async fn ask_any(
+        &self,
+        region: &RegionName,
+        operation: Operation,
+        is_current: bool,
+    ) -> Result<Outcome, Error> {
         let Ok(_permit) = self.permits.try_acquire() else {
             return Err(Error::Busy);
         };
@@ -176,6 +191,7 @@ impl Forwarder {
             node: self.own.clone(),
             region: region.clone(),
             time_ms: 0,
+            is_current,
             operation,
         };
         let patient_until = Instant::now() + PATIENCE;

@@ -4,14 +4,14 @@ use super::HomeStore;
 use crate::{
     Error,
     placement::{Home, refused},
-    store::{Archive, KeptRow, NewAudit, PlacementStore, Registry, RowKey},
+    store::{Archive, KeptRow, NewAudit, PlacementStore, Reads, Registry, RowKey, Store},
 };
 use async_trait::async_trait;
 use brink_protocol::{
     Digest, Position, RegionName, TenantName, address::PartitionAddress, placement::PlacementTable,
 };
 use bytes::Bytes;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[async_trait]
 impl PlacementStore for HomeStore {
@@ -36,6 +36,18 @@ impl PlacementStore for HomeStore {
 
     fn own_center(&self) -> Option<&str> {
         self.inner.own_center()
+    }
+
+    fn sees_all(&self) -> bool {
+        self.inner.sees_all()
+    }
+
+    fn reading(&self, reads: Reads) -> Option<Arc<dyn Store>> {
+        Some(Arc::new(Self {
+            inner: Arc::clone(&self.inner),
+            home: Arc::clone(&self.home),
+            reads,
+        }))
     }
 
     fn write_max(&self) -> Duration {
@@ -148,7 +160,7 @@ impl Archive for HomeStore {
         self.inner.put_back_registry(registry).await
     }
 
-    async fn end_restore(&self, heads: &Position, life: u32) -> Result<(), Error> {
-        self.inner.end_restore(heads, life).await
+    async fn end_restore(&self, heads: &Position) -> Result<(), Error> {
+        self.inner.end_restore(heads).await
     }
 }

@@ -17,6 +17,8 @@ pub struct HomeRequest {
     pub region: RegionName,
     /// How long whoever asks waits, in milliseconds.
     pub time_ms: u64,
+    /// A read is answered only by a core that is certainly the home of what is read.
+    pub is_current: bool,
     /// What.
     pub operation: Operation,
 }

@@ -9,8 +9,8 @@ use crate::{
     Error,
     store::{
         Action, Answer, AnswerKey, Appended, BATCH_BYTES_MAX, Commit, Held, NewAudit, NewPurge,
-        NewVersion, PopRow, Published, PurgeAdded, PurgeRow, Span, Store, Swept, TableChange,
-        TokenRow, Transaction,
+        NewVersion, PopRow, Published, PurgeAdded, PurgeRow, Reads, Span, Store, Swept,
+        TableChange, TokenRow, Transaction,
     },
 };
 use async_trait::async_trait;
@@ -33,22 +33,35 @@ use tokio_util::sync::CancellationToken;
 pub struct HomeStore {
     pub(super) inner: Arc<dyn Store>,
     pub(super) home: Arc<Home>,
+    /// Where it reads.
+    pub(super) reads: Reads,
 }
 
 impl HomeStore {
     /// Over the store of this core.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, home: Arc<Home>) -> Self {
-        Self { inner, home }
+        Self {
+            inner,
+            home,
+            reads: Reads::default(),
+        }
     }
 
     fn reading(&self, partition: &PartitionAddress) -> Result<Place, Error> {
         self.home.hot.read(partition);
-        self.home.placements.reading(partition)
+        let placements = &self.home.placements;
+        match self.reads {
+            Reads::Here => placements.reading(partition),
+            Reads::AtHome => placements.reading_at_home(partition),
+            Reads::Within(max_staleness) => placements.reading_within(partition, max_staleness),
+        }
     }
 
     async fn ask(&self, region: &RegionName, operation: Operation) -> Result<Outcome, Error> {
-        self.home.forward.ask(region, operation).await
+        let is_current = operation.is_read() && matches!(self.reads, Reads::Within(_));
+        let forward = &self.home.forward;
+        forward.ask_home(region, operation, is_current).await
     }
 
     async fn entries(
@@ -200,7 +213,7 @@ impl Store for HomeStore {
     }
 
     async fn commit(&self, mut transaction: Transaction) -> Result<Commit, Error> {
-        let _under_way = self.home.placements.under_way().await;
+        let under_way = self.home.placements.under_way().await;
         let writing = self.home.placements.writing(&transaction.partition)?;
         self.home.hot.written(&transaction.partition);
         if let Some(lifetime_ms) = writing.lifetime_ms {
@@ -210,7 +223,9 @@ impl Store for HomeStore {
             Place::Here => return self.inner.commit(transaction).await,
             Place::At(region) => region,
         };
-        match self.ask(&region, Operation::Commit(transaction)).await? {
+        drop(under_way);
+        let operation = Operation::Commit(transaction);
+        match self.ask(&region, operation).await? {
             Outcome::Commit(commit) => Ok(commit),
             _ => Err(unexpected()),
         }

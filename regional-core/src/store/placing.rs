@@ -1,10 +1,23 @@
 //! What a store keeps of placements: one table for all cores of an engine.
 
-use super::rows::NewAudit;
+use super::{Store, rows::NewAudit};
 use crate::Error;
 use async_trait::async_trait;
 use brink_protocol::{RegionName, address::PartitionAddress, placement::PlacementTable};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+/// Where records are read that lie in several regions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reads {
+    /// Where the read arrives.
+    #[default]
+    Here,
+    /// At the partition's home: all that it has acknowledged is seen.
+    AtHome,
+    /// So that what was acknowledged anywhere so long before the read began is seen: here if this core can vouch for that,
+    /// else at the home.
+    Within(Duration),
+}
 
 /// The part of a store that keeps where partitions belong.
 ///
@@ -32,6 +45,17 @@ pub trait PlacementStore: Send + Sync + 'static {
     /// This core's data centre, where there are several of which each orders its own writes: then no partition may be written
     /// in two of them.
     fn own_center(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether a read here, of what is not another region's alone, sees all that any core in any data centre has acknowledged.
+    fn sees_all(&self) -> bool {
+        true
+    }
+
+    /// The same store with other reads. None: it is so of this store's reads.
+    fn reading(&self, reads: Reads) -> Option<Arc<dyn Store>> {
+        let _ = reads;
         None
     }
 

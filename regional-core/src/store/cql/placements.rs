@@ -101,6 +101,10 @@ impl PlacementStore for CqlStore {
             .then(|| engine.keyspaces.own_center())
     }
 
+    fn sees_all(&self) -> bool {
+        !self.engine.session.is_near_alone()
+    }
+
     fn write_max(&self) -> Duration {
         self.engine.write_max()
     }

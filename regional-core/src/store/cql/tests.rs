@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 mod backups;
+mod centres;
 mod claiming;
 mod contention;
 mod engines;

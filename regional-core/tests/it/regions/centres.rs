@@ -1,12 +1,16 @@
 //! Two regions on one database with a data centre in each: what is pinned is nowhere else, and a lost centre is given up.
 
-use super::{Regions, count, deploy_counter, geo, origins, put, read, unavailable};
+use super::{Regions, ask, count, deploy_counter, geo, key, origins, put, read, unavailable};
+use crate::{client::Control, guests};
 use brink_core::{
     config::{Config, Flags},
     core::Core,
 };
 use brink_engines::{Cluster, Durability, Options};
-use brink_protocol::{Position, link::RecordOutcome};
+use brink_protocol::{
+    Position,
+    link::{RecordOperation, RecordOutcome},
+};
 use scylla::{
     client::{
         execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
@@ -16,13 +20,19 @@ use scylla::{
     value::{CqlValue, Row},
 };
 use serde_json::json;
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
+const PATIENCE: Duration = Duration::from_secs(120);
 const CENTERS: [&str; 2] = ["dc_eu", "dc_us"];
 
-fn store(nodes: &[SocketAddr], center: usize) -> String {
+fn store(nodes: &[SocketAddr], center: usize, confirm: &str) -> String {
     format!(
-        "[store]\nkind = 'cql'\n[store.cql]\ncontact_points = ['{}']\ndata_center = '{}'\nconfirm = 'all'\n\
+        "[projections]\nattempts_max = 1\n\
+         [store]\nkind = 'cql'\n[store.cql]\ncontact_points = ['{}']\ndata_center = '{}'\nconfirm = '{confirm}'\n\
          replication = {{ {} = 1, {} = 1 }}\nrequest_timeout_ms = 15000\nwrite_timeout_ms = 15000\n\
          speculative_delay_ms = 0\npoll_ms = 20\n",
         nodes[center], CENTERS[center], CENTERS[0], CENTERS[1]
@@ -30,8 +40,12 @@ fn store(nodes: &[SocketAddr], center: usize) -> String {
 }
 
 async fn start(cluster: &Cluster, test: u8) -> Regions {
+    start_with(cluster, test, "all").await
+}
+
+async fn start_with(cluster: &Cluster, test: u8, confirm: &str) -> Regions {
     let nodes = cluster.contact_points();
-    let stores = [store(&nodes, 0), store(&nodes, 1)];
+    let stores = [store(&nodes, 0, confirm), store(&nodes, 1, confirm)];
     Regions::start(test, [&stores[0], &stores[1]]).await
 }
 
@@ -40,10 +54,15 @@ async fn cluster(options: Options) -> Cluster {
     tokio::task::spawn_blocking(start).await.unwrap()
 }
 
+/// Nobody has set the main region: it is that of the core which began first.
 async fn main_region(regions: &Regions) {
-    let main = regions.eu.control();
-    let set = main.json("PUT", "/v1/regions/main", json!({"region": "eu"}));
-    set.await.expect(200);
+    for server in [&regions.eu, &regions.us] {
+        let shown = server.control().get("/v1/regions").await.expect(200);
+        assert_eq!(shown.json()["main"], "eu");
+    }
+    let control = regions.eu.control();
+    let none = control.json("PUT", "/v1/regions/main", json!({"region": null}));
+    assert_eq!(none.await.problem(409), "conflict");
 }
 
 /// One node's answers alone.
@@ -177,6 +196,7 @@ async fn pinned_data_never_leaves_its_region() {
             .as_deref(),
         Some("everywhere")
     );
+    dead_letters(&regions, &markers).await;
     for (here, (node, marker)) in nodes.iter().zip(&markers).enumerate() {
         let keyspace = ["brink_eu.records", "brink_us.records"][here];
         let own = tables_with(*node, marker).await;
@@ -195,6 +215,140 @@ async fn pinned_data_never_leaves_its_region() {
                 .contains(&"brink.records".to_owned())
         );
     }
+}
+
+/// Has events with the markers appended, with keys that say them, too, and given up by a projection.
+async fn dead_letters(regions: &Regions, markers: &[String; 2]) {
+    let control = regions.eu.control();
+    geo(&control, "src").await;
+    let path = "/v1/modules/tally/versions";
+    let published = control.send("POST", path, "application/wasm", guests::tally());
+    published.await.expect(201);
+    let deployment = json!({"module": "tally", "config": {"source": "src", "target": "totals"}});
+    let deployed = control.json("POST", "/v1/deployments", deployment);
+    deployed.await.expect(200);
+    for (region, marker) in ["eu", "us"].into_iter().zip(markers) {
+        let events = json!([{"kind": "x", "payload": marker}]);
+        let new =
+            json!({"collection": "src", "partition": format!("{region}/C1"), "events": events});
+        let fields = [
+            ("content-type", "application/json"),
+            ("idempotency-key", marker.as_str()),
+        ];
+        let appended = control.try_send("POST", "/v1/events", &fields, new.to_string());
+        appended.await.unwrap().expect(200);
+    }
+    for (region, server) in [("eu", &regions.eu), ("us", &regions.us)] {
+        let control = server.control();
+        let begun = Instant::now();
+        loop {
+            let path = "/v1/projections/tally/dead-letters";
+            let listed = control.get(path).await.expect(200).json();
+            let letters = listed["letters"].as_array().unwrap().iter();
+            let partition = format!("{region}/C1");
+            if letters
+                .clone()
+                .any(|letter| letter["partition"] == partition)
+            {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{listed}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// The status of a read of `stock / x` that may be so stale.
+async fn status(control: &Control, max_staleness_ms: u64) -> u16 {
+    let path = format!("/v1/records/stock/x?max_staleness_ms={max_staleness_ms}");
+    let answer = control.get(&path).await;
+    if answer.status == 200 {
+        assert_eq!(answer.json()["entries"][0]["sort"], "s", "{answer:?}");
+    }
+    answer.status.as_u16()
+}
+
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Where all that is acknowledged is in both centres, a core answers by itself as long as it knows that it is still one
+/// of them, and asks the home for what is to be newer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_says_how_stale_it_may_be() {
+    let cluster = cluster(Options::default()).await;
+    let nodes = cluster.contact_points();
+    let regions = start(&cluster, 4).await;
+    main_region(&regions).await;
+    put(&regions.links[1], "stock", "x", "v")
+        .await
+        .outcome
+        .unwrap();
+    let Regions { eu, us, links } = regions;
+    let control = us.control();
+    assert_eq!(status(&control, 0).await, 200, "its home says so");
+    assert_eq!(status(&eu.control(), 0).await, 200, "it is the home");
+    // A region is in one data centre.
+    let wrong = format!(
+        "node = 'core-3'\nregion = 'eu'\n{}",
+        store(&nodes, 1, "all")
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let flags = Flags {
+        data: Some(folder.path().join("core")),
+        control: Some("127.0.0.1:0".parse().unwrap()),
+        admin: Some("127.0.0.1:0".parse().unwrap()),
+        ..Flags::default()
+    };
+    let config = Config::parse(&wrong, &flags).unwrap();
+    let refused = Core::build(config, None).await.err().unwrap().to_string();
+    assert!(
+        refused.contains("eu is in the data centre dc_eu"),
+        "{refused}"
+    );
+    drop(links);
+    let _data = eu.stop().await;
+    assert_eq!(status(&control, 0).await, 503, "its home is not reached");
+    assert_eq!(status(&control, 600_000).await, 200, "it need not be");
+    cluster.pause(0);
+    until(async || status(&control, 3_000).await == 503).await;
+    assert_eq!(status(&control, 600_000).await, 200, "as of the cut");
+    cluster.resume(0);
+    until(async || status(&control, 3_000).await == 200).await;
+}
+
+/// Where a region confirms its writes alone, what a reader has seen is read at its home: here it may come later.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_seen_is_seen_in_another_region() {
+    let cluster = cluster(Options::default()).await;
+    let regions = start_with(&cluster, 5, "local").await;
+    main_region(&regions).await;
+    let [at_eu, at_us] = &regions.links;
+    put(at_eu, "stock", "x", "old").await.outcome.unwrap();
+    cluster.pause(1);
+    let mut written = Position::default();
+    let begun = Instant::now();
+    // For longer than nodes keep messages for each other before they take note of them.
+    while begun.elapsed() < Duration::from_secs(5) {
+        let put = put(at_eu, "stock", "x", "new").await;
+        put.outcome.unwrap();
+        written = put.position;
+    }
+    cluster.resume(1);
+    until(async || {
+        let operation = RecordOperation::Get(vec![key("stock", "x")]);
+        let Ok(RecordOutcome::Entries(found)) = ask(at_us, &written, operation).await.outcome
+        else {
+            return false;
+        };
+        assert_eq!(found[0].as_ref().unwrap().value, "new");
+        true
+    })
+    .await;
 }
 
 fn rand(salt: &str) -> u128 {
@@ -288,12 +442,12 @@ async fn a_lost_region_is_given_up() {
     };
     let config = Config::parse(&configuration, &flags).unwrap();
     // Its own node hears of the new schema some seconds after it is back.
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while Core::build(config.clone(), None).await.is_ok() {
         assert!(
-            begun.elapsed() < std::time::Duration::from_secs(120),
+            begun.elapsed() < PATIENCE,
             "its data centre has no replicas"
         );
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

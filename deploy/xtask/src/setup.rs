@@ -1,16 +1,19 @@
 //! `cargo xtask setup`: checks what is needed on this machine and installs what is missing.
 
+mod cache_tests;
 mod need;
 mod python;
 mod wasm;
 
+pub use cache_tests::cache_tests;
 pub use need::{Need, chromium};
 pub use python::venv_python;
 
 use crate::{interrupt, launch, step::Steps};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -20,12 +23,13 @@ pub const UP: [Need; 3] = [Need::Compiler, Need::Curl, Need::Wasm];
 /// What running the platform on a CQL engine needs besides.
 pub const CQL: [Need; 3] = [Need::Java, Need::Maven, Need::Cassandra];
 /// What the tests need.
-pub const TEST: [Need; 11] = [
+pub const TEST: [Need; 12] = [
     Need::Compiler,
     Need::Git,
     Need::Curl,
     Need::Wasm,
     Need::Node,
+    Need::CacheTests,
     Need::Python,
     Need::Chromium,
     Need::Java,
@@ -104,7 +108,7 @@ pub fn ensure(root: &Path, steps: &Steps, needs: &[Need]) -> Result<()> {
             python::make(root)
         })?;
     }
-    fetch_engines(steps, &missing(root, needs));
+    fetch(root, steps, &missing(root, needs));
     let mut fatal = Vec::new();
     for (need, lack) in missing(root, needs) {
         if need.optional() {
@@ -122,18 +126,36 @@ pub fn ensure(root: &Path, steps: &Steps, needs: &[Need]) -> Result<()> {
     )
 }
 
-/// Fetches the engines that are missing; what fails is said, and the engine stays missing.
-fn fetch_engines(steps: &Steps, missing: &[(Need, String)]) {
+/// Fetches what is missing and comes from no distribution; what fails is said, and stays missing.
+fn fetch(root: &Path, steps: &Steps, missing: &[(Need, String)]) {
     for (need, _) in missing {
-        let (what, fetch): (_, fn() -> _) = match need {
-            Need::Cassandra => ("fetch Apache Cassandra", brink_engines::cassandra),
-            Need::Kafka => ("fetch Apache Kafka", brink_engines::kafka),
+        let fetched = match need {
+            Need::Cassandra => steps.run("fetch Apache Cassandra", || {
+                Ok(brink_engines::cassandra().map(drop)?)
+            }),
+            Need::Kafka => steps.run("fetch Apache Kafka", || {
+                Ok(brink_engines::kafka().map(drop)?)
+            }),
+            Need::CacheTests => steps.run("fetch the tests of HTTP caches", || {
+                cache_tests::fetch(root)
+            }),
             _ => continue,
         };
-        if let Err(error) = steps.run(what, || fetch().map(drop).map_err(anyhow::Error::from)) {
+        if let Err(error) = fetched {
             steps.say(&format!("{error:#}"));
         }
     }
+}
+
+/// A short name made of what is in a file.
+fn digest_name(file: &Path) -> Result<String> {
+    let text = fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let digest = Sha256::digest(&text);
+    Ok(digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 fn missing(root: &Path, needs: &[Need]) -> Vec<(Need, String)> {

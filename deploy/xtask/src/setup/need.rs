@@ -1,6 +1,6 @@
 //! What can be missing, how to see it, and what installs it.
 
-use super::{find, python, wasm};
+use super::{cache_tests, find, python, wasm};
 use crate::curl;
 use std::{fmt, path::Path, process::Command};
 
@@ -20,6 +20,8 @@ pub enum Need {
     Wasm,
     /// For modules in JavaScript.
     Node,
+    /// The public tests of HTTP caches.
+    CacheTests,
     /// HTTP clients that are not ours.
     Python,
     /// A browser for one test.
@@ -46,6 +48,7 @@ impl fmt::Display for Need {
             Self::Curl => "curl with HTTP/2",
             Self::Wasm => "Rust's standard library for wasm32-unknown-unknown",
             Self::Node => "Node.js and npm",
+            Self::CacheTests => "http-cache-tests from npm",
             Self::Python => "Python 3 with aioquic, and the clients of Fastly and Cloudflare",
             Self::Chromium => "Chromium",
             Self::Java => "Java 17",
@@ -85,6 +88,7 @@ impl Need {
             },
             Self::Wasm => wasm::lack(root),
             Self::Node => program("npm").or_else(old_node),
+            Self::CacheTests => cache_tests::lack(root),
             Self::Python => python::lack(root),
             Self::Chromium => chromium()
                 .is_none()
@@ -111,7 +115,7 @@ impl Need {
             Self::Chromium => &["chromium"],
             Self::Java => &["openjdk-17-jdk-headless"],
             Self::Maven => &["maven"],
-            Self::Cassandra | Self::Kafka => &[],
+            Self::CacheTests | Self::Cassandra | Self::Kafka => &[],
             Self::H2load => &["nghttp2-client"],
             Self::Wrk => &["wrk"],
         }
@@ -126,6 +130,7 @@ impl Need {
                 "Run `rustup target add wasm32-unknown-unknown`, or as root on Debian `apt-get install {packages}`"
             ),
             Self::Cassandra | Self::Kafka => "See what Maven said above".to_owned(),
+            Self::CacheTests => "See what npm said above".to_owned(),
             Self::Python if packages.is_empty() => "See what pip said above".to_owned(),
             _ => format!("On Debian, as root: `apt-get install {packages}`"),
         }

@@ -1,9 +1,8 @@
 //! The Python environment of the end-to-end tests: clients that are not ours, for HTTP/3 and for purges. It lies outside
 //! `target/`, so that a clean build does not fetch it again.
 
-use super::{find, state_folder};
+use super::{digest_name, find, state_folder};
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -48,15 +47,7 @@ pub(super) fn packages() -> &'static [&'static str] {
 
 /// Named by what it holds: other requirements make another environment.
 fn folder(root: &Path) -> Result<PathBuf> {
-    let requirements = root.join(REQUIREMENTS);
-    let text = fs::read(&requirements)
-        .with_context(|| format!("{} cannot be read", requirements.display()))?;
-    let digest = Sha256::digest(&text);
-    let name: String = digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name = digest_name(&root.join(REQUIREMENTS))?;
     Ok(state_folder()?.join(format!("e2e-{name}")))
 }
 

@@ -10,6 +10,7 @@
 
 mod bad_requests;
 mod benches;
+mod caching;
 mod clients;
 mod crashes;
 mod dialects;

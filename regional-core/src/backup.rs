@@ -14,7 +14,8 @@
 mod capture;
 mod directory;
 mod follow;
-mod frames;
+pub(crate) mod frames;
+mod gathered;
 mod inspect;
 mod moment;
 mod pending;

@@ -6,13 +6,11 @@
 
 mod host;
 mod steps;
-mod turns;
 
 pub use self::steps::{STEP_ANSWER_LIFETIME_MS, Settled};
 
 use self::host::{CommandIdentity, CommandLog};
 use self::steps::Keeping;
-use self::turns::Turns;
 use crate::{
     Error,
     clock::now_ms,
@@ -24,6 +22,7 @@ use crate::{
     records::{position, record_error},
     store::{Answer, AnswerKey, Commit, NewAnswer, Store, Transaction},
     transaction::TransactionRecords,
+    turns::Turns,
 };
 use brink_protocol::{
     Digest, Position,
@@ -31,6 +30,7 @@ use brink_protocol::{
     deployment::{Deployment, DeploymentTable, World},
     link::{CommandAnswer, CommandError, CommandRequest},
     record::{RecordError, VALUE_BYTES_MAX, check_partition, is_platform},
+    trail::{Author, AuthorKind},
 };
 use brink_sandbox::{Context, RunError};
 use bytes::Bytes;
@@ -73,6 +73,20 @@ struct Run<'a> {
     trace_id: Option<String>,
     asked_for_caller: &'a Arc<AtomicBool>,
     keeping: Keeping,
+}
+
+impl Run<'_> {
+    /// Who changes what it writes.
+    fn author(&self) -> Author {
+        let kind = match self.keeping {
+            Keeping::Answers => AuthorKind::Command,
+            Keeping::Steps => AuthorKind::Workflow,
+        };
+        let request = self.request;
+        Author::new(kind, self.deployment.name.as_str())
+            .version(self.deployment.version)
+            .on_behalf(request.caller.as_str(), request.subject.as_deref())
+    }
 }
 
 enum Attempt {
@@ -335,7 +349,7 @@ impl Commands {
             .map_err(|error| store_failed(&error))?;
         match self
             .store
-            .commit(transaction)
+            .commit_by(transaction, &run.author())
             .await
             .map_err(|error| store_failed(&error))?
         {

@@ -8,6 +8,7 @@ pub use store::{CqlConfig, Reach, StoreConfig, StoreKind};
 
 use crate::{
     Error,
+    archive::ArchiveConfig,
     backup::BackupConfig,
     deployments::Ceilings,
     exchange::{PEERS_MAX, PeerConfig},
@@ -68,6 +69,8 @@ pub struct Config {
     pub projections: ProjectionsConfig,
     /// Backups.
     pub backup: BackupConfig,
+    /// Archives.
+    pub archive: ArchiveConfig,
     /// The prober.
     pub prober: ProberConfig,
     /// The bridge to Kafka.
@@ -289,6 +292,7 @@ impl Config {
             workflows: reader.part("workflows"),
             projections: reader.part("projections"),
             backup: reader.part("backup"),
+            archive: reader.part("archive"),
             prober: reader.part("prober"),
             kafka: reader.part("kafka"),
             telemetry: telemetry(&mut reader),

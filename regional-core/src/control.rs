@@ -23,6 +23,7 @@ mod session;
 mod status;
 mod tenants;
 mod tokens;
+mod trail;
 mod workflows;
 
 pub use app::App;
@@ -89,6 +90,7 @@ impl Control {
             .route("/v1/records/scatter", post(partitions::read))
             .route("/v1/partitions/hot", get(partitions::hot))
             .route("/v1/records/import", post(records::import))
+            .route("/v1/records/audit", get(trail::read))
             .route("/v1/records/{collection}/{partition}", get(records::browse))
             .route("/v1/events", get(events::read).post(events::append))
             .route("/v1/projections", get(projections::list))

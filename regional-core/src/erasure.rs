@@ -23,14 +23,17 @@ use crate::{
     purges::{Asker, Order, Purges, Until},
     refusal::Refusal,
     store::{Action, Commit, KEPT_ROWS_MAX, NewAudit, RowKey, Store, Transaction, Write},
+    trail,
 };
 use brink_protocol::{
     NodeName, Position, TenantName,
     address::PartitionAddress,
     control::PurgeStatus,
     link::Condition,
-    operations::{Certificate, Erasure, ErasureStage, NewErasure},
+    operations::{Certificate, ErasedRecord, Erasure, ErasureStage, NewErasure},
     purge::Selector,
+    record::Key,
+    trail::{Author, AuthorKind},
 };
 use std::{
     collections::BTreeSet,
@@ -297,11 +300,34 @@ impl Erasures {
         }
         for record in work.plan.records.clone() {
             let partition = address(&work.tenant, &record.collection, &record.partition);
-            let found = self.store.kept_records(&partition, &[record.sort]).await?;
+            let sorts = std::slice::from_ref(&record.sort);
+            let found = self.store.kept_records(&partition, sorts).await?;
             let sorts = found.into_iter().filter_map(present).collect();
             self.delete_records(work, &partition, sorts).await?;
+            loop {
+                let trail = self.trail(&work.tenant, &record).await?;
+                if trail.is_empty() {
+                    break;
+                }
+                self.delete_records(work, &partition, trail).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Rows of a record's audit trail, some at a time.
+    async fn trail(
+        &self,
+        tenant: &TenantName,
+        record: &ErasedRecord,
+    ) -> Result<Vec<String>, Error> {
+        let key = Key {
+            collection: record.collection.clone(),
+            partition: record.partition.clone(),
+            sort: record.sort.clone(),
+        };
+        // Those whose lifetime has ended, too: they are in the engine until it is swept.
+        trail::rows(&*self.store, tenant, &key, 0).await
     }
 
     async fn delete_records(
@@ -310,6 +336,8 @@ impl Erasures {
         partition: &PartitionAddress,
         sorts: Vec<String>,
     ) -> Result<(), Error> {
+        // It leaves no trail: that would be about what is erased.
+        let by = Author::new(AuthorKind::Erasure, "");
         for sorts in sorts.chunks(WRITES_MAX) {
             let write = |sort: &String| Write {
                 sort: sort.clone(),
@@ -323,7 +351,8 @@ impl Erasures {
                 answer: None,
                 now_ms: (self.now_ms)(),
             };
-            let Commit::Done { position, .. } = self.store.commit(transaction).await? else {
+            let commit = self.store.commit_by(transaction, &by).await?;
+            let Commit::Done { position, .. } = commit else {
                 return Err(Error::Busy);
             };
             work.position.merge(&position);
@@ -397,7 +426,8 @@ impl Erasures {
             let partition = address(&work.tenant, &record.collection, &record.partition);
             let sorts = [record.sort.clone()];
             let found = self.store.kept_records(&partition, &sorts).await?;
-            if found.into_iter().any(|row| present(row).is_some()) {
+            let is_there = found.into_iter().any(|row| present(row).is_some());
+            if is_there || !self.trail(&work.tenant, record).await?.is_empty() {
                 return Ok(false);
             }
         }

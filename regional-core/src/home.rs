@@ -17,10 +17,14 @@ pub use self::store::HomeStore;
 use self::forward::Forwarder;
 use crate::{
     Error,
+    archive::Archiver,
     hot::Hot,
     placement::{Home as Place, Placements, Regions, is_empty, refused},
-    store::{AnswerKey, Store},
+    store::{AnswerKey, Commit, Store, Transaction},
+    trail,
+    turns::Turns,
 };
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use brink_listener::client::ClientTls;
 use brink_protocol::{
@@ -28,6 +32,7 @@ use brink_protocol::{
     address::PartitionAddress,
     link::{CommandAnswer, CommandError, CommandRequest},
     record::Key,
+    trail::Author,
 };
 use std::{
     collections::BTreeSet,
@@ -44,6 +49,10 @@ pub struct Home {
     cores: Arc<dyn Cores>,
     forward: Forwarder,
     hot: Hot,
+    /// Commits that leave a trail, one at a time in a partition.
+    turns: Turns,
+    /// Where what ends is archived; none yet: it stays.
+    archiver: ArcSwapOption<Archiver>,
     /// The store of this core itself.
     store: Arc<dyn Store>,
 }
@@ -78,6 +87,8 @@ impl Home {
             placements,
             forward: Forwarder::new(own, Arc::clone(&cores)),
             hot: Hot::default(),
+            turns: Turns::default(),
+            archiver: ArcSwapOption::empty(),
             cores,
             store,
         });
@@ -89,6 +100,11 @@ impl Home {
     /// The certificate that this core shows others.
     pub fn identify(&self, tls: ClientTls) {
         self.forward.identify(tls);
+    }
+
+    /// Archives what ends, where its collection asks for that.
+    pub fn archive_to(&self, archiver: Arc<Archiver>) {
+        self.archiver.store(Some(archiver));
     }
 
     /// What is known of placements.
@@ -178,7 +194,7 @@ impl Home {
             return self.vouch(&asked.operation).err().map(home_refusal);
         }
         let written = match &asked.operation {
-            Operation::Commit(transaction) => transaction.partition.clone(),
+            Operation::Commit(transaction, _) => transaction.partition.clone(),
             Operation::Command { request, .. } => PartitionAddress {
                 tenant: request.tenant.clone(),
                 collection: request.collection.clone(),
@@ -192,6 +208,21 @@ impl Home {
                 "by what this core knows, the home is another region".into(),
             )),
             Err(error) => Some(home_refusal(error)),
+        }
+    }
+
+    /// Commits at this core, with an audit trail if the collection keeps one.
+    async fn commit_here(
+        &self,
+        transaction: Transaction,
+        audit_ms: Option<u64>,
+        by: &Author,
+    ) -> Result<Commit, Error> {
+        match audit_ms {
+            Some(kept_ms) => {
+                trail::commit(&*self.store, &self.turns, transaction, kept_ms, by).await
+            }
+            None => self.store.commit(transaction).await,
         }
     }
 
@@ -225,7 +256,11 @@ impl Home {
     async fn operate(&self, operation: Operation) -> Result<Outcome, Error> {
         let store = &self.store;
         Ok(match operation {
-            Operation::Commit(transaction) => Outcome::Commit(store.commit(transaction).await?),
+            Operation::Commit(transaction, by) => {
+                let writing = self.placements.writing(&transaction.partition)?;
+                let commit = self.commit_here(transaction, writing.audit_ms, &by);
+                Outcome::Commit(commit.await?)
+            }
             Operation::Get {
                 tenant,
                 keys,

@@ -15,6 +15,7 @@
 //! What is absent: no module here knows of caches or routes' meaning; the store knows no component; only `core` knows all.
 
 pub mod admin;
+pub mod archive;
 pub mod backup;
 pub mod bridge;
 pub mod clock;
@@ -54,7 +55,9 @@ pub mod session_keys;
 pub mod signals;
 pub mod store;
 pub mod tokens;
+pub mod trail;
 pub(crate) mod transaction;
+pub(crate) mod turns;
 pub mod workflows;
 
 pub use error::Error;

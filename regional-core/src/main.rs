@@ -1,5 +1,6 @@
 //! `brink-core`: config -> build -> run -> drain.
 
+mod archived;
 mod restore;
 
 use brink_core::{
@@ -42,6 +43,11 @@ enum Command {
         /// Directory of the backups
         #[arg(long)]
         from: PathBuf,
+    },
+    /// List, check and read what ended and was archived
+    Archive {
+        #[command(subcommand)]
+        command: archived::ArchiveCommand,
     },
     /// Issue the certificates of a PoP into a directory; the core may run meanwhile
     IssuePop {
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
             to_time,
         }) => restore::run(&flags, &from, to_time.as_deref()),
         Some(Command::CheckBackup { from }) => restore::check(&from),
+        Some(Command::Archive { command }) => archived::run(command),
         Some(Command::IssuePop {
             data,
             name,

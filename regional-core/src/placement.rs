@@ -55,6 +55,8 @@ pub struct Writing {
     pub home: Home,
     /// The lifetime of records that are written without one, in milliseconds.
     pub lifetime_ms: Option<u64>,
+    /// For how long it is kept who changed a record, in milliseconds; none: it is not kept.
+    pub audit_ms: Option<u64>,
 }
 
 /// Other regions, as far as a change of placements has to ask them.
@@ -194,6 +196,7 @@ impl Placements {
         Ok(Writing {
             home,
             lifetime_ms: place.lifetime_ms,
+            audit_ms: place.audit_ms,
         })
     }
 

@@ -11,6 +11,7 @@ use brink_protocol::{
     link::{Condition, RecordOperation, RecordOutcome, RecordsAnswer, RecordsRequest},
     log::{self, Reach},
     record::{Key, RecordError, Version, check_value},
+    trail::{Author, AuthorKind},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -139,11 +140,12 @@ impl Records {
                 outcome: Err(error),
             };
         }
+        let by = Author::new(AuthorKind::Module, request.module.as_str());
         // Before the read: the state that is read may be newer than what is said of it, never older.
         let before = position(&*self.store);
         let own = self.reading(&request.at_least).map(Self::new);
         let records = own.as_ref().unwrap_or(self);
-        let done = records.operate(&request.tenant, request.operation, once);
+        let done = records.operate(&request.tenant, request.operation, once, &by);
         match done.await {
             Ok((outcome, written)) => RecordsAnswer {
                 position: written.unwrap_or(before),
@@ -159,6 +161,7 @@ impl Records {
     async fn operate(
         &self,
         tenant: &TenantName,
+        by: &Author,
         operation: RecordOperation,
         once: Option<String>,
     ) -> Result<(RecordOutcome, Option<Position>), RecordError> {
@@ -192,14 +195,16 @@ impl Records {
             } => {
                 refuse_platform(&key)?;
                 let action = put(value, lifetime_ms)?;
-                let (version, position) = self.write(tenant, key, action, condition, once).await?;
+                let (version, position) = self
+                    .write(tenant, key, (action, condition), once, by)
+                    .await?;
                 let version = version.unwrap_or_default();
                 Ok((RecordOutcome::Written(version), Some(position)))
             }
             RecordOperation::Delete(key) => {
                 refuse_platform(&key)?;
                 let (_, position) = self
-                    .write(tenant, key, Action::Delete, Condition::Always, once)
+                    .write(tenant, key, (Action::Delete, Condition::Always), once, by)
                     .await?;
                 Ok((RecordOutcome::Deleted, Some(position)))
             }
@@ -219,7 +224,9 @@ impl Records {
         condition: Condition,
     ) -> Result<(Version, Position), RecordError> {
         let action = put(value, lifetime_ms)?;
-        let (version, position) = self.write(tenant, key, action, condition, None).await?;
+        let (version, position) = self
+            .write(tenant, key, (action, condition), None, &Author::default())
+            .await?;
         Ok((version.unwrap_or_default(), position))
     }
 
@@ -227,8 +234,8 @@ impl Records {
         &self,
         tenant: &TenantName,
         key: Key,
-        action: Action,
-        condition: Condition,
+        by: &Author,
+        (action, condition): (Action, Condition),
         once: Option<String>,
     ) -> Result<(Option<Version>, Position), RecordError> {
         let answer = once.map(|once| done(once, &action)).transpose()?;
@@ -251,7 +258,7 @@ impl Records {
         };
         match self
             .store
-            .commit(transaction)
+            .commit_by(transaction, by)
             .await
             .map_err(|error| record_error(&error))?
         {

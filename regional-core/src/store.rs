@@ -15,13 +15,18 @@ mod checks;
 #[cfg(test)]
 mod contract;
 mod cql;
+mod ending;
 mod members;
 mod placing;
 mod redb;
 mod rows;
 
 pub use archive::{Archive, KEPT_ROWS_MAX, KeptRow, REVISIONS_APART, Registry, RowKey};
+#[cfg(test)]
+pub(crate) use cql::tests::fresh as fresh_cql;
 pub use cql::{Confirm, CqlMembers, CqlStore, Credentials, Options as CqlOptions, Serial};
+pub(crate) use ending::LOOKED_AT;
+pub use ending::{CollectionNames, ENDED_BYTES_MAX, EndedRow, Endings, Spared, Sweeping, is_of};
 pub use members::{Member, responsible};
 pub use placing::{PlacementStore, Reads};
 pub use redb::{Options, RedbStore};
@@ -41,6 +46,7 @@ use brink_protocol::{
     link::AppliedPurge,
     record::{Entry, Key, Page, Range, Version},
     session::SessionKey,
+    trail::Author,
 };
 use bytes::Bytes;
 use std::{collections::BTreeMap, sync::Arc};
@@ -77,7 +83,7 @@ const _: () = assert!(
 /// Every method: [`Error::Busy`] (nothing was written) or [`Error::Store`] (a write may or may not have happened);
 /// those that take keys, values or ranges also [`Error::Limit`].
 #[async_trait]
-pub trait Store: Archive + PlacementStore {
+pub trait Store: Archive + Endings + PlacementStore {
     /// Under which origin this core appends to the log.
     fn origin(&self) -> &OriginId;
 
@@ -160,6 +166,11 @@ pub trait Store: Archive + PlacementStore {
     async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error>;
 
     /// Keeps a component and gives it the module's next version; a digest that the module has already keeps its version.
+    /// As [`Store::commit`], and says who writes, for the audit trail. A store of one engine keeps none: it is kept above.
+    async fn commit_by(&self, transaction: Transaction, _by: &Author) -> Result<Commit, Error> {
+        self.commit(transaction).await
+    }
+
     async fn publish(
         &self,
         version: NewVersion,

@@ -111,6 +111,7 @@ const PROGRAMS: [(&str, &[Section]); 2] = [
                 "BackupConfig",
                 "regional-core/src/backup/service.rs",
             ),
+            section("archive", "ArchiveConfig", "regional-core/src/archive.rs"),
             section("prober", "ProberConfig", "regional-core/src/prober.rs"),
             Section {
                 name: "kafka",

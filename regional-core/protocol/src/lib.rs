@@ -24,6 +24,7 @@ pub mod purge;
 pub mod record;
 pub mod session;
 pub mod tag;
+pub mod trail;
 pub mod transfer;
 pub mod workflow;
 

@@ -84,6 +84,12 @@ pub struct Collection {
     /// The home of its partitions where the placement names none; none: the installation's main region.
     #[serde(default)]
     pub home: Option<RegionName>,
+    /// For how long it is kept who changed a record, in milliseconds; none: it is not kept.
+    #[serde(default)]
+    pub audit_ms: Option<u64>,
+    /// What ends by its lifetime is written to the core's archive before it is removed.
+    #[serde(default)]
+    pub archive: bool,
 }
 
 /// All that is declared, of all tenants. Revisions only grow.
@@ -118,6 +124,10 @@ pub struct Place<'t> {
     pub is_pinned: bool,
     /// The lifetime of records that are written without one, in milliseconds.
     pub lifetime_ms: Option<u64>,
+    /// For how long it is kept who changed a record, in milliseconds; none: it is not kept.
+    pub audit_ms: Option<u64>,
+    /// What ends is archived before it is removed.
+    pub is_archived: bool,
     /// It takes no writes until a change of its placement is known everywhere.
     pub is_frozen: bool,
 }
@@ -265,6 +275,12 @@ impl Collection {
         }
         if self.home.is_some() && matches!(self.placement, Placement::Geo { .. }) {
             return Err(wrong("`geo` names the home of each partition itself"));
+        }
+        if self
+            .audit_ms
+            .is_some_and(|ms| !(1..=LIFETIME_MS_MAX).contains(&ms))
+        {
+            return Err(wrong("an audit trail is kept for 1 ms to ten years"));
         }
         self.placement.check()
     }

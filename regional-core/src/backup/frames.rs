@@ -18,14 +18,14 @@ const HEADER_BYTES: u64 = 40;
 /// Bytes of a frame beyond its payload.
 const FRAME_BYTES: u64 = 40;
 /// Largest payload, in bytes: a component and some names.
-pub(super) const PAYLOAD_BYTES_MAX: usize = 96 << 20;
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 96 << 20;
 
 /// A link of a chain.
-pub(super) type Link = [u8; 32];
+pub(crate) type Link = [u8; 32];
 
 /// Where a chain begins.
 #[must_use]
-pub(super) fn beginning(of: &str) -> Link {
+pub(crate) fn beginning(of: &str) -> Link {
     Sha256::digest(of.as_bytes()).into()
 }
 
@@ -46,9 +46,18 @@ fn check_of(chain: &Link, length: [u8; 4]) -> [u8; 4] {
 }
 
 /// Opens a file of its owner's alone for writing; it must not be there, or `is_new` is false.
-pub(super) fn open_private(path: &Path, is_new: bool) -> Result<File, Error> {
+pub(crate) fn open_private(path: &Path, is_new: bool) -> Result<File, Error> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(is_new);
+    open(options.write(true).create_new(is_new), path)
+}
+
+/// Opens a file of its owner's alone, and makes it first if it is not there.
+pub(crate) fn open_or_make_private(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    open(options.write(true).create(true).truncate(false), path)
+}
+
+fn open(options: &mut OpenOptions, path: &Path) -> Result<File, Error> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -59,7 +68,7 @@ pub(super) fn open_private(path: &Path, is_new: bool) -> Result<File, Error> {
 }
 
 /// Writes frames.
-pub(super) struct Writer {
+pub(crate) struct Writer {
     path: PathBuf,
     file: BufWriter<File>,
     chain: Link,
@@ -71,7 +80,7 @@ impl Writer {
     ///
     /// # Errors
     /// It is there already, or cannot be written.
-    pub(super) fn create(path: &Path, chain: Link) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Path, chain: Link) -> Result<Self, Error> {
         let mut writer = Self {
             path: path.to_owned(),
             file: BufWriter::new(open_private(path, true)?),
@@ -87,7 +96,7 @@ impl Writer {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(super) fn resume(path: &Path, bytes: u64, chain: Link) -> Result<Self, Error> {
+    pub(crate) fn resume(path: &Path, bytes: u64, chain: Link) -> Result<Self, Error> {
         use std::io::Seek as _;
         let failed = |error| Error::file("written", path, error);
         let mut file = open_private(path, false)?;
@@ -113,7 +122,7 @@ impl Writer {
     ///
     /// # Errors
     /// It is too large, or the file cannot be written.
-    pub(super) fn push(&mut self, payload: &[u8]) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, payload: &[u8]) -> Result<(), Error> {
         let length = u32::try_from(payload.len())
             .ok()
             .filter(|_| payload.len() <= PAYLOAD_BYTES_MAX)
@@ -132,7 +141,7 @@ impl Writer {
     ///
     /// # Errors
     /// The disk.
-    pub(super) fn sync(&mut self) -> Result<(), Error> {
+    pub(crate) fn sync(&mut self) -> Result<(), Error> {
         let synced = self
             .file
             .flush()
@@ -142,20 +151,20 @@ impl Writer {
 
     /// How long the file is, in bytes.
     #[must_use]
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Where its chain is.
     #[must_use]
-    pub(super) fn chain(&self) -> Link {
+    pub(crate) fn chain(&self) -> Link {
         self.chain
     }
 }
 
 /// What comes next in a file.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// A frame that is what it was.
     Frame(Vec<u8>),
     /// The file ends behind its last frame.
@@ -167,7 +176,7 @@ pub(super) enum Next {
 }
 
 /// Reads frames.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     path: PathBuf,
     file: BufReader<File>,
     chain: Link,
@@ -182,7 +191,7 @@ impl Reader {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn open(path: &Path, chain: Link) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path, chain: Link) -> Result<Self, Error> {
         let failed = |error| Error::file("read", path, error);
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
@@ -208,7 +217,7 @@ impl Reader {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn next(&mut self) -> Result<Next, Error> {
+    pub(crate) fn next(&mut self) -> Result<Next, Error> {
         if !self.is_begun {
             if self.length < HEADER_BYTES {
                 return Ok(Next::Torn);
@@ -250,13 +259,13 @@ impl Reader {
 
     /// How many of its bytes are good.
     #[must_use]
-    pub(super) fn good(&self) -> u64 {
+    pub(crate) fn good(&self) -> u64 {
         self.good
     }
 
     /// Where its chain is.
     #[must_use]
-    pub(super) fn chain(&self) -> Link {
+    pub(crate) fn chain(&self) -> Link {
         self.chain
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     backups, cloudflare, deployments, erasures, events, fastly, modules, partitions, placements,
-    projections, purges, records, status, tenants, tokens, workflows,
+    projections, purges, records, status, tenants, tokens, trail, workflows,
 };
 use axum::Json;
 use std::sync::LazyLock;
@@ -40,7 +40,7 @@ impl Modify for Bearer {
         purges::create, purges::list, purges::status,
         fastly::key, fastly::keys, fastly::all, fastly::url,
         cloudflare::purge, cloudflare::invalidate,
-        records::import, records::browse, partitions::read, partitions::hot,
+        records::import, records::browse, trail::read, partitions::read, partitions::hot,
         events::read, events::append,
         projections::list, projections::letters, projections::retry, projections::drop_letter,
         projections::replay, projections::drop_target,

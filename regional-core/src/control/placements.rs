@@ -39,6 +39,8 @@ pub(super) async fn put(
         name: name.clone(),
         placement: new.placement,
         home: new.home,
+        audit_ms: new.audit_ms,
+        archive: new.archive,
     };
     let placements = app.home.placements();
     placements

@@ -8,6 +8,7 @@ use crate::{
     clock::now_ms,
     records::position,
     store::{Action, BATCH_BYTES_MAX, Commit, NewAudit, Reads, Store, Transaction, Write},
+    trail::RECORDS_MAX,
 };
 use axum::{
     Json,
@@ -17,10 +18,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use brink_protocol::{
     Position, TenantName,
     address::PartitionAddress,
-    change::RECORDS_PER_CHANGE_MAX,
     control::{COMPONENT_BYTES_MAX, ImportLine, Imported},
     link::Condition,
     record::{Bound, Entry, Range, check_partition, check_sort, check_value, is_platform},
+    trail::{Author, AuthorKind},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
@@ -31,6 +32,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// Transactions of one import that are under way at a time.
 const IMPORT_CONCURRENCY: usize = 32;
 
+/// Bytes of values of one transaction: an audit trail needs room beside them.
+const BYTES_MAX: usize = BATCH_BYTES_MAX / 2;
 /// Arrays and objects in each other; readers of JSON go no deeper.
 const DEPTH_MAX: usize = 127;
 const TOO_DEEP: &str = "the value has more than 127 arrays and objects in each other";
@@ -59,6 +62,7 @@ pub(super) async fn import(
         .map_err(|error| Error::store("reading an import", error))??;
     let imported = partitions.values().map(BTreeMap::len).sum::<usize>() as u64;
     let now = now_ms();
+    let by = Author::new(AuthorKind::Token, &caller.id);
     // Before the records: an import that breaks off leaves a trace too.
     let audit = NewAudit {
         by: caller.id,
@@ -69,7 +73,8 @@ pub(super) async fn import(
     };
     app.store.add_audit(audit).await?;
     let transactions = transactions(&caller.tenant, partitions, now);
-    let commits = stream::iter(transactions).map(|transaction| app.store.commit(transaction));
+    let commits =
+        stream::iter(transactions).map(|transaction| app.store.commit_by(transaction, &by));
     let position = commits
         .buffer_unordered(IMPORT_CONCURRENCY)
         .try_fold(Position::default(), |mut all, commit| {
@@ -182,8 +187,7 @@ fn transactions(tenant: &TenantName, partitions: Partitions, now_ms: u64) -> Vec
         };
         let (mut next, mut bytes) = (new(), 0);
         for (sort, (value, lifetime_ms)) in records {
-            if next.writes.len() == RECORDS_PER_CHANGE_MAX || bytes + value.len() > BATCH_BYTES_MAX
-            {
+            if next.writes.len() == RECORDS_MAX || bytes + value.len() > BYTES_MAX {
                 all.push(std::mem::replace(&mut next, new()));
                 bytes = 0;
             }

@@ -10,6 +10,7 @@ use crate::{
     export::Export,
     store::{Action, BATCH_BYTES_MAX, Commit, NewAudit, Store, Transaction, Write},
     tokens::Caller,
+    trail::RECORDS_MAX,
 };
 use axum::{
     body::Body,
@@ -20,7 +21,6 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use brink_protocol::{
     Digest, Position, TenantName,
     address::PartitionAddress,
-    change::RECORDS_PER_CHANGE_MAX,
     control::COMPONENT_BYTES_MAX,
     event,
     link::Condition,
@@ -28,6 +28,7 @@ use brink_protocol::{
         Entry, GET_MANY_MAX, Key, PLATFORM_COLLECTION, check_any_sort, check_partition,
         check_value, is_platform,
     },
+    trail::{self, Author, AuthorKind},
     transfer::{FORM, Line, MEDIA_TYPE, RecordLine, Summary, TenantImported},
 };
 use bytes::Bytes;
@@ -138,13 +139,14 @@ pub(super) async fn import(
         .await?;
     refuse_differing(&plans)?;
     audit(&app, &caller, "tenant.import").await?;
+    let by = Author::new(AuthorKind::Token, &caller.id);
     let mut all = TenantImported {
         left_out,
         ..TenantImported::default()
     };
     let mut position = Position::default();
     let mut commits = stream::iter(plans)
-        .map(|plan| carry_out(&*app.store, plan, now))
+        .map(|plan| carry_out(&*app.store, plan, &by, now))
         .buffer_unordered(PARTITIONS_AT_ONCE);
     while let Some((done, at)) = commits.try_next().await? {
         all.written += done.written;
@@ -248,6 +250,10 @@ fn parse(
 /// Whether a row says something beyond the installation that it was in. Streams are noted anew; where projections had read to is
 /// found again by what their targets hold.
 fn is_taken_over(record: &RecordLine) -> bool {
+    // Versions begin anew, and with them the trail.
+    if trail::is_of_trail(&record.sort) {
+        return false;
+    }
     match record.collection.as_str() {
         "_dead-letters" => true,
         // How often a projection was replayed, and the index of its targets; the others are places.
@@ -363,6 +369,7 @@ async fn plan(
 async fn carry_out(
     store: &dyn Store,
     plan: Plan,
+    by: &Author,
     now: u64,
 ) -> Result<(TenantImported, Position), Failure> {
     let has_events = |write: &Write| event::number_of(&write.sort).is_some();
@@ -378,7 +385,7 @@ async fn carry_out(
                 Action::Put { value, .. } => value.len(),
                 Action::Delete => 0,
             };
-            let fits = next.len() < RECORDS_PER_CHANGE_MAX && bytes + size <= BATCH_BYTES_MAX;
+            let fits = next.len() < RECORDS_MAX && bytes + size <= BATCH_BYTES_MAX / 2;
             bytes += size;
             fits
         }) {
@@ -391,7 +398,7 @@ async fn carry_out(
             answer: None,
             now_ms: now,
         };
-        match store.commit(transaction).await? {
+        match store.commit_by(transaction, by).await? {
             Commit::Done { position: at, .. } => position.merge(&at),
             Commit::Conflict { .. } | Commit::Answered(_) => {
                 return Err(Failure::new(

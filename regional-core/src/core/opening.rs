@@ -2,6 +2,7 @@
 
 use crate::{
     Error,
+    archive::Archiver,
     config::{Config, Reach, StoreKind},
     home::{AllCores, Home, HomeStore},
     members::Members,
@@ -51,6 +52,7 @@ pub(super) async fn open_homes(
     let placements = Placements::load(Arc::clone(&store), own, is_strict).await?;
     let cores = AllCores::new(config.peers.clone(), Arc::clone(members));
     let home = Home::new(Arc::clone(&store), placements, config.node.clone(), cores);
+    home.archive_to(Archiver::new(&config.archive, config.node.clone()));
     let over = HomeStore::new(store, Arc::clone(&home));
     Ok((Arc::new(over), home))
 }

@@ -4,7 +4,10 @@ use super::HomeStore;
 use crate::{
     Error,
     placement::{Home, refused},
-    store::{Archive, KeptRow, NewAudit, PlacementStore, Reads, Registry, RowKey, Store},
+    store::{
+        Archive, CollectionNames, EndedRow, Endings, KeptRow, NewAudit, PlacementStore, Reads,
+        Registry, RowKey, Spared, Store, Swept,
+    },
 };
 use async_trait::async_trait;
 use brink_protocol::{
@@ -90,6 +93,22 @@ fn elsewhere(region: &RegionName) -> Error {
         region.as_str(),
         "this partition's home is there: ask a core of that region",
     )
+}
+
+#[async_trait]
+impl Endings for HomeStore {
+    async fn ended(
+        &self,
+        now_ms: u64,
+        limit: usize,
+        collections: &CollectionNames,
+    ) -> Result<Vec<EndedRow>, Error> {
+        self.inner.ended(now_ms, limit, collections).await
+    }
+
+    async fn sweep_but(&self, now_ms: u64, limit: usize, spared: &Spared) -> Result<Swept, Error> {
+        self.inner.sweep_but(now_ms, limit, spared).await
+    }
 }
 
 #[async_trait]

@@ -5,6 +5,7 @@ use brink_protocol::{
     NodeName, RegionName, TenantName,
     link::{CommandAnswer, CommandRequest},
     record::{Entry, Key, Page, Range, Version},
+    trail::Author,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +27,8 @@ pub struct HomeRequest {
 /// What is to be done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Operation {
-    /// A transaction.
-    Commit(Transaction),
+    /// A transaction, and who writes.
+    Commit(Transaction, Author),
     /// Records of one home.
     Get {
         /// Whose.
@@ -81,7 +82,7 @@ impl Operation {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Commit(_) => "commit",
+            Self::Commit(..) => "commit",
             Self::Get { .. } => "get",
             Self::Scan { .. } => "scan",
             Self::LastVersion { .. } => "version",
@@ -94,7 +95,7 @@ impl Operation {
     /// Whether it may be asked twice.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        !matches!(self, Self::Commit(_) | Self::Command { .. })
+        !matches!(self, Self::Commit(..) | Self::Command { .. })
     }
 }
 

@@ -23,6 +23,7 @@ use brink_protocol::{
     link::AppliedPurge,
     record::{Entry, Key, PLATFORM_SORT, Page, Range, Version},
     session::SessionKey,
+    trail::Author,
 };
 use bytes::Bytes;
 use std::{collections::BTreeMap, sync::Arc};
@@ -212,7 +213,11 @@ impl Store for HomeStore {
         }
     }
 
-    async fn commit(&self, mut transaction: Transaction) -> Result<Commit, Error> {
+    async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
+        self.commit_by(transaction, &Author::default()).await
+    }
+
+    async fn commit_by(&self, mut transaction: Transaction, by: &Author) -> Result<Commit, Error> {
         let under_way = self.home.placements.under_way().await;
         let writing = self.home.placements.writing(&transaction.partition)?;
         self.home.hot.written(&transaction.partition);
@@ -220,11 +225,16 @@ impl Store for HomeStore {
             with_lifetime(&mut transaction, lifetime_ms);
         }
         let region = match writing.home {
-            Place::Here => return self.inner.commit(transaction).await,
+            Place::Here => {
+                return self
+                    .home
+                    .commit_here(transaction, writing.audit_ms, by)
+                    .await;
+            }
             Place::At(region) => region,
         };
         drop(under_way);
-        let operation = Operation::Commit(transaction);
+        let operation = Operation::Commit(transaction, by.clone());
         match self.ask(&region, operation).await? {
             Outcome::Commit(commit) => Ok(commit),
             _ => Err(unexpected()),
@@ -297,7 +307,13 @@ impl Store for HomeStore {
     async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error> {
         // It comes again and again: the moment to tell figures.
         self.home.hot.tell();
-        self.inner.sweep(now_ms, limit).await
+        match self.home.archiver.load_full() {
+            Some(archiver) => {
+                let table = self.home.placements.current();
+                archiver.sweep(&*self.inner, &table, now_ms, limit).await
+            }
+            None => self.inner.sweep(now_ms, limit).await,
+        }
     }
 
     async fn publish(

@@ -48,6 +48,8 @@ fn geo(regions: &[(&str, &str)]) -> Collection {
             pinned: true,
         },
         home: None,
+        audit_ms: None,
+        archive: false,
     }
 }
 

@@ -18,6 +18,7 @@ use brink_protocol::{
     event::Event,
     link::Condition,
     record::{Entry, Key, Page, Range, RecordError, Version},
+    trail::{Author, AuthorKind},
 };
 use brink_sandbox::Records;
 use bytes::Bytes;
@@ -212,7 +213,8 @@ impl Application<'_> {
             answer: None,
             now_ms,
         };
-        match self.store.commit(transaction).await {
+        let by = Author::new(AuthorKind::Projection, self.names.name.as_str());
+        match self.store.commit_by(transaction, &by).await {
             Ok(Commit::Done { .. }) => Ok(()),
             Ok(Commit::Conflict { .. } | Commit::Answered(_)) => Err(Stop::Conflict),
             Err(error) => Err(record_error(&error).into()),

@@ -10,6 +10,7 @@ use brink_protocol::{
     record::{
         Bound, Entry, GET_MANY_MAX, INDEX_SORT, Key, Range, Version, check_any_sort, check_value,
     },
+    trail,
 };
 
 fn at_most(what: &'static str, actual: usize, limit: usize) -> Result<(), Error> {
@@ -104,10 +105,10 @@ pub(super) fn parts(range: &Range) -> Vec<Range> {
         .collect()
 }
 
-/// Whether a record that goes leaves its last version behind, so that it is not used again. An event leaves nothing: its
-/// number is not used again. Nor does a row of an index: nobody asks for its version.
+/// Whether a record that goes leaves its last version behind, so that it is not used again. Events and rows of an
+/// audit trail leave nothing: their numbers are not used again.
 pub(super) fn leaves_version(sort: &str) -> bool {
-    event::number_of(sort).is_none() && !sort.starts_with(INDEX_SORT)
+    event::number_of(sort).is_none() && !trail::is_of_trail(sort) && !sort.starts_with(INDEX_SORT)
 }
 
 /// Whether a record's present version meets a condition.

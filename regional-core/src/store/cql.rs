@@ -54,7 +54,8 @@ pub use self::options::{Confirm, Credentials, Options, Serial};
 use self::engine::Engine;
 use super::{
     Answer, AnswerKey, Appended, Commit, Held, Member, NewAudit, NewPurge, NewVersion, PopRow,
-    Published, PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction,
+    Published, PurgeAdded, PurgeRow, Span, Spared, Store, Swept, TableChange, TokenRow,
+    Transaction,
 };
 use crate::Error;
 use async_trait::async_trait;
@@ -234,7 +235,7 @@ impl Store for CqlStore {
     }
 
     async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error> {
-        sweep::sweep(&self.engine, now_ms, limit).await
+        sweep::sweep(&self.engine, now_ms, limit, &Spared::default()).await
     }
 
     async fn publish(
@@ -351,4 +352,4 @@ impl Store for CqlStore {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

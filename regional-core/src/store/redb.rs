@@ -31,7 +31,7 @@ use self::tables::{
 use self::writer::{HeldSender, Writer};
 use super::{
     Answer, AnswerKey, Appended, Commit, Held, NewAudit, NewPurge, NewVersion, PopRow, Published,
-    PurgeAdded, PurgeRow, Span, Store, Swept, TableChange, TokenRow, Transaction, checks,
+    PurgeAdded, PurgeRow, Span, Spared, Store, Swept, TableChange, TokenRow, Transaction, checks,
 };
 use crate::Error;
 use ::redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -281,7 +281,9 @@ impl Store for RedbStore {
 
     async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error> {
         self.writer
-            .write(move |batch: &mut Batch<'_>| sweep::sweep(batch, now_ms, limit))
+            .write(move |batch: &mut Batch<'_>| {
+                sweep::sweep(batch, now_ms, limit, &Spared::default())
+            })
             .await
     }
 

@@ -9,6 +9,7 @@
 )]
 
 mod appends;
+mod audits;
 mod bridge;
 mod client;
 mod commands;

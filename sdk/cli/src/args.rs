@@ -4,6 +4,7 @@ mod operations;
 mod placement;
 mod platform;
 mod purge;
+mod records;
 mod streams;
 mod workflows;
 
@@ -11,6 +12,7 @@ pub(crate) use operations::*;
 pub(crate) use placement::*;
 pub(crate) use platform::*;
 pub(crate) use purge::*;
+pub(crate) use records::*;
 pub(crate) use streams::*;
 pub(crate) use workflows::*;
 
@@ -110,6 +112,8 @@ pub(crate) enum Command {
     Tenant(Tenant),
     /// Show what modules logged
     Logs(Logs),
+    /// Show who changed a record
+    Records(RecordsArgs),
     /// Read, follow and append events
     Events(Events),
     /// Show projections, handle what they gave up, replay

@@ -14,6 +14,7 @@ mod projections;
 mod publish;
 mod purge;
 mod purges;
+mod records;
 mod routes;
 mod status;
 mod tenant;
@@ -85,6 +86,7 @@ async fn speak(command: Command, global: &Global, output: Output) -> Result<(), 
         Command::Erase(args) => operations::erase(args.action, || client(here), output).await,
         Command::Tenant(args) => tenant::run(args.action, || client(here), output).await,
         Command::Logs(args) => logs::run(&args, &client(here)?, output).await,
+        Command::Records(args) => records::run(args.action, &client(here)?, output).await,
         Command::Events(args) => events::run(args.action, &client(here)?, output).await,
         Command::Projections(args) => projections::run(args.action, &client(here)?, output).await,
         Command::Workflows(args) => workflows::run(args.action, || client(here), output).await,

@@ -53,6 +53,14 @@ fn ago_ms(text: &str) -> Option<u64> {
     count.checked_mul(unit_ms)
 }
 
+/// A span of time (`90s`, `15m`, `2h`, `7d`), in milliseconds.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn span_ms(text: &str) -> Result<u64, String> {
+    ago_ms(text).ok_or_else(|| "a span of time is written 90s, 15m, 2h or 7d".to_owned())
+}
+
 /// Now, in milliseconds since 1970.
 pub(crate) fn now_ms() -> u64 {
     u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()

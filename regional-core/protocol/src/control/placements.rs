@@ -17,6 +17,12 @@ pub struct NewCollection {
     /// The home of its partitions where the placement names none; none: the main region.
     #[serde(default)]
     pub home: Option<RegionName>,
+    /// For how long it is kept who changed a record, in milliseconds, at most ten years; none: it is not kept.
+    #[serde(default)]
+    pub audit_ms: Option<u64>,
+    /// What ends by its lifetime is written to the core's archive before it is removed.
+    #[serde(default)]
+    pub archive: bool,
 }
 
 /// The home of partitions that no placement gives another.

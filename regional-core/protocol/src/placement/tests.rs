@@ -25,6 +25,8 @@ fn collection(name: &str, placement: Placement) -> Collection {
         name: name.into(),
         placement,
         home: None,
+        audit_ms: None,
+        archive: false,
     }
 }
 

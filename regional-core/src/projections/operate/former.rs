@@ -13,6 +13,7 @@ use brink_protocol::{
     deployment::World,
     event::{TARGET, is_of_stream},
     record::{Bound, PLATFORM_SORT},
+    trail::is_of_trail,
 };
 
 impl Oversight {
@@ -86,7 +87,7 @@ impl Oversight {
         }
     }
 
-    /// Deletes the records of a partition, also those of the platform, but for events. Gives how many were guests'.
+    /// Deletes the records of a partition, also those of the platform, but for events and the audit trail. Gives how many were guests'.
     async fn empty(&self, at: &PartitionAddress) -> Result<u64, Error> {
         let mut deleted = 0;
         for lower in [
@@ -102,7 +103,7 @@ impl Oversight {
                 };
                 let writes: Vec<_> = entries
                     .into_iter()
-                    .filter(|entry| !is_of_stream(&entry.sort))
+                    .filter(|entry| !is_of_stream(&entry.sort) && !is_of_trail(&entry.sort))
                     .map(|entry| delete(entry.sort))
                     .collect();
                 let is_guests = |write: &&Write| !write.sort.starts_with(PLATFORM_SORT);

@@ -1,13 +1,31 @@
 //! The store on a CQL engine as backups, exports and erasures see it.
 
-use super::{CqlStore, kept, put_back};
+use super::{CqlStore, kept, put_back, sweep};
 use crate::{
     Error,
-    store::{Archive, KeptRow, Registry, RowKey},
+    store::{
+        Archive, CollectionNames, EndedRow, Endings, KeptRow, Registry, RowKey, Spared, Swept,
+    },
 };
 use async_trait::async_trait;
 use brink_protocol::{Digest, Position, TenantName, address::PartitionAddress};
 use bytes::Bytes;
+
+#[async_trait]
+impl Endings for CqlStore {
+    async fn ended(
+        &self,
+        now_ms: u64,
+        limit: usize,
+        collections: &CollectionNames,
+    ) -> Result<Vec<EndedRow>, Error> {
+        sweep::ended(&self.engine, now_ms, limit, collections).await
+    }
+
+    async fn sweep_but(&self, now_ms: u64, limit: usize, spared: &Spared) -> Result<Swept, Error> {
+        sweep::sweep(&self.engine, now_ms, limit, spared).await
+    }
+}
 
 #[async_trait]
 impl Archive for CqlStore {

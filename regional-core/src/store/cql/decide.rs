@@ -8,6 +8,7 @@ use crate::{
 use brink_protocol::{
     ModuleName, Position,
     change::RecordChange,
+    link::Condition,
     record::{Page, Version},
 };
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ pub(super) struct View {
 pub(super) enum Mode {
     /// All.
     Write,
-    /// Deletions of records whose lifetime has ended.
+    /// Deletions of records whose lifetime has ended; one with a version, of that version alone.
     Sweep,
 }
 
@@ -114,7 +115,9 @@ pub(super) fn decide(transaction: &Transaction, mode: Mode, view: &View) -> Deci
             return Decision::End(Commit::Conflict { present });
         }
     }
-    for write in &transaction.writes {
+    // A sweep is about records that are not there any more: it looks at the rows themselves.
+    let writes = transaction.writes.iter();
+    for write in writes.filter(|_| mode == Mode::Write) {
         let present = present(&write.sort);
         if !checks::holds(write.condition, present) {
             return Decision::End(Commit::Conflict { present });
@@ -148,7 +151,10 @@ fn plan(transaction: &Transaction, mode: Mode, view: &View) -> Decision {
         let is_due = before.is_some_and(|row| row.is_there() && !row.is_alive(transaction.now_ms));
         let is_change = match mode {
             Mode::Write => version.is_some() || before.is_some_and(|row| row.is_there()),
-            Mode::Sweep => is_due,
+            Mode::Sweep => match write.condition {
+                Condition::Version(version) => is_due && last == version,
+                Condition::Always | Condition::Absent => is_due,
+            },
         };
         plan.versions.push(version);
         if !is_change {

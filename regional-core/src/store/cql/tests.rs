@@ -34,7 +34,7 @@ use std::{
 use tokio::time::Instant;
 
 /// Options for a fresh keyspace on the engine that the tests of this binary share.
-async fn fresh(node: &str) -> Options {
+pub(crate) async fn fresh(node: &str) -> Options {
     static KEYSPACES: AtomicU32 = AtomicU32::new(0);
     let engine = tokio::task::spawn_blocking(brink_engines::shared)
         .await

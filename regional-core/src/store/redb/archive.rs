@@ -2,10 +2,12 @@
 
 use super::batch::Batch;
 use super::tables::OrStore;
-use super::{RedbStore, files, kept, put_back};
+use super::{RedbStore, files, kept, put_back, sweep};
 use crate::{
     Error,
-    store::{Archive, KeptRow, Registry, RowKey},
+    store::{
+        Archive, CollectionNames, EndedRow, Endings, KeptRow, Registry, RowKey, Spared, Swept,
+    },
 };
 use ::redb::ReadTransaction;
 use async_trait::async_trait;
@@ -22,6 +24,27 @@ impl RedbStore {
         tokio::task::spawn_blocking(move || read(&txn))
             .await
             .or_store("reading rows as they are kept")?
+    }
+}
+
+#[async_trait]
+impl Endings for RedbStore {
+    async fn ended(
+        &self,
+        now_ms: u64,
+        limit: usize,
+        collections: &CollectionNames,
+    ) -> Result<Vec<EndedRow>, Error> {
+        let collections = collections.clone();
+        self.reading(move |txn| sweep::ended(txn, now_ms, limit, &collections))
+            .await
+    }
+
+    async fn sweep_but(&self, now_ms: u64, limit: usize, spared: &Spared) -> Result<Swept, Error> {
+        let spared = spared.clone();
+        self.writer
+            .write(move |batch: &mut Batch<'_>| sweep::sweep(batch, now_ms, limit, &spared))
+            .await
     }
 }
 

@@ -80,7 +80,7 @@ fn sort_of(key: &[u8], prefix: &[u8]) -> Result<String, Error> {
     Ok(sort.to_owned())
 }
 
-fn record_row(sort: String, row: &[u8]) -> Result<KeptRow, Error> {
+pub(super) fn record_row(sort: String, row: &[u8]) -> Result<KeptRow, Error> {
     let row = Row::decode(row)?;
     Ok(KeptRow {
         key: RowKey::Record(sort),

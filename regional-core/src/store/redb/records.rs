@@ -137,6 +137,11 @@ pub(super) struct Present {
 }
 
 impl Present {
+    /// The version that was last used; 0: none ever was.
+    pub(super) fn last(&self) -> Version {
+        self.last
+    }
+
     /// The end of the lifetime of the row that is there; 0: it stays.
     pub(super) fn end(&self) -> Option<u64> {
         self.row

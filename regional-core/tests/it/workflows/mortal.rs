@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use brink_core::{
     Error,
     store::{
-        Answer, AnswerKey, Appended, Archive, Commit, Held, KeptRow, NewAudit, NewPurge,
-        NewVersion, PlacementStore, PopRow, Published, PurgeAdded, PurgeRow, Registry, RowKey,
-        Span, Store, Swept, TableChange, TokenRow, Transaction,
+        Answer, AnswerKey, Appended, Archive, CollectionNames, Commit, EndedRow, Endings, Held,
+        KeptRow, NewAudit, NewPurge, NewVersion, PlacementStore, PopRow, Published, PurgeAdded,
+        PurgeRow, Registry, RowKey, Span, Spared, Store, Swept, TableChange, TokenRow, Transaction,
     },
 };
 use brink_protocol::{
@@ -296,6 +296,22 @@ impl Archive for Mortal {
         tenant: Option<&TenantName>,
         after: Option<&PartitionAddress>,
         limit: usize,
+#[async_trait]
+impl Endings for Mortal {
+    async fn ended(
+        &self,
+        now_ms: u64,
+        limit: usize,
+        collections: &CollectionNames,
+    ) -> Result<Vec<EndedRow>, Error> {
+        self.inner.ended(now_ms, limit, collections).await
+    }
+
+    async fn sweep_but(&self, now_ms: u64, limit: usize, spared: &Spared) -> Result<Swept, Error> {
+        self.inner.sweep_but(now_ms, limit, spared).await
+    }
+}
+
     ) -> Result<Vec<PartitionAddress>, Error> {
         self.inner.partitions(tenant, after, limit).await
     }

@@ -10,7 +10,8 @@ Examples:
   brink collections
   brink collections put customers --geo eu=eu --geo us=us-east      eu/C1000 lies in the region eu alone
   brink collections put stock --part warehouse --part sku --home eu
-  brink collections put readings --time day --lifetime-ms 604800000")]
+  brink collections put readings --time day --lifetime-ms 604800000 --archive
+  brink collections put accounts --audit 90d                        brink records audit shows who changed what")]
 pub(crate) struct Collections {
     /// What to do; `list` if it is left out
     #[command(subcommand)]
@@ -67,6 +68,12 @@ pub(crate) struct CollectionPut {
     /// With --time: lifetime of records that are written without one, in milliseconds
     #[arg(long, value_name = "MS", requires = "time")]
     pub(crate) lifetime_ms: Option<u64>,
+    /// For how long it is kept who changed a record: 12h, 90d; not at all if it is left out
+    #[arg(long, value_name = "TIME", value_parser = crate::moment::span_ms)]
+    pub(crate) audit: Option<u64>,
+    /// Write what ends by its lifetime to the core's archive before it is removed
+    #[arg(long)]
+    pub(crate) archive: bool,
     /// The home region; the main region if it is left out
     #[arg(long, value_name = "REGION")]
     pub(crate) home: Option<RegionName>,

@@ -70,6 +70,8 @@ fn declared(put: CollectionPut) -> Result<NewCollection, Error> {
     Ok(NewCollection {
         placement,
         home: put.home,
+        audit_ms: put.audit,
+        archive: put.archive,
     })
 }
 
@@ -108,16 +110,20 @@ fn list(collections: &[Collection]) -> String {
                 )
             }
         };
+        let audit = collection.audit_ms.map(|ms| format!("audit {ms} ms"));
+        let archive = collection.archive.then(|| "archive".to_owned());
+        let kept: Vec<String> = audit.into_iter().chain(archive).collect();
         let home = collection.home.as_ref().map(ToString::to_string);
         vec![
             collection.name.clone(),
             kind.to_owned(),
             detail,
             home.unwrap_or_default(),
+            kept.join(", "),
         ]
     };
     let rows = collections.iter().map(row).collect::<Vec<_>>();
-    table(&["COLLECTION", "PLACEMENT", "KEYS", "HOME"], &rows)
+    table(&["COLLECTION", "PLACEMENT", "KEYS", "HOME", "KEPT"], &rows)
 }
 
 /// Lists regions, sets the main one, promotes.

@@ -44,8 +44,57 @@ async fn a_store_that_was_put_back_begins_later_lives() {
     let to: Arc<dyn Store> = Arc::new(CqlStore::open(&options).await.unwrap());
     restore(&to, root.path(), None).await.unwrap();
     drop(to);
-    let to = CqlStore::open(&options).await.unwrap();
-    assert_eq!(to.origin().to_string(), "core-1.2");
-    assert_eq!(to.span().head, 1);
-    contract::answers_again(&to).await;
+    let apart = Options {
+        keyspace: format!("{}_eu", options.keyspace),
+        ..options.clone()
+    };
+    let session = Cql::connect(&apart, Some(&apart.keyspace)).await.unwrap();
+    let text = "SELECT DISTINCT tenant, collection, partition FROM records";
+    let rows: Vec<(String, String, String)> = session.rows(text, vec![]).await.unwrap();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+
+    // A region's keyspace that was left from before is not written over.
+    let outside = Cql::connect(&options, None).await.unwrap();
+    let text = format!("DROP KEYSPACE {}", options.keyspace);
+    outside.define(&text).await.unwrap();
+    let to: Arc<dyn Store> = Arc::new(CqlStore::open(&options).await.unwrap());
+    let refused = restore(&to, root.path(), None).await.unwrap_err();
+    assert!(refused.to_string().contains("region's own"), "{refused}");
+    let text = format!("DROP KEYSPACE {}", apart.keyspace);
+    outside.define(&text).await.unwrap();
+}
+
+async fn declare(store: &dyn Store) {
+    let regions = [("eu", "eu"), ("us", "us")];
+    let regions = regions.map(|(prefix, region)| (prefix.to_owned(), region.parse().unwrap()));
+    let collection = Collection {
+        tenant: "default".parse().unwrap(),
+        name: "people".into(),
+        placement: Placement::Geo {
+            regions: regions.into(),
+            pinned: true,
+        },
+        home: None,
+        audit_ms: None,
+        archive: false,
+    };
+    let of_tenant = [("people".to_owned(), collection)].into();
+    let table = PlacementTable {
+        collections: [("default".parse().unwrap(), of_tenant)].into(),
+        ..PlacementTable::default()
+    };
+    let audit = NewAudit {
+        by: "t".into(),
+        tenant: "default".parse().unwrap(),
+        action: "placement",
+        subject: String::new(),
+        at_ms: 1,
+    };
+    assert!(store.change_placements(0, table, audit).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_leave_what_was_marked() {
+    let make = async |_: u64| store().await;
+    cases::faults::faults_leave_what_was_marked(make, 1, 12, 3).await;
 }

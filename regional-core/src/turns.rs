@@ -1,4 +1,4 @@
-//! Turns of commands: one at a time in each partition.
+//! Turns: one at a time in each partition.
 
 use brink_protocol::address::PartitionAddress;
 use std::{
@@ -16,9 +16,9 @@ struct Partitions {
     prune_at: usize,
 }
 
-/// Gives out turns. Each partition has a lock of its own: what one tenant's commands wait for never holds up another's.
+/// Gives out turns. Each partition has a lock of its own: what one tenant's callers wait for never holds up another's.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     partitions: Mutex<Partitions>,
 }
 
@@ -38,7 +38,7 @@ impl Turns {
     }
 
     /// Waits until those before are done. The turn ends when what is given is dropped.
-    pub(super) async fn turn(&self, partition: &PartitionAddress) -> OwnedMutexGuard<()> {
+    pub(crate) async fn turn(&self, partition: &PartitionAddress) -> OwnedMutexGuard<()> {
         self.of(partition).lock_owned().await
     }
 }

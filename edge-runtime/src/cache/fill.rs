@@ -208,7 +208,9 @@ impl Fill {
         match self.admit(&head, &body, dependencies, now) {
             Ok(stored) => {
                 let mut reply = self.kept(stored, head.status, now);
-                if let Some(range) = head.headers.get(CONTENT_RANGE) {
+                if head.status == StatusCode::PARTIAL_CONTENT
+                    && let Some(range) = head.headers.get(CONTENT_RANGE)
+                {
                     reply.head.headers.insert(CONTENT_RANGE, range.clone());
                 }
                 restore_unstored(&mut reply.head.headers, &head.headers);

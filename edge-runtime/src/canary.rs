@@ -3,7 +3,7 @@
 
 use crate::{
     cache::{Cache, CacheRequest, Dependencies, Fill, Lookup},
-    link::Link,
+    link::{Asker, Link},
 };
 use brink_protocol::{
     ModuleName, TenantName,
@@ -111,7 +111,7 @@ impl CanaryReader {
         };
         let answer = self
             .link
-            .call_again::<_, RecordsAnswer>(path::RECORDS, &request, None)
+            .read::<_, RecordsAnswer>(path::RECORDS, &request, Asker::default())
             .await;
         let (position, version) = match answer {
             Ok(RecordsAnswer {

@@ -9,7 +9,7 @@
 use crate::{
     cache::Cache,
     exchange::{normal_host, normalise},
-    link::{Link, LinkError},
+    link::{Asker, Link, LinkError},
     progress::{APPLIED_WAIT_MAX, Progress, has_reached},
     session::Sessions,
 };
@@ -82,10 +82,11 @@ impl Purging {
                 "{IN_FLIGHT_MAX} purges are on their way to the core"
             )));
         };
+        let asker = Asker::default();
         // With a key the core does it once, however often it is asked.
         let asked = match purge.idempotency_key {
-            Some(_) => link.call_again(path::FORWARDED_PURGES, &purge, None).await,
-            None => link.call(path::FORWARDED_PURGES, &purge, None).await,
+            Some(_) => link.call_again(path::FORWARDED_PURGES, &purge, asker).await,
+            None => link.call(path::FORWARDED_PURGES, &purge, asker).await,
         };
         let answer: ForwardedPurgeAnswer = asked.map_err(|error| away(&error))?;
         let done = answer.map_err(refused)?;

@@ -27,7 +27,7 @@ use brink_protocol::{
         CORE_SUFFIX, CommandRequest, ExchangeRequest, FeedRequest, ForwardedPurge,
         ForwardedPurgeAnswer, HeadsRequest, IDEMPOTENCY_KEY, MAX_STALENESS_MS, POP_SUFFIX,
         ProbeAnswer, PurgeAnswer, PurgeRequest, REPORT_LOG_LINES_MAX, RecordsRequest, Report,
-        ReportAnswer, path,
+        ReportAnswer, TIME_LEFT_MS, path,
     },
     peers::{CountsAnswer, CountsRequest, PopsRequest, RosterAnswer, RosterRequest},
 };
@@ -132,6 +132,16 @@ fn idempotency_key(request: &Request<Body>) -> Option<String> {
         .then(|| key.to_owned())
 }
 
+/// For how long whoever asks waits; none: it does not say.
+fn time_left(request: &Request<Body>) -> Option<Duration> {
+    let left = request.headers().get(TIME_LEFT_MS)?.to_str().ok()?;
+    left.parse().ok().map(Duration::from_millis)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn component_digest(path: &str) -> Option<&str> {
     path.strip_prefix(path::COMPONENTS)?.strip_prefix('/')
 }
@@ -171,6 +181,7 @@ impl Link {
         } else {
             REQUEST_TIME
         };
+        let time = time_left(&request).map_or(time, |left| left.min(time));
         let answering = async {
             match client {
                 Client::Pop(pop) => self.dispatch(request, pop, trace_id).await,
@@ -225,6 +236,8 @@ impl Link {
             path::PROBE => get(answer(&ProbeAnswer {
                 node: self.peers.own().clone(),
                 region: self.feed.region().to_owned(),
+                store: self.store.id(),
+                store_silence_ms: millis(self.store.silence()),
             })?),
             // From the store: the feed may have told of a revision that the copy in memory does not have yet.
             path::DEPLOYMENTS => get(answer(&self.store.table().await.map_err(core)?)?),

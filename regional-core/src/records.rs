@@ -3,7 +3,7 @@
 use crate::{
     Error,
     clock::now_ms,
-    store::{Action, Commit, NewAnswer, Reads, Store, Transaction, Write},
+    store::{Action, Commit, NewAnswer, Reads, Store, Transaction, WRITES, Write},
 };
 use brink_protocol::{
     Digest, OriginId, Position, TenantName,
@@ -20,8 +20,6 @@ use std::{sync::Arc, time::Duration};
 pub const WRITE_KNOWN_MS: u64 = 600_000;
 /// Longest key of a write, in bytes.
 pub const WRITE_KEY_BYTES_MAX: usize = 64;
-/// Under which name the ends of such writes are kept beside those of commands. No module has it.
-const WRITES: &str = "brink-writes";
 /// How long a read waits for the position that the caller has seen.
 const POSITION_WAIT: Duration = Duration::from_secs(2);
 
@@ -140,9 +138,9 @@ impl Records {
                 outcome: Err(error),
             };
         }
-        let by = Author::new(AuthorKind::Module, request.module.as_str());
         // Before the read: the state that is read may be newer than what is said of it, never older.
         let before = position(&*self.store);
+        let by = Author::new(AuthorKind::Module, request.module.as_str());
         let own = self.reading(&request.at_least).map(Self::new);
         let records = own.as_ref().unwrap_or(self);
         let done = records.operate(&request.tenant, request.operation, once, &by);
@@ -161,9 +159,9 @@ impl Records {
     async fn operate(
         &self,
         tenant: &TenantName,
-        by: &Author,
         operation: RecordOperation,
         once: Option<String>,
+        by: &Author,
     ) -> Result<(RecordOutcome, Option<Position>), RecordError> {
         let failed = |error: Error| record_error(&error);
         match operation {
@@ -234,13 +232,11 @@ impl Records {
         &self,
         tenant: &TenantName,
         key: Key,
-        by: &Author,
         (action, condition): (Action, Condition),
         once: Option<String>,
+        by: &Author,
     ) -> Result<(Option<Version>, Position), RecordError> {
         let answer = once.map(|once| done(once, &action)).transpose()?;
-        // What is needed if it was done before.
-        let wanted = answer.as_ref().map(|_| (key.clone(), action.clone()));
         let transaction = Transaction {
             partition: PartitionAddress {
                 tenant: tenant.clone(),
@@ -267,34 +263,13 @@ impl Records {
                 Ok((version, position))
             }
             Commit::Conflict { present } => Err(RecordError::Conflict(present)),
-            Commit::Answered(kept) => match wanted {
-                Some((key, action)) => self.done_before(tenant, key, &action, kept.position).await,
+            Commit::Answered(kept) => match kept.versions().and_then(|all| all.first().copied()) {
+                // That of this write, whatever others have made of the record since.
+                Some(version) => Ok((version, kept.position)),
                 None => Err(RecordError::Unavailable(
-                    "the core's store answered out of turn".into(),
+                    "it was written before, and its version is not known".into(),
                 )),
             },
-        }
-    }
-
-    /// What a write gave that was done before: the record's version, if the record is still what was written.
-    async fn done_before(
-        &self,
-        tenant: &TenantName,
-        key: Key,
-        action: &Action,
-        position: Position,
-    ) -> Result<(Option<Version>, Position), RecordError> {
-        let Action::Put { value, .. } = action else {
-            return Ok((None, position));
-        };
-        let found = self.store.get_many(tenant, &[key], now_ms()).await;
-        let found = found.map_err(|error| record_error(&error))?.pop().flatten();
-        match found {
-            Some(entry) if entry.value == *value => Ok((Some(entry.version), position)),
-            // Whoever is told a version that is not its own would write over what it has not seen.
-            Some(_) | None => Err(RecordError::Unavailable(
-                "it was written, and the record has changed since".into(),
-            )),
         }
     }
 }
@@ -345,8 +320,6 @@ mod tests {
             lifetime_ms: None,
             condition,
         };
-        let changed = "it was written, and the record has changed since";
-        let changed = Err(RecordError::Unavailable(changed.into()));
         let written = |version| Ok(RecordOutcome::Written(version));
         let first = put("a", Condition::Absent);
         for (number, (once, operation, expected)) in [
@@ -354,10 +327,11 @@ mod tests {
             ("k1", first.clone(), written(1)),
             ("k2", put("b", Condition::Version(1)), written(2)),
             ("k2", put("b", Condition::Version(1)), written(2)),
-            // What came in between stays.
-            ("k1", first, changed.clone()),
-            ("k3", put("c", Condition::Always), written(3)),
-            ("k2", put("b", Condition::Version(1)), changed),
+            // What came in between stays, and the version is that of the write itself.
+            ("k1", first.clone(), written(1)),
+            ("k3", put("a", Condition::Always), written(3)),
+            ("k1", first, written(1)),
+            ("k2", put("b", Condition::Version(1)), written(2)),
             (
                 "k4",
                 RecordOperation::Delete(key.clone()),

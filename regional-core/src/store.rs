@@ -33,13 +33,13 @@ pub use redb::{Options, RedbStore};
 pub use rows::{
     Action, Answer, AnswerKey, Appended, Commit, Held, LaterPurge, NewAnswer, NewAudit, NewPurge,
     NewVersion, PopRow, Published, PurgeAdded, PurgeRow, Seen, Span, Swept, TableChange, TokenRow,
-    Transaction, Write,
+    Transaction, WRITES, Write,
 };
 
 use crate::Error;
 use async_trait::async_trait;
 use brink_protocol::{
-    Digest, ModuleName, NodeName, OriginId, PopName, Position, TenantName,
+    Digest, ModuleName, NodeName, OriginId, PopName, Position, StoreId, TenantName,
     change::Change,
     control,
     deployment::{Deployment, DeploymentTable},
@@ -49,7 +49,7 @@ use brink_protocol::{
     trail::Author,
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,13 @@ const _: () = assert!(
 pub trait Store: Archive + Endings + PlacementStore {
     /// Under which origin this core appends to the log.
     fn origin(&self) -> &OriginId;
+
+    /// Which store this is: made once, kept in it, and the same for every core that writes to the engine.
+    fn id(&self) -> StoreId;
+
+    /// For how long the engine has not answered this core: since the last request that it did answer was sent, of those that
+    /// are sent several times a second. Zero for an engine in this process.
+    fn silence(&self) -> Duration;
 
     /// Whether several cores write to the engine. It then has the logs of all of them by itself: what peers hand on
     /// ([`Store::append_foreign`]) is only compared with that, and an origin that does not write to it is refused.
@@ -159,6 +166,11 @@ pub trait Store: Archive + Endings + PlacementStore {
     /// Writes to one partition, all or none, together with their entry in the log and the answer to an idempotency key.
     async fn commit(&self, transaction: Transaction) -> Result<Commit, Error>;
 
+    /// As [`Store::commit`], and says who writes, for the audit trail. A store of one engine keeps none: it is kept above.
+    async fn commit_by(&self, transaction: Transaction, _by: &Author) -> Result<Commit, Error> {
+        self.commit(transaction).await
+    }
+
     /// The answer kept under an idempotency key.
     async fn answer(&self, key: &AnswerKey, now_ms: u64) -> Result<Option<Answer>, Error>;
 
@@ -166,11 +178,6 @@ pub trait Store: Archive + Endings + PlacementStore {
     async fn sweep(&self, now_ms: u64, limit: usize) -> Result<Swept, Error>;
 
     /// Keeps a component and gives it the module's next version; a digest that the module has already keeps its version.
-    /// As [`Store::commit`], and says who writes, for the audit trail. A store of one engine keeps none: it is kept above.
-    async fn commit_by(&self, transaction: Transaction, _by: &Author) -> Result<Commit, Error> {
-        self.commit(transaction).await
-    }
-
     async fn publish(
         &self,
         version: NewVersion,

@@ -1,7 +1,7 @@
 //! A PoP whose modules write records at a steady rate.
 
 use anyhow::{Context as _, Result, bail};
-use brink_edge::link::Link;
+use brink_edge::link::{Asker, Link};
 use brink_protocol::{
     Position,
     deployment::default_tenant,
@@ -72,7 +72,7 @@ async fn put(link: &Link, number: u64) -> Result<Written> {
         },
     };
     let sent = Instant::now();
-    let answer: RecordsAnswer = link.call(path::RECORDS, &request, None).await?;
+    let answer: RecordsAnswer = link.call(path::RECORDS, &request, Asker::default()).await?;
     let answered = Instant::now();
     if let Err(error) = answer.outcome {
         bail!("a write was refused: {error}");

@@ -12,7 +12,7 @@ use crate::{
     cpu,
 };
 use anyhow::{Context as _, Result, bail};
-use brink_edge::link::{Link, Transport};
+use brink_edge::link::{Asker, Link, Transport};
 use brink_protocol::{
     Position,
     deployment::default_tenant,
@@ -175,7 +175,7 @@ async fn ask(link: &Link, operation: RecordOperation) -> Result<RecordOutcome> {
         at_least: Position::default(),
         operation,
     };
-    let answer: RecordsAnswer = link.call(path::RECORDS, &request, None).await?;
+    let answer: RecordsAnswer = link.call(path::RECORDS, &request, Asker::default()).await?;
     Ok(answer.outcome?)
 }
 

@@ -4,6 +4,8 @@
 //! long as that is usable, unless another is clearly nearer and has been well for a while: going to and fro costs more than
 //! some milliseconds do.
 
+use brink_protocol::StoreId;
+
 /// Most cores that an edge knows.
 pub const CORES_MAX: usize = 8;
 /// Links that are kept at a time.
@@ -16,6 +18,8 @@ pub const EXPLORED_EVERY_MS: u64 = 30_000;
 pub const SAMPLES: u32 = 3;
 /// Another core is clearly nearer if it saves at least so much, in microseconds, and three tenths.
 pub const NEARER_US: u64 = 2_000;
+/// A core whose store has not answered it for so long is left for one whose store does, in milliseconds.
+pub const STORE_SILENCE_MS_MAX: u64 = 1_000;
 /// Answers and failures count half after so long, in milliseconds.
 const HALF_LIFE_MS: u64 = 5_000;
 /// Failures, as they count now, below which nothing is made of them.
@@ -42,6 +46,10 @@ impl Decaying {
         }
         self.thousandths = before.saturating_add(1_000);
     }
+
+    fn take(&mut self) {
+        self.thousandths = self.thousandths.saturating_sub(1_000);
+    }
 }
 
 /// What is known of one core.
@@ -49,6 +57,9 @@ impl Decaying {
 struct Core {
     is_linked: bool,
     is_silent: bool,
+    is_storeless: bool,
+    /// What it has said last; none: nothing.
+    store: Option<StoreId>,
     /// Since when it has been linked and heard of; none: it is not.
     well_since_ms: Option<u64>,
     /// Smoothed as TCP's is (RFC 6298 §2).
@@ -63,6 +74,13 @@ struct Core {
     sampled_at_ms: Option<u64>,
 }
 
+impl Core {
+    fn is_failing(&self, now_ms: u64) -> bool {
+        let failures = self.failures.get(now_ms);
+        failures >= FAILURES_MIN * 1_000 && failures > self.answers.get(now_ms)
+    }
+}
+
 /// How usable a core is, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -70,10 +88,14 @@ pub enum Standing {
     Usable,
     /// Linked, and more requests fail than succeed.
     Failing,
+    /// Linked, and its store does not answer it.
+    Storeless,
     /// Linked, and a probe waits for its answer for too long.
     Silent,
-    /// Not linked.
+    /// Not linked, or it has not said yet which store it has while others have.
     Away,
+    /// It has another store than the others: it is never used.
+    Foreign,
 }
 
 /// What an edge is to do. Cores are named by their place in the configuration.
@@ -85,7 +107,8 @@ pub struct Choice {
     pub second: Option<usize>,
     /// Which cores are to be linked.
     pub linked: Vec<bool>,
-    /// Which are silent while another is used: who waits for one of these and may ask again does so elsewhere.
+    /// Which are silent, or without their store, while another is used: who waits for one of these and may ask again does so
+    /// elsewhere.
     pub cut_off: Vec<bool>,
 }
 
@@ -104,6 +127,8 @@ pub struct Measured {
 #[derive(Debug, Clone)]
 pub struct Cores {
     cores: Vec<Core>,
+    /// Which store they are to have: what the first has said. It holds as long as any core's last word is that.
+    store: Option<StoreId>,
     used: Option<usize>,
     /// The best two, when it was last decided.
     kept: Vec<bool>,
@@ -117,6 +142,7 @@ impl Cores {
         let count = count.min(CORES_MAX);
         Self {
             cores: vec![Core::default(); count],
+            store: None,
             used: None,
             kept: vec![false; count],
             explored: None,
@@ -137,6 +163,7 @@ impl Cores {
                 well_since_ms: Some(now_ms),
                 round_trip_us: core.round_trip_us,
                 sampled_at_ms: core.sampled_at_ms,
+                store: core.store,
                 ..Core::default()
             };
         });
@@ -147,6 +174,7 @@ impl Cores {
         self.change(core, |core| {
             core.is_linked = false;
             core.is_silent = false;
+            core.is_storeless = false;
             core.well_since_ms = None;
             core.sampled_at_ms = Some(now_ms);
         });
@@ -174,6 +202,29 @@ impl Cores {
         });
     }
 
+    /// It has said for how long its store has not answered it.
+    pub fn store_silence(&mut self, core: usize, silence_ms: u64, now_ms: u64) {
+        self.change(core, |core| {
+            let was_storeless = core.is_storeless;
+            core.is_storeless = silence_ms > STORE_SILENCE_MS_MAX;
+            if was_storeless && !core.is_storeless {
+                core.well_since_ms = Some(now_ms);
+            }
+        });
+    }
+
+    /// It has said which store it has. The answer says whether this is news, and another than that of the others: then it
+    /// is not used.
+    pub fn has_store(&mut self, core: usize, store: StoreId) -> bool {
+        let is_news = self.cores.get(core).and_then(|core| core.store) != Some(store);
+        self.change(core, |core| core.store = Some(store));
+        // All have been given another one, or none has said anything before.
+        if self.cores.iter().all(|core| core.store != self.store) || self.store.is_none() {
+            self.store = Some(store);
+        }
+        is_news && self.store != Some(store)
+    }
+
     /// A probe waits for its answer for too long.
     pub fn silent(&mut self, core: usize) {
         self.change(core, |core| {
@@ -187,21 +238,36 @@ impl Cores {
         self.change(core, |core| core.answers.add(now_ms));
     }
 
+    /// It has said of a request that it does not do it now, and another core has done it then: no answer, but a failure.
+    pub fn outdone(&mut self, core: usize, now_ms: u64) {
+        self.change(core, |core| core.answers.take());
+        self.failed(core, now_ms);
+    }
+
     /// It has answered a request with a fault of its own, or broken it off.
     pub fn failed(&mut self, core: usize, now_ms: u64) {
-        self.change(core, |core| core.failures.add(now_ms));
+        self.change(core, |core| {
+            core.failures.add(now_ms);
+            if core.is_failing(now_ms) && core.well_since_ms.is_some() {
+                core.well_since_ms = Some(now_ms);
+            }
+        });
     }
 
     fn standing(&self, core: usize, now_ms: u64) -> Standing {
         let Some(core) = self.cores.get(core) else {
             return Standing::Away;
         };
-        let failures = core.failures.get(now_ms);
-        if !core.is_linked {
+        let is_unheard = self.store.is_some() && core.store.is_none() && core.samples == 0;
+        if core.store.is_some() && core.store != self.store {
+            Standing::Foreign
+        } else if !core.is_linked || is_unheard {
             Standing::Away
         } else if core.is_silent {
             Standing::Silent
-        } else if failures >= FAILURES_MIN * 1_000 && failures > core.answers.get(now_ms) {
+        } else if core.is_storeless {
+            Standing::Storeless
+        } else if core.is_failing(now_ms) {
             Standing::Failing
         } else {
             Standing::Usable
@@ -240,7 +306,7 @@ impl Cores {
     fn choose(&self, order: &[usize], now_ms: u64) -> Option<usize> {
         let best = *order.first()?;
         let best_standing = self.standing(best, now_ms);
-        if best_standing == Standing::Away {
+        if best_standing >= Standing::Away {
             return None;
         }
         let Some(used) = self.used else {
@@ -334,7 +400,9 @@ impl Cores {
             .find(|&core| Some(core) != used && is_usable(core));
         let used_is_usable = used.is_some_and(is_usable);
         let cut_off = (0..self.cores.len()).map(|core| {
-            self.standing(core, now_ms) == Standing::Silent && Some(core) != used && used_is_usable
+            let standing = self.standing(core, now_ms);
+            let is_waited_for = matches!(standing, Standing::Silent | Standing::Storeless);
+            is_waited_for && Some(core) != used && used_is_usable
         });
         let cut_off = cut_off.collect();
         Choice {

@@ -76,8 +76,9 @@ pub struct Admin {
 pub struct Core {
     /// `HOST:PORT` of the link of the only core. Either this or `addresses`.
     pub address: Option<String>,
-    /// `HOST:PORT` of each core that may be used, at most 8, which all have one store. Links are kept to the best two; one is
-    /// used, and the other as soon as that breaks off, fails or falls silent.
+    /// `HOST:PORT` of each core that may be used, at most 8. All have one store: one that has another than the first is not used.
+    /// Links are kept to the best two; one is used, and the other as soon as that breaks off, fails, falls silent or loses its
+    /// store.
     pub addresses: Vec<String>,
     /// Directory with `pop.pem`, `pop.key` and `ca.pem`, as `brink-core issue-pop` writes them.
     pub identity: Option<PathBuf>,

@@ -1,12 +1,12 @@
 //! Questions: sent to the core that is used, and to another where that may be and helps.
 
 use super::{
-    AnswerBody, CONNECTION_WAIT_MAX, Inner, LinkError, REFUSAL_BYTES_MAX, core::Core,
-    figures::Figures,
+    AnswerBody, CONNECTION_WAIT_MAX, Inner, LinkError, Outcome, REFUSAL_BYTES_MAX, core::Core,
+    decode, figures::Figures,
 };
 use brink_protocol::{
     codec,
-    link::{CORE_NAME, IDEMPOTENCY_KEY, path},
+    link::{CORE_NAME, IDEMPOTENCY_KEY, TIME_LEFT_MS, path},
 };
 use brink_telemetry::TraceContext;
 use bytes::Bytes;
@@ -32,6 +32,10 @@ pub(super) struct Ask<'a> {
     /// See [`IDEMPOTENCY_KEY`].
     pub(super) key: Option<String>,
     pub(super) repeat: Repeat,
+    /// When nobody waits for the answer any more.
+    pub(super) until: Instant,
+    /// Its answer has no end: the core is not told when its time is over.
+    pub(super) is_stream: bool,
 }
 
 /// Whether a question may be asked again.
@@ -64,6 +68,15 @@ impl Repeat {
 pub(super) struct Answered {
     pub(super) bytes: Bytes,
     pub(super) core: usize,
+    /// How an earlier attempt ended that may have done what was asked; none: there was none.
+    doubt: Option<LinkError>,
+}
+
+/// Keeps the first failure after which what was asked may have been done.
+fn note_doubt(doubt: &mut Option<LinkError>, error: &LinkError) {
+    if doubt.is_none() && error.may_have_happened() {
+        *doubt = Some(error.clone());
+    }
 }
 
 impl Inner {
@@ -75,10 +88,15 @@ impl Inner {
         avoided: Option<usize>,
     ) -> Result<Answered, LinkError> {
         let mut last: Option<(usize, LinkError)> = None;
+        let mut doubt = None;
         for attempt in 0..ATTEMPTS_MAX {
-            let core = self
+            let core = match self
                 .pick(last.as_ref().map(|(core, _)| *core).or(avoided))
-                .await?;
+                .await
+            {
+                Ok(core) => core,
+                Err(error) => return Err(doubt.unwrap_or(error)),
+            };
             if let Some((before, error)) = &last {
                 let is_same = *before == core.number;
                 if is_same && matches!(error, LinkError::Refused { .. }) {
@@ -99,12 +117,58 @@ impl Inner {
                 answer.map(|bytes| (core.number, bytes))
             };
             match outcome {
-                Ok((core, bytes)) => return Ok(Answered { bytes, core }),
-                Err(error) if ask.repeat.allows(&error) => last = Some((core.number, error)),
-                Err(error) => return Err(error),
+                Ok((core, bytes)) => return Ok(Answered { bytes, core, doubt }),
+                Err(error) => {
+                    note_doubt(&mut doubt, &error);
+                    if !ask.repeat.allows(&error) {
+                        return Err(doubt.unwrap_or(error));
+                    }
+                    last = Some((core.number, error));
+                }
             }
         }
-        Err(last.map_or(LinkError::NotConnected, |(_, error)| error))
+        let error = last.map_or(LinkError::NotConnected, |(_, error)| error);
+        Err(doubt.unwrap_or(error))
+    }
+
+    /// Asks until the answer is settled, a second core too where the first does not do it for now; else the first answer
+    /// counts, together with how an attempt ended that may have done it all the same.
+    pub(super) async fn settled<A: Outcome>(
+        &self,
+        ask: &Ask<'_>,
+        is_settled: impl Fn(&A) -> bool,
+    ) -> Result<(A, Option<LinkError>), LinkError> {
+        // Boxed: what waits for a connection's answer is large.
+        let first = Box::pin(self.ask(ask, codec::MESSAGE_BYTES_MAX, None)).await?;
+        let answer: A = decode(&first)?;
+        if is_settled(&answer) {
+            return Ok((answer, None));
+        }
+        let mut doubt = first.doubt;
+        let may_repeat = ask.repeat == Repeat::Always && self.choices.second().is_some();
+        if !answer.is_for_now() || !may_repeat {
+            return Ok((answer, doubt));
+        }
+        Figures::repeated(ask.path);
+        let bytes_max = codec::MESSAGE_BYTES_MAX;
+        let other = Box::pin(self.ask(ask, bytes_max, Some(first.core))).await;
+        let other = other.and_then(|other| {
+            doubt = doubt.take().or_else(|| other.doubt.clone());
+            decode::<A>(&other)
+        });
+        match other {
+            Ok(other) if is_settled(&other) => {
+                // It could be done, only not there.
+                self.choices
+                    .note(|cores, now_ms| cores.outdone(first.core, now_ms));
+                Ok((other, None))
+            }
+            Ok(_) => Ok((answer, doubt)),
+            Err(error) => {
+                note_doubt(&mut doubt, &error);
+                Ok((answer, doubt))
+            }
+        }
     }
 
     /// The core that is used; another than `avoided` if one is usable.
@@ -197,7 +261,7 @@ impl Inner {
             Repeat::GivenUp | Repeat::Always => tokio::select! {
                 outcome = asking => outcome,
                 () = self.choices.cut_off(core.number) => {
-                    Err(LinkError::Disconnected(format!("{} is silent", core.address)))
+                    Err(LinkError::Disconnected(format!("{} is silent, or without its store", core.address)))
                 }
             },
         };
@@ -242,6 +306,11 @@ pub(super) async fn send(core: &Core, ask: &Ask<'_>) -> Result<Response<AnswerBo
     }
     if let Some(key) = &ask.key {
         request = request.header(IDEMPOTENCY_KEY, key);
+    }
+    if !ask.is_stream {
+        let left = ask.until.saturating_duration_since(Instant::now());
+        let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        request = request.header(TIME_LEFT_MS, left_ms.max(1));
     }
     let mut request = request
         .body(())

@@ -41,6 +41,12 @@ const PROBE_BYTES_MAX: usize = 64 << 10;
 /// How long requests of a connection that is no longer wanted may go on.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
+/// How long the answer to a probe may take until the core counts as silent.
+fn patience(round_trip: Duration) -> Duration {
+    let patience = PATIENCE.0 / 2 + round_trip.saturating_mul(4);
+    patience.clamp(PATIENCE.0, PATIENCE.1)
+}
+
 /// What keeping a core needs of the link.
 pub(super) struct Ways<'a> {
     pub(super) identity: &'a Identity,
@@ -197,10 +203,7 @@ impl Core {
                     let took = began.elapsed();
                     let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                     self.figures.probed(took);
-                    choices.note(|cores, now_ms| cores.probed(self.number, us, now_ms));
-                    if answer.is_some() {
-                        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-                    }
+                    self.heard(answer, us, choices);
                 }
                 Err(reason) => return reason,
             }
@@ -220,11 +223,29 @@ impl Core {
         }
     }
 
+    /// Takes note of a probe's answer.
+    fn heard(&self, answer: Option<ProbeAnswer>, round_trip_us: u64, choices: &Choices) {
+        let mut is_foreign = false;
+        choices.note(|cores, now_ms| {
+            // First: a core that has another store is not used for a moment.
+            if let Some(answer) = &answer {
+                is_foreign = cores.has_store(self.number, answer.store);
+                cores.store_silence(self.number, answer.store_silence_ms, now_ms);
+            }
+            cores.probed(self.number, round_trip_us, now_ms);
+        });
+        let Some(answer) = answer else { return };
+        if is_foreign {
+            tracing::error!(core = %self.address, node = %answer.node, store = %answer.store,
+                "this core has another store than the other cores of this PoP, and is not used: correct core.addresses");
+        }
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
     /// One probe: answered, by whom; or for too long not.
     async fn probed(&self, live: &Live, choices: &Choices) -> Result<Option<ProbeAnswer>, String> {
         let known = choices.measured(self.number).round_trip_us.unwrap_or(0);
-        let patience = PATIENCE.0 / 2 + Duration::from_micros(known).saturating_mul(4);
-        let patience = patience.clamp(PATIENCE.0, PATIENCE.1);
+        let patience = patience(Duration::from_micros(known));
         let mut answering = std::pin::pin!(ask(live.clone()));
         let mut heard = (live.heard(), Instant::now());
         let mut is_told = false;
@@ -260,4 +281,24 @@ async fn ask(live: Live) -> Result<Option<ProbeAnswer>, String> {
         Ok::<_, LinkError>(answer.and_then(Result::ok))
     };
     answered.await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who waits for a core that is gone asks elsewhere after the next probe has been late: what that makes at most, with
+    /// the answer of the other core, which is as far.
+    fn pause_max(round_trip: Duration) -> Duration {
+        PROBED_BUSY + patience(round_trip) + round_trip
+    }
+
+    #[test]
+    fn a_core_that_is_gone_is_left_within_a_second() {
+        for (round_trip_ms, pause_ms) in [(0, 450), (25, 475), (50, 600), (100, 850), (125, 975)] {
+            let pause = pause_max(Duration::from_millis(round_trip_ms));
+            assert_eq!(pause, Duration::from_millis(pause_ms), "{round_trip_ms}");
+            assert!(pause < Duration::from_secs(1));
+        }
+    }
 }

@@ -8,11 +8,13 @@
 //!
 //! | question | then |
 //! |---|---|
-//! | changes nothing ([`Link::call_again`], [`Link::fetch`]), or carries an idempotency key | asked at another core, within its time |
+//! | changes nothing ([`Link::read`], [`Link::call_again`], [`Link::fetch`]) | asked at another core, within its time |
 //! | reads records | asked at the second core as well when it is late, within a budget |
-//! | writes records ([`Link::write`]) | asked at another core: it carries a key, with which it is done once |
+//! | changes something and carries a key ([`Link::change`], [`Link::write`]) | asked at another core: it is done once |
 //! | changes something else, and surely did not arrive | asked at another core |
 //! | changes something else, and may have arrived | fails: it may or may not have happened |
+//!
+//! Once it may have happened, no later core's word that it did not is believed: only that it was done.
 
 mod ask;
 mod choices;
@@ -20,12 +22,14 @@ mod core;
 mod error;
 mod figures;
 mod live;
+mod outcome;
 mod quic;
 mod status;
 mod tcp;
 
 pub use error::LinkError;
 pub use live::{AnswerBody, Transport};
+pub use outcome::Outcome;
 pub use status::CoreStatus;
 
 use ask::{Answered, Ask, Repeat};
@@ -71,6 +75,16 @@ pub struct Config {
     pub requests_max: usize,
     /// Reads of a hundred that may be asked at a second core when they are late.
     pub hedge_percent: u32,
+}
+
+/// On whose behalf a question is asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asker<'a> {
+    /// The trace that it belongs to.
+    pub trace: Option<&'a TraceContext>,
+    /// When nobody waits for an answer any more. The core is told, and works no longer. None: after
+    /// [`Config::request_time_max`], which bounds it in any case.
+    pub until: Option<std::time::Instant>,
 }
 
 /// The link to the cores. Cheap to clone.
@@ -146,8 +160,7 @@ impl Link {
         used.live.borrow().as_ref().map(Live::transport)
     }
 
-    /// Asks one question in messages of the link, within the configured time. It is asked again only if it surely did not
-    /// arrive.
+    /// Asks one question in messages of the link. It is asked again only if it surely did not arrive.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -155,10 +168,10 @@ impl Link {
         &self,
         path: &'static str,
         question: &Q,
-        trace: Option<&TraceContext>,
+        asker: Asker<'_>,
     ) -> Result<A, LinkError> {
-        let ask = Ask::question(path, question, trace, Repeat::Unsent)?;
-        decode(&self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?)
+        let ask = self.0.question(path, question, asker, Repeat::Unsent)?;
+        decode(&self.0.whole(&ask, codec::MESSAGE_BYTES_MAX).await?)
     }
 
     /// As [`Link::call`], and asks again where that helps: for questions that change nothing, or that the core does once
@@ -170,61 +183,62 @@ impl Link {
         &self,
         path: &'static str,
         question: &Q,
-        trace: Option<&TraceContext>,
+        asker: Asker<'_>,
     ) -> Result<A, LinkError> {
-        self.call_until(path, question, trace, |_| true).await
+        let ask = self.0.question(path, question, asker, Repeat::Always)?;
+        decode(&self.0.whole(&ask, codec::MESSAGE_BYTES_MAX).await?)
     }
 
-    /// Writes records. Where there are several cores, the write carries a key of its own, so that it is done once though it
-    /// is asked for again at another; with one core it is as [`Link::call`].
+    /// Asks what changes nothing; another core as well where the first does not have it now.
     ///
     /// # Errors
     /// See [`LinkError`].
-    pub async fn write<Q: Serialize + Sync, A: DeserializeOwned>(
+    pub async fn read<Q: Serialize + Sync, A: Outcome>(
+        &self,
+        path: &'static str,
+        question: &Q,
+        asker: Asker<'_>,
+    ) -> Result<A, LinkError> {
+        let ask = self.0.question(path, question, asker, Repeat::Always)?;
+        let is_settled = |answer: &A| !answer.is_for_now();
+        let asking = self.0.settled(&ask, is_settled);
+        let (answer, _) = self.0.bounded(&ask, asking).await?;
+        Ok(answer)
+    }
+
+    /// Has something done once that carries a key: asked of another core as well where the first does not do it now.
+    ///
+    /// # Errors
+    /// See [`LinkError`]; one that [may have happened](LinkError::may_have_happened) also where a core has said that it was not
+    /// done, after another might have.
+    pub async fn change<Q: Serialize + Sync, A: Outcome>(
+        &self,
+        path: &'static str,
+        question: &Q,
+        asker: Asker<'_>,
+    ) -> Result<A, LinkError> {
+        let ask = self.0.question(path, question, asker, Repeat::Always)?;
+        self.0.changed(&ask).await
+    }
+
+    /// Writes records. Where there are several cores, the write carries a key of its own and is as [`Link::change`]; with
+    /// one core it is as [`Link::call`].
+    ///
+    /// # Errors
+    /// As those of [`Link::change`].
+    pub async fn write<Q: Serialize + Sync, A: Outcome>(
         &self,
         question: &Q,
-        trace: Option<&TraceContext>,
+        asker: Asker<'_>,
     ) -> Result<A, LinkError> {
-        let mut ask = Ask::question(path::RECORDS, question, trace, Repeat::Unsent)?;
+        let mut ask = self
+            .0
+            .question(path::RECORDS, question, asker, Repeat::Unsent)?;
         if self.0.cores.len() > 1 {
             ask.key = Some(Ulid::new().to_string());
             ask.repeat = Repeat::Always;
         }
-        decode(&self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?)
-    }
-
-    /// As [`Link::call_again`], and asks another core as well if the answer is not `good`: the better of both counts.
-    ///
-    /// # Errors
-    /// See [`LinkError`].
-    pub async fn call_until<Q: Serialize + Sync, A: DeserializeOwned>(
-        &self,
-        path: &'static str,
-        question: &Q,
-        trace: Option<&TraceContext>,
-        is_good: impl Fn(&A) -> bool,
-    ) -> Result<A, LinkError> {
-        let ask = Ask::question(path, question, trace, Repeat::Always)?;
-        let began = Instant::now();
-        let answered = self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?;
-        let answer: A = decode(&answered)?;
-        if is_good(&answer) || self.0.choices.second().is_none() {
-            return Ok(answer);
-        }
-        Figures::repeated(path);
-        let left = self
-            .0
-            .config
-            .request_time_max
-            .saturating_sub(began.elapsed());
-        let asking = self
-            .0
-            .ask(&ask, codec::MESSAGE_BYTES_MAX, Some(answered.core));
-        let other = match tokio::time::timeout(left, asking).await {
-            Ok(Ok(other)) => decode(&other).ok().filter(|other| is_good(other)),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        Ok(other.unwrap_or(answer))
+        self.0.changed(&ask).await
     }
 
     /// As [`Link::call`], and is given up at once at a core that falls silent, if another answers.
@@ -236,8 +250,10 @@ impl Link {
         path: &'static str,
         question: &Q,
     ) -> Result<A, LinkError> {
-        let ask = Ask::question(path, question, None, Repeat::GivenUp)?;
-        decode(&self.0.bounded(&ask, codec::MESSAGE_BYTES_MAX).await?)
+        let ask = self
+            .0
+            .question(path, question, Asker::default(), Repeat::GivenUp)?;
+        decode(&self.0.whole(&ask, codec::MESSAGE_BYTES_MAX).await?)
     }
 
     /// Fetches `path` and `suffix`, at most `bytes_max` bytes; asks again where that helps.
@@ -258,8 +274,10 @@ impl Link {
             trace: None,
             key: None,
             repeat: Repeat::Always,
+            until: self.0.until(Asker::default()),
+            is_stream: false,
         };
-        Ok(self.0.bounded(&ask, bytes_max).await?.bytes)
+        Ok(self.0.whole(&ask, bytes_max).await?.bytes)
     }
 
     /// Begins a stream without end: the deadline counts for the head of its answer only.
@@ -271,22 +289,23 @@ impl Link {
         path: &'static str,
         question: &Q,
     ) -> Result<Stream, LinkError> {
-        let ask = Ask::question(path, question, None, Repeat::Unsent)?;
-        self.0
-            .within_deadline(path, async {
-                let core = self.0.pick(None).await?;
-                let beginning = async { ask::accepted(ask::send(core, &ask).await?).await };
-                let outcome = tokio::select! {
-                    outcome = beginning => outcome,
-                    () = self.moved_from(core.number) => {
-                        Err(LinkError::Disconnected("another core is used now".into()))
-                    }
-                };
-                self.0.judge(core, outcome.as_ref().err());
-                let core = core.number;
-                outcome.map(|body| Stream { body, core })
-            })
-            .await
+        let asker = Asker::default();
+        let mut ask = self.0.question(path, question, asker, Repeat::Unsent)?;
+        ask.is_stream = true;
+        let beginning = async {
+            let core = self.0.pick(None).await?;
+            let beginning = async { ask::accepted(ask::send(core, &ask).await?).await };
+            let outcome = tokio::select! {
+                outcome = beginning => outcome,
+                () = self.moved_from(core.number) => {
+                    Err(LinkError::Disconnected("another core is used now".into()))
+                }
+            };
+            self.0.judge(core, outcome.as_ref().err());
+            let core = core.number;
+            outcome.map(|body| Stream { body, core })
+        };
+        self.0.within(&ask, beginning).await
     }
 
     /// Waits for a connection, for good.
@@ -360,54 +379,89 @@ impl Inner {
         }
     }
 
-    async fn bounded(&self, ask: &Ask<'_>, bytes_max: usize) -> Result<Answered, LinkError> {
-        self.within_deadline(ask.path, async {
-            // Reports are few, and the lease is made of their answers: they do not wait behind slow questions.
-            let _permit = match ask.path {
-                path::REPORTS => None,
-                _ => {
-                    let permit = self.permits.acquire().await;
-                    Some(permit.map_err(|_| LinkError::Overloaded)?)
-                }
-            };
-            self.ask(ask, bytes_max, None).await
-        })
-        .await
+    /// The answer to a question, whole.
+    async fn whole(&self, ask: &Ask<'_>, bytes_max: usize) -> Result<Answered, LinkError> {
+        let asking = Box::pin(self.ask(ask, bytes_max, None));
+        self.bounded(ask, asking).await
     }
 
-    async fn within_deadline<T>(
+    /// What came of something that is to be done.
+    async fn changed<A: Outcome>(&self, ask: &Ask<'_>) -> Result<A, LinkError> {
+        let asking = async {
+            match self.settled(ask, A::is_done).await? {
+                (answer, None) => Ok(answer),
+                (_, Some(doubt)) => Err(doubt),
+            }
+        };
+        self.bounded(ask, asking).await
+    }
+
+    /// Asks when there is room for one more question, until its time is over.
+    async fn bounded<T>(
         &self,
-        path: &'static str,
+        ask: &Ask<'_>,
+        asking: impl Future<Output = Result<T, LinkError>>,
+    ) -> Result<T, LinkError> {
+        // Reports are few, and the lease is made of their answers: they do not wait behind slow questions.
+        let _permit = match ask.path {
+            path::REPORTS => None,
+            _ => match tokio::time::timeout_at(ask.until, self.permits.acquire()).await {
+                Ok(Ok(permit)) => Some(permit),
+                Ok(Err(_)) | Err(_) => {
+                    let error = LinkError::Overloaded;
+                    self.figures
+                        .answered(ask.path, Instant::now(), Some(&error));
+                    return Err(error);
+                }
+            },
+        };
+        self.within(ask, asking).await
+    }
+
+    async fn within<T>(
+        &self,
+        ask: &Ask<'_>,
         asking: impl Future<Output = Result<T, LinkError>>,
     ) -> Result<T, LinkError> {
         let began = Instant::now();
-        let limit = self.config.request_time_max;
-        let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let outcome = match tokio::time::timeout(limit, asking).await {
-            Ok(outcome) => outcome,
-            Err(_) if self.permits.available_permits() == 0 => Err(LinkError::Overloaded),
-            Err(_) => Err(LinkError::Timeout(ms)),
+        let left = ask.until.saturating_duration_since(began);
+        let outcome = if left.is_zero() {
+            Err(LinkError::NotSent("its time is over".into()))
+        } else {
+            let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let asked = tokio::time::timeout_at(ask.until, asking).await;
+            asked.unwrap_or(Err(LinkError::Timeout(ms)))
         };
-        self.figures.answered(path, began, outcome.as_ref().err());
+        self.figures
+            .answered(ask.path, began, outcome.as_ref().err());
         outcome
     }
-}
 
-impl<'a> Ask<'a> {
-    fn question<Q: Serialize>(
+    /// When the time for a question is over.
+    fn until(&self, asker: Asker<'_>) -> Instant {
+        let most = Instant::now() + self.config.request_time_max;
+        asker
+            .until
+            .map_or(most, |until| most.min(Instant::from_std(until)))
+    }
+
+    fn question<'a, Q: Serialize>(
+        &self,
         path: &'static str,
         question: &Q,
-        trace: Option<&'a TraceContext>,
+        asker: Asker<'a>,
         repeat: Repeat,
-    ) -> Result<Self, LinkError> {
-        Ok(Self {
+    ) -> Result<Ask<'a>, LinkError> {
+        Ok(Ask {
             method: Method::POST,
             path,
             suffix: "",
             body: codec::encode(question).map_err(|e| LinkError::Malformed(e.to_string()))?,
-            trace,
+            trace: asker.trace,
             key: None,
             repeat,
+            until: self.until(asker),
+            is_stream: false,
         })
     }
 }

@@ -13,7 +13,10 @@ pub struct CoreStatus {
     pub node: Option<String>,
     /// Its region; none until it has said it.
     pub region: Option<String>,
-    /// `usable`, `failing`, `silent` or `away`.
+    /// Its store; none until it has said it.
+    pub store: Option<String>,
+    /// `usable`, `failing`, `storeless` (its store does not answer it), `silent`, `away`, or `foreign` (it has another store
+    /// than the others, and is not used).
     pub standing: &'static str,
     /// From 0, the best.
     pub rank: usize,
@@ -33,12 +36,15 @@ impl CoreStatus {
         Self {
             address: core.address.clone(),
             node: name.as_ref().map(|name| name.node.to_string()),
+            store: name.as_ref().map(|name| name.store.to_string()),
             region: name.map(|name| name.region),
             standing: match measured.standing {
                 Standing::Usable => "usable",
                 Standing::Failing => "failing",
+                Standing::Storeless => "storeless",
                 Standing::Silent => "silent",
                 Standing::Away => "away",
+                Standing::Foreign => "foreign",
             },
             rank: measured.rank,
             used,

@@ -1,7 +1,6 @@
 //! `brink:platform/commands` over the core link.
 
-use super::run::Run;
-use crate::link::LinkError;
+use super::{run::Run, undone::Asks};
 use async_trait::async_trait;
 use brink_protocol::link::{CommandAnswer, CommandError, CommandRequest, path};
 use brink_sandbox::{CommandCall, Commands};
@@ -25,38 +24,13 @@ impl Commands for Run {
             input: call.input,
             idempotency_key: call.idempotency_key,
         };
-        let trace = Some(&self.trace);
         // With a key the core executes it once, however often it is asked.
         let asked = if request.idempotency_key.is_some() {
-            let is_there = |answer: &CommandAnswer| {
-                !matches!(answer.outcome, Err(CommandError::Unavailable(_)))
-            };
-            link.call_until(path::COMMANDS, &request, trace, is_there)
-                .await
+            link.change(path::COMMANDS, &request, self.asker()).await
         } else {
-            link.call(path::COMMANDS, &request, trace).await
+            link.call(path::COMMANDS, &request, self.asker()).await
         };
-        let answer: CommandAnswer = asked.map_err(|error| {
-            if error.is_passing() {
-                let mut collected = self.note();
-                collected.core_away = true;
-                collected.no_store = true;
-            }
-            match error {
-                LinkError::Refused {
-                    status: 400,
-                    detail,
-                } => CommandError::Invalid(detail),
-                LinkError::Refused {
-                    status: 401 | 403 | 404,
-                    detail,
-                } => CommandError::Denied(detail),
-                error if error.may_have_happened() => {
-                    CommandError::Unavailable(format!("{error}; it may or may not have happened"))
-                }
-                error => CommandError::Unavailable(error.to_string()),
-            }
-        })?;
+        let answer: CommandAnswer = asked.map_err(|error| self.undone(error, Asks::ToChange))?;
         {
             let mut collected = self.note();
             // As if the module had asked: its answer is made of the command's.

@@ -15,6 +15,7 @@ mod records;
 mod response_cache;
 mod run;
 mod store;
+mod undone;
 mod witness;
 mod workflows;
 

@@ -4,8 +4,8 @@
 use super::{
     record_cache::Fetch,
     run::{Platform, Run},
+    undone::Asks,
 };
-use crate::link::LinkError;
 use async_trait::async_trait;
 use brink_protocol::{
     Position,
@@ -35,23 +35,15 @@ impl Run {
             at_least,
             operation,
         };
-        let trace = Some(&self.trace);
-        let asked = if is_read {
-            // One that has not got as far as it must, or whose store is away: another core may have, and reach it.
-            let is_there = |answer: &RecordsAnswer| {
-                !matches!(answer.outcome, Err(RecordError::Unavailable(_)))
-            };
-            link.call_until(path::RECORDS, &request, trace, is_there)
-                .await
+        let (asked, asks) = if is_read {
+            // One that has not got as far as it must: another core may have.
+            let asked = link.read(path::RECORDS, &request, self.asker()).await;
+            (asked, Asks::ToRead)
         } else {
-            link.write(&request, trace).await
+            let asked = link.write(&request, self.asker()).await;
+            (asked, Asks::ToChange)
         };
-        let answer: RecordsAnswer = asked.map_err(|error| match self.away(&error) {
-            RecordError::Unavailable(text) if !is_read && error.may_have_happened() => {
-                RecordError::Unavailable(format!("{text}; it may or may not have happened"))
-            }
-            refusal => refusal,
-        })?;
+        let answer: RecordsAnswer = asked.map_err(|error| self.undone(error, asks))?;
         if let Err(RecordError::Unavailable(_)) = answer.outcome {
             self.note().no_store = true;
         }
@@ -100,26 +92,6 @@ impl Run {
         collected.read_at(&found.read_at);
         collected.ends(found.until);
         Some(found.entries)
-    }
-
-    fn away(&self, error: &LinkError) -> RecordError {
-        if error.is_passing() {
-            let mut collected = self.note();
-            collected.core_away = true;
-            // Whatever is answered without it holds only for now.
-            collected.no_store = true;
-        }
-        match error {
-            LinkError::Refused {
-                status: 400,
-                detail,
-            } => RecordError::Invalid(detail.clone()),
-            LinkError::Refused {
-                status: 401 | 403,
-                detail,
-            } => RecordError::Denied(detail.clone()),
-            _ => RecordError::Unavailable(error.to_string()),
-        }
     }
 
     /// Before anything is read: an answer that comes, or not, depends on it all the same.

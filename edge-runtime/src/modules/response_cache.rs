@@ -70,7 +70,7 @@ impl ResponseCache for Run {
             selectors,
             soft: false,
         };
-        let asked = link.call(path::PURGES, &request, Some(&self.trace)).await;
+        let asked = link.call(path::PURGES, &request, self.asker()).await;
         let answer: PurgeAnswer = asked.map_err(|error| match error {
             LinkError::Refused {
                 status: 400,

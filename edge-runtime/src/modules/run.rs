@@ -4,7 +4,7 @@ use super::{collected::Collected, outbound::Guarded, record_cache::RecordCache};
 use crate::{
     cache::Cache,
     exchange::{Caller, Exchange},
-    link::Link,
+    link::{Asker, Link},
     progress::Progress,
     reports::Reports,
     routes::{Deployed, Table},
@@ -160,6 +160,14 @@ impl Run {
         position.merge(&collected.written);
         position.merge(&collected.seen);
         position
+    }
+
+    /// For whom the core is asked: its time is over with that of the outermost run.
+    pub(super) fn asker(&self) -> Asker<'_> {
+        Asker {
+            trace: Some(&self.trace),
+            until: Some(self.deadline),
+        }
     }
 
     /// The core's link.

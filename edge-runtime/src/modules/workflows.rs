@@ -1,7 +1,6 @@
 //! `brink:platform/workflows`: started over the core link, looked up as the record that the core keeps of each.
 
-use super::run::Run;
-use crate::link::LinkError;
+use super::{run::Run, undone::Asks};
 use async_trait::async_trait;
 use brink_protocol::{
     ModuleName,
@@ -13,27 +12,6 @@ use brink_protocol::{
 };
 use brink_sandbox::{Records, Workflows};
 use bytes::Bytes;
-
-impl Run {
-    fn not_started(&self, error: LinkError) -> WorkflowError {
-        if error.is_passing() {
-            let mut collected = self.note();
-            collected.core_away = true;
-            collected.no_store = true;
-        }
-        match error {
-            LinkError::Refused {
-                status: 400,
-                detail,
-            } => WorkflowError::Invalid(detail),
-            LinkError::Refused {
-                status: 401 | 403 | 404,
-                detail,
-            } => WorkflowError::Denied(detail),
-            error => WorkflowError::Unavailable(error.to_string()),
-        }
-    }
-}
 
 #[async_trait]
 impl Workflows for Run {
@@ -57,8 +35,9 @@ impl Workflows for Run {
             input,
         };
         // However often it is asked, one of this id is started.
-        let asked = link.call_again(path::WORKFLOWS, &request, Some(&self.trace));
-        let answer: StartWorkflowAnswer = asked.await.map_err(|error| self.not_started(error))?;
+        let asked = link.change(path::WORKFLOWS, &request, self.asker()).await;
+        let answer: StartWorkflowAnswer =
+            asked.map_err(|error| self.undone(error, Asks::ToChange))?;
         if answer.outcome.is_ok() {
             self.note().written.merge(&answer.position);
         }

@@ -2,9 +2,9 @@
 
 use crate::{
     harness::{eventually, start, within},
-    scripted::{Asked, Core, Offers, Reply},
+    scripted::{Asked, Core, Health, Offers, Reply},
 };
-use brink_edge::link::{Config, CoreStatus, Link, LinkError, Transport};
+use brink_edge::link::{Asker, Config, CoreStatus, Link, LinkError, Transport};
 use brink_listener::client::ClientTls;
 use brink_protocol::{
     Position, codec,
@@ -26,24 +26,29 @@ struct Two {
     stop: CancellationToken,
 }
 
+fn link_to(cores: &[&Core], transport: Transport) -> (Link, CancellationToken) {
+    let dir = cores[0].identity();
+    let config = Config {
+        addresses: cores.iter().map(|core| core.address.to_string()).collect(),
+        tls: ClientTls::new(dir.join("ca.pem"))
+            .with_identity(dir.join("pop.pem"), dir.join("pop.key")),
+        transport,
+        request_time_max: Duration::from_secs(5),
+        requests_max: 50,
+        hedge_percent: 100,
+    };
+    let link = Link::new(config).unwrap();
+    let stop = CancellationToken::new();
+    let (maintained, token) = (link.clone(), stop.clone());
+    tokio::spawn(async move { maintained.maintain(token).await });
+    (link, stop)
+}
+
 impl Two {
     async fn start(transport: Transport) -> Self {
         let one = Core::start(Offers::Both).await;
         let two = one.another().await;
-        let dir = one.identity();
-        let config = Config {
-            addresses: vec![one.address.to_string(), two.address.to_string()],
-            tls: ClientTls::new(dir.join("ca.pem"))
-                .with_identity(dir.join("pop.pem"), dir.join("pop.key")),
-            transport,
-            request_time_max: Duration::from_secs(5),
-            requests_max: 50,
-            hedge_percent: 100,
-        };
-        let link = Link::new(config).unwrap();
-        let stop = CancellationToken::new();
-        let (maintained, token) = (link.clone(), stop.clone());
-        tokio::spawn(async move { maintained.maintain(token).await });
+        let (link, stop) = link_to(&[&one, &two], transport);
         let all = eventually(async || {
             let all = link.cores();
             all.iter()
@@ -108,17 +113,17 @@ fn purge() -> PurgeRequest {
 
 /// Reads, which may be asked again.
 async fn read_at(link: &Link) -> Result<RecordsAnswer, LinkError> {
-    within(link.call_again(path::RECORDS, &read(), None)).await
+    within(link.call_again(path::RECORDS, &read(), Asker::default())).await
 }
 
 /// Purges as if it could be asked again.
 async fn purge_again(link: &Link) -> Result<PurgeAnswer, LinkError> {
-    within(link.call_again(path::PURGES, &purge(), None)).await
+    within(link.call_again(path::PURGES, &purge(), Asker::default())).await
 }
 
 /// Purges, which is not asked again.
 async fn purge_once(link: &Link) -> Result<PurgeAnswer, LinkError> {
-    within(link.call(path::PURGES, &purge(), None)).await
+    within(link.call(path::PURGES, &purge(), Asker::default())).await
 }
 
 fn purged(id: &str) -> PurgeAnswer {
@@ -197,10 +202,12 @@ async fn a_core_that_stands_still_is_left_and_who_waits_for_it_is_answered() {
             tokio::spawn(async move { purge_once(&link).await })
         };
         let began = std::time::Instant::now();
-        let command = two.link.call_again(path::COMMANDS, &command, None);
+        let command = two
+            .link
+            .call_again(path::COMMANDS, &command, Asker::default());
         // A write to records has a key too.
         let records = read();
-        let written = two.link.write(&records, None);
+        let written = two.link.write(&records, Asker::default());
         let (read, command, written): (_, Result<RecordsAnswer, _>, Result<RecordsAnswer, _>) =
             within(async { tokio::join!(read_at(&two.link), command, written) }).await;
         assert_eq!(written.unwrap(), answer, "{transport:?}");
@@ -222,26 +229,171 @@ async fn a_core_that_stands_still_is_left_and_who_waits_for_it_is_answered() {
     }
 }
 
-#[tokio::test]
-async fn an_answer_that_is_not_good_is_asked_for_elsewhere() {
-    let two = Two::start(Transport::Tcp).await;
-    let is_good = |answer: &RecordsAnswer| answer.outcome.is_ok();
-    let behind = |position: &str| RecordsAnswer {
+fn refused(position: &str, error: RecordError) -> RecordsAnswer {
+    RecordsAnswer {
         position: position.parse().unwrap(),
-        outcome: Err(RecordError::Unavailable("behind".into())),
-    };
-    for (used, other, expected) in [
-        (entries("a.1=1"), entries("b.1=1"), entries("a.1=1")),
-        (behind("a.1=1"), entries("b.1=1"), entries("b.1=1")),
-        (behind("a.1=1"), behind("b.1=1"), behind("a.1=1")),
+        outcome: Err(error),
+    }
+}
+
+fn behind(position: &str) -> RecordsAnswer {
+    refused(position, RecordError::Unavailable("behind".into()))
+}
+
+#[tokio::test]
+async fn what_a_core_does_not_do_for_now_is_asked_for_elsewhere() {
+    let two = Two::start(Transport::Tcp).await;
+    let conflict = || refused("b.1=1", RecordError::Conflict(None));
+    // (at the used core, at the other, a read's answer, a write's)
+    for (used, other, read_as, written_as) in [
+        (
+            entries("a.1=1"),
+            entries("b.1=1"),
+            entries("a.1=1"),
+            entries("a.1=1"),
+        ),
+        (
+            behind("a.1=1"),
+            entries("b.1=1"),
+            entries("b.1=1"),
+            entries("b.1=1"),
+        ),
+        (
+            behind("a.1=1"),
+            behind("b.1=1"),
+            behind("a.1=1"),
+            behind("a.1=1"),
+        ),
+        // The first core may have done it: that it was not done is not believed of the second.
+        (behind("a.1=1"), conflict(), conflict(), behind("a.1=1")),
+        (conflict(), entries("b.1=1"), conflict(), conflict()),
     ] {
         two.used.set(path::RECORDS, Reply::message(&used));
         two.other.set(path::RECORDS, Reply::message(&other));
-        let read = read();
-        let asking = two.link.call_until(path::RECORDS, &read, None, is_good);
-        assert_eq!(within(asking).await.unwrap(), expected);
+        let question = read();
+        let asker = Asker::default();
+        let asking = two.link.read(path::RECORDS, &question, asker);
+        let answer: RecordsAnswer = within(asking).await.unwrap();
+        assert_eq!(answer, read_as, "{used:?}");
+        let answer: RecordsAnswer = within(two.link.write(&question, asker)).await.unwrap();
+        assert_eq!(answer, written_as, "{used:?}");
     }
     two.stop().await;
+}
+
+#[tokio::test]
+async fn what_may_have_happened_stays_so_unless_a_core_says_that_it_was_done() {
+    let two = Two::start(Transport::Quic).await;
+    let conflict = refused("b.1=1", RecordError::Conflict(None));
+    for (used, other, is_done) in [
+        (Reply::Broken, Reply::message(&entries("b.1=1")), true),
+        (Reply::Broken, Reply::message(&conflict), false),
+        (Reply::Broken, Reply::message(&behind("b.1=1")), false),
+        (Reply::Broken, Reply::Status(400, "{}"), false),
+        (Reply::Status(503, "{}"), Reply::Status(403, "{}"), false),
+        (Reply::message(&behind("a.1=1")), Reply::Broken, false),
+    ] {
+        // As many go well as fail: the first core stays in use.
+        two.both(path::PURGES, &Reply::message(&purged("p")));
+        for _ in 0..9 {
+            purge_once(&two.link).await.unwrap();
+        }
+        let replies = format!("{is_done}");
+        two.used.set(path::RECORDS, used);
+        two.other.set(path::RECORDS, other);
+        let question = read();
+        let written = two
+            .link
+            .write::<_, RecordsAnswer>(&question, Asker::default());
+        match within(written).await {
+            Ok(answer) => assert!(is_done, "{answer:?}"),
+            Err(error) => assert!(!is_done && error.may_have_happened(), "{replies}: {error}"),
+        }
+    }
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn a_core_without_its_store_is_left_and_who_waits_for_it_is_answered() {
+    for transport in TRANSPORTS {
+        let mut two = Two::start(transport).await;
+        let answer = entries("b.1=1");
+        two.used.set(path::RECORDS, Reply::Silent);
+        two.other.set(path::RECORDS, Reply::message(&answer));
+        let write = {
+            let link = two.link.clone();
+            tokio::spawn(async move { link.write(&read(), Asker::default()).await })
+        };
+        while asked(&mut two.used).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        two.used.set_health(Health {
+            silence_ms: 60_000,
+            ..Health::default()
+        });
+        let written: RecordsAnswer = within(write).await.unwrap().unwrap();
+        assert_eq!(written, answer, "{transport:?}");
+        assert_eq!(two.status(&two.used).standing, "storeless");
+        assert!(two.status(&two.other).used, "{transport:?}");
+        // It is well again when its store is.
+        two.used.set_health(Health::default());
+        eventually(async || (two.status(&two.used).standing == "usable").then_some(())).await;
+        two.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_core_that_has_another_store_is_not_used() {
+    let two = Two::start(Transport::Quic).await;
+    two.both(path::PURGES, &Reply::message(&purged("p")));
+    two.other.set_health(Health {
+        store: 7,
+        ..Health::default()
+    });
+    eventually(async || (two.status(&two.other).standing == "foreign").then_some(())).await;
+    let Two {
+        used,
+        other,
+        link,
+        stop,
+    } = two;
+    assert_eq!(purge_once(&link).await.unwrap(), purged("p"));
+    let identity = used.stop().await;
+    eventually(async || link.transport().is_none().then_some(())).await;
+    let error = purge_once(&link).await.unwrap_err();
+    assert!(matches!(error, LinkError::NotConnected), "{error}");
+    stop.cancel();
+    other.stop().await;
+    drop(identity);
+}
+
+#[tokio::test]
+async fn a_core_is_told_how_long_is_waited() {
+    let core = Core::start(Offers::Both).await;
+    let link = link_to(&[&core], Transport::Tcp);
+    within(link.0.connected()).await;
+    core.set(path::PURGES, Reply::Silent);
+    let now = std::time::Instant::now();
+    for (until, is_sent) in [(now + Duration::from_millis(200), true), (now, false)] {
+        let asker = Asker {
+            until: Some(until),
+            ..Asker::default()
+        };
+        let question = purge();
+        let asked = link
+            .0
+            .call::<_, PurgeAnswer>(path::PURGES, &question, asker);
+        let error = within(asked).await.unwrap_err();
+        assert_eq!(error.may_have_happened(), is_sent, "{error}");
+    }
+    // One that nobody waits for is not sent; the other said for how long, which is less than the link would wait.
+    let told = core.times_left();
+    assert!(
+        matches!(told[..], [left_ms] if (1..=200).contains(&left_ms)),
+        "{told:?}"
+    );
+    link.1.cancel();
+    core.stop().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::{
     harness::{eventually, within},
     scripted::{Core, Offers, Reply},
 };
-use brink_edge::link::{Config, Link, LinkError, Transport};
+use brink_edge::link::{Asker, Config, Link, LinkError, Transport};
 use brink_listener::client::ClientTls;
 use brink_protocol::{
     Position,
@@ -41,7 +41,7 @@ fn question() -> PurgeRequest {
 }
 
 async fn ask(link: &Link) -> Result<PurgeAnswer, LinkError> {
-    within(link.call(path::PURGES, &question(), None)).await
+    within(link.call(path::PURGES, &question(), Asker::default())).await
 }
 
 fn purge_answer() -> PurgeAnswer {

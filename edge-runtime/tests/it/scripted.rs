@@ -7,9 +7,9 @@ use brink_listener::{
     authority::{DevAuthority, Leaf},
 };
 use brink_protocol::{
-    Position, codec,
+    Position, StoreId, codec,
     deployment::DeploymentTable,
-    link::{FeedMessage, FeedRequest, ProbeAnswer, Report, ReportAnswer, path},
+    link::{FeedMessage, FeedRequest, ProbeAnswer, Report, ReportAnswer, TIME_LEFT_MS, path},
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -58,6 +58,15 @@ pub(crate) enum Answers {
     Head { age_ms: u64 },
     /// A problem.
     Problem,
+}
+
+/// What the core says of its store.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Health {
+    /// Which.
+    pub(crate) store: u8,
+    /// For how long it has not answered, in milliseconds.
+    pub(crate) silence_ms: u64,
 }
 
 /// Where the core's log ends.
@@ -126,6 +135,8 @@ struct Scripted {
     reports: mpsc::UnboundedSender<Report>,
     head: Head,
     answers: Mutex<Answers>,
+    health: Mutex<Health>,
+    times_left: Mutex<Vec<u64>>,
     stands_still: AtomicBool,
 }
 
@@ -138,6 +149,11 @@ impl Service for Scripted {
             let _ = self.questions.send((path, Bytes::new()));
             std::future::pending::<()>().await;
             unreachable!();
+        }
+        let left = request.headers().get(TIME_LEFT_MS);
+        if let Some(left) = left.filter(|_| path == path::PURGES) {
+            let left = left.to_str().unwrap().parse().unwrap();
+            self.times_left.lock().unwrap().push(left);
         }
         let body = request.into_body().collect().await.unwrap().to_bytes();
         if path == path::FEED {
@@ -166,8 +182,13 @@ impl Service for Scripted {
             };
         }
         if path == path::PROBE {
-            let (node, region) = ("core".parse().unwrap(), "eu".to_owned());
-            let answer = ProbeAnswer { node, region };
+            let health = *self.health.lock().unwrap();
+            let answer = ProbeAnswer {
+                node: "core".parse().unwrap(),
+                region: "eu".to_owned(),
+                store: StoreId::new([health.store; 16]),
+                store_silence_ms: health.silence_ms,
+            };
             return Response::new(Body::full(codec::encode(&answer).unwrap()));
         }
         let reply = self.replies.lock().unwrap().get(&path).cloned();
@@ -257,6 +278,16 @@ impl Core {
         self.scripted.stands_still.store(true, Ordering::Relaxed);
     }
 
+    /// For how long those that purged have said that they wait, in milliseconds.
+    pub(crate) fn times_left(&self) -> Vec<u64> {
+        self.scripted.times_left.lock().unwrap().clone()
+    }
+
+    /// What is said of the store from now on.
+    pub(crate) fn set_health(&self, health: Health) {
+        *self.scripted.health.lock().unwrap() = health;
+    }
+
     async fn bind(identity: Arc<TempDir>, offers: Offers, address: SocketAddr) -> Self {
         let dir = identity.path();
         let config = Config {
@@ -286,6 +317,8 @@ impl Core {
             reports: reports_in,
             head: Head::default(),
             answers: Mutex::new(Answers::Head { age_ms: 0 }),
+            health: Mutex::default(),
+            times_left: Mutex::default(),
             stands_still: AtomicBool::new(false),
         });
         let stop = CancellationToken::new();

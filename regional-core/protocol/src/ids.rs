@@ -14,6 +14,37 @@ fn is_label(text: &str) -> bool {
         && bytes.last() != Some(&b'-')
 }
 
+/// Which store a core has: chance that was taken once, when the store was begun, and is kept in it. All cores over one
+/// engine say the same. Shown as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StoreId(u128);
+
+impl StoreId {
+    /// Of 16 random bytes.
+    #[must_use]
+    pub const fn new(chance: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(chance))
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for StoreId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let parsed = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        parsed
+            .map(Self)
+            .ok_or_else(|| Error::name("store id", text, "32 hexadecimal digits"))
+    }
+}
+
 macro_rules! label {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

@@ -30,5 +30,5 @@ pub mod workflow;
 
 pub use digest::Digest;
 pub use error::Error;
-pub use ids::{ModuleName, NodeName, OriginId, PopName, RegionName, TenantName};
+pub use ids::{ModuleName, NodeName, OriginId, PopName, RegionName, StoreId, TenantName};
 pub use position::Position;

@@ -19,7 +19,7 @@
 //! | `GET /link/v1/probe` | - | [`ProbeAnswer`] |
 
 use crate::{
-    ModuleName, NodeName, PopName, Position, TenantName,
+    ModuleName, NodeName, PopName, Position, StoreId, TenantName,
     change::Change,
     purge::Selector,
     record::{Entry, Key, Page, Range, RecordError, Version},
@@ -60,7 +60,7 @@ pub mod path {
     pub const FEED: &str = "/link/v1/feed";
     /// Reports of PoPs.
     pub const REPORTS: &str = "/link/v1/reports";
-    /// Who the core is, at once: how edges measure it. `GET`.
+    /// Who the core is and how its store is, from memory and at once: how edges measure it. `GET`.
     pub const PROBE: &str = "/link/v1/probe";
 }
 
@@ -90,6 +90,10 @@ pub struct ProbeAnswer {
     pub node: NodeName,
     /// Its region.
     pub region: String,
+    /// Its store: an edge uses only cores that have one and the same.
+    pub store: StoreId,
+    /// For how long its store has not answered it, in milliseconds; 0 for one that is in its own process.
+    pub store_silence_ms: u64,
 }
 
 /// An operation on the records of one tenant.

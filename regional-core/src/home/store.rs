@@ -15,7 +15,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use brink_protocol::{
-    Digest, ModuleName, NodeName, OriginId, PopName, Position, RegionName, TenantName,
+    Digest, ModuleName, NodeName, OriginId, PopName, Position, RegionName, StoreId, TenantName,
     address::PartitionAddress,
     change::Change,
     control,
@@ -26,7 +26,7 @@ use brink_protocol::{
     trail::Author,
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -261,6 +261,14 @@ impl Store for HomeStore {
 
     fn origin(&self) -> &OriginId {
         self.inner.origin()
+    }
+
+    fn id(&self) -> StoreId {
+        self.inner.id()
+    }
+
+    fn silence(&self) -> Duration {
+        self.inner.silence()
     }
 
     fn is_shared(&self) -> bool {

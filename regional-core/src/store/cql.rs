@@ -18,6 +18,7 @@ mod expiry;
 mod foreign;
 mod group;
 mod held;
+mod identity;
 mod json;
 mod kept;
 mod keyspaces;
@@ -60,7 +61,7 @@ use super::{
 use crate::Error;
 use async_trait::async_trait;
 use brink_protocol::{
-    Digest, ModuleName, NodeName, OriginId, PopName, Position, TenantName,
+    Digest, ModuleName, NodeName, OriginId, PopName, Position, StoreId, TenantName,
     change::Change,
     control,
     deployment::{Deployment, DeploymentTable},
@@ -69,7 +70,7 @@ use brink_protocol::{
     session::SessionKey,
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -141,6 +142,14 @@ impl Drop for CqlStore {
 impl Store for CqlStore {
     fn origin(&self) -> &OriginId {
         &self.engine.claim.origin
+    }
+
+    fn id(&self) -> StoreId {
+        self.engine.id
+    }
+
+    fn silence(&self) -> Duration {
+        self.engine.looks.silence()
     }
 
     fn is_shared(&self) -> bool {

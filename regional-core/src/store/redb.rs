@@ -37,7 +37,7 @@ use crate::Error;
 use ::redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use async_trait::async_trait;
 use brink_protocol::{
-    Digest, ModuleName, NodeName, OriginId, PopName, Position, TenantName,
+    Digest, ModuleName, NodeName, OriginId, PopName, Position, StoreId, TenantName,
     change::Change,
     control,
     deployment::{Deployment, DeploymentTable},
@@ -46,7 +46,7 @@ use brink_protocol::{
     session::SessionKey,
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +60,7 @@ pub struct RedbStore {
     database: Arc<Database>,
     directory: PathBuf,
     origin: OriginId,
+    id: StoreId,
     held: Arc<HeldSender>,
     failed: CancellationToken,
 }
@@ -85,7 +86,7 @@ impl RedbStore {
         opening::restrict(&path)?;
         // Only now is it certain that no other process writes here.
         files::remove_partial(&directory)?;
-        let (log, foreign) = opening::begin(&database, &directory, &options.node)?;
+        let (id, log, foreign) = opening::begin(&database, &directory, &options.node)?;
         let database = Arc::new(database);
         let origin = log.origin().clone();
         let held = Arc::new(HeldSender::new(writer::held(&log, &foreign)));
@@ -104,6 +105,7 @@ impl RedbStore {
             database,
             directory,
             origin,
+            id,
             held,
         })
     }
@@ -151,6 +153,14 @@ impl RedbStore {
 impl Store for RedbStore {
     fn origin(&self) -> &OriginId {
         &self.origin
+    }
+
+    fn id(&self) -> StoreId {
+        self.id
+    }
+
+    fn silence(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn is_shared(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What goes into a store and comes out of it, beyond the words of the protocol.
 
+use crate::Error;
 use brink_protocol::{
     Digest, ModuleName, OriginId, PopName, Position, TenantName,
     address::PartitionAddress,
@@ -173,6 +174,43 @@ pub struct NewAnswer {
     pub output: Bytes,
     /// For how long it is kept, in milliseconds.
     pub lifetime_ms: u64,
+}
+
+/// Under which name the ends of writes with a key are kept beside those of commands; no module has it. What is kept is the
+/// versions that the writes gave: see [`Answer::versions`].
+pub const WRITES: &str = "brink-writes";
+
+impl NewAnswer {
+    /// As it is kept, beside writes that gave these versions.
+    pub(super) fn kept(
+        &self,
+        position: Position,
+        versions: &[Option<Version>],
+        now_ms: u64,
+    ) -> Result<Answer, Error> {
+        let output = if self.command.as_str() == WRITES {
+            let encoded = postcard::to_stdvec(versions);
+            encoded
+                .map_err(|error| Error::corrupt("answer", error))?
+                .into()
+        } else {
+            self.output.clone()
+        };
+        Ok(Answer {
+            input: self.input,
+            output,
+            position,
+            expires_at_ms: now_ms.saturating_add(self.lifetime_ms),
+        })
+    }
+}
+
+impl Answer {
+    /// What a write gave that is kept under [`WRITES`]: for each record its version then. None: it is not said.
+    #[must_use]
+    pub fn versions(&self) -> Option<Vec<Option<Version>>> {
+        postcard::from_bytes(&self.output).ok()
+    }
 }
 
 /// A kept answer.

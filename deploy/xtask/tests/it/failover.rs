@@ -3,12 +3,14 @@
 use crate::{
     clients::{Answer, Curl},
     harness::{binaries, guest, launcher, order, records, turn, until},
+    relay::Relay,
 };
 use brink_engines::{Cluster, DATA_CENTRE, Durability, Options};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     fs,
+    net::SocketAddr,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -38,6 +40,8 @@ struct Site2 {
     pop: Option<Pop>,
     cores: [Option<Core>; 2],
     cluster: Option<Cluster>,
+    /// Between each core and the engine, where that is one node.
+    relays: Vec<Relay>,
     ports: [CorePorts; 2],
     pop_ports: PopPorts,
     control: Control,
@@ -115,9 +119,16 @@ impl Site2 {
                 admin,
             }
         });
+        let mut relays = Vec::new();
         for (name, node) in CORES {
+            let mut points = cluster.contact_points();
+            if let [point] = &mut points[..] {
+                let relay = Relay::start(*point);
+                *point = relay.address;
+                relays.push(relay);
+            }
             let file = folder.path().join(format!("{name}.toml"));
-            fs::write(file, config(&cluster, nodes, node)).unwrap();
+            fs::write(file, config(&points, node)).unwrap();
         }
         // Makes the authority of both, too.
         site.issue_core(CORES[1].1).unwrap();
@@ -129,6 +140,7 @@ impl Site2 {
             pop: None,
             cores: [Some(first), Some(second)],
             cluster: Some(cluster),
+            relays,
             ports,
             pop_ports: PopPorts::default(),
             control,
@@ -328,8 +340,8 @@ impl Drop for Site2 {
 }
 
 /// The cores find each other by the engine.
-fn config(cluster: &Cluster, nodes: u8, node: &str) -> String {
-    let points: Vec<_> = cluster.contact_points();
+fn config(points: &[SocketAddr], node: &str) -> String {
+    let nodes = points.len();
     let points: Vec<_> = points.iter().map(|point| format!("\"{point}\"")).collect();
     format!(
         "node = \"{node}\"\n[store]\nkind = \"cql\"\n[store.cql]\ncontact_points = [{}]\n\
@@ -416,4 +428,17 @@ fn no_client_notices_the_loss_of_one_of_three_nodes() {
     seen.check("kill -9 of one of three nodes", when);
     all.check_orders(&seen);
     all.cluster = Some(cluster);
+}
+
+#[test]
+fn no_client_notices_that_a_core_has_lost_its_engine() {
+    let all = Site2::start(1);
+    let seen = Seen::default();
+    let used = all.used();
+    let when = all.under_load(&seen, || all.relays[used].cut());
+    seen.check("the core in use cut off from its engine", when);
+    let cores = all.admin("/cores");
+    assert_eq!(cores[1 - used]["used"], true, "{cores}");
+    assert_ne!(cores[used]["standing"], "usable", "{cores}");
+    all.check_orders(&seen);
 }

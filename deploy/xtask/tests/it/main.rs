@@ -21,6 +21,7 @@ mod origins;
 mod projections;
 mod projects;
 mod publishing;
+mod relay;
 mod secrets;
 mod serving;
 mod sessions;

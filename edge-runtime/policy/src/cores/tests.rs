@@ -12,8 +12,16 @@ enum Event {
     Silent,
     Answered(u32),
     Failed(u32),
+    /// Another core did what it has answered that it does not do now.
+    Outdone(u32),
+    /// For how long its store has not answered it.
+    StoreSilent(u64),
+    /// Which store it has.
+    Store(u8),
 }
-use Event::{Answered, Failed, Linked, Lost, Probed, Silent, Unreachable};
+use Event::{
+    Answered, Failed, Linked, Lost, Outdone, Probed, Silent, Store, StoreSilent, Unreachable,
+};
 
 fn happen(cores: &mut Cores, now_ms: u64, core: usize, event: Event) -> Choice {
     match event {
@@ -24,6 +32,14 @@ fn happen(cores: &mut Cores, now_ms: u64, core: usize, event: Event) -> Choice {
         Silent => cores.silent(core),
         Answered(times) => (0..times).for_each(|_| cores.answered(core, now_ms)),
         Failed(times) => (0..times).for_each(|_| cores.failed(core, now_ms)),
+        Outdone(times) => (0..times).for_each(|_| {
+            cores.answered(core, now_ms);
+            cores.outdone(core, now_ms);
+        }),
+        StoreSilent(ms) => cores.store_silence(core, ms, now_ms),
+        Store(id) => {
+            cores.has_store(core, StoreId::new([id; 16]));
+        }
     }
     cores.decide(now_ms)
 }
@@ -85,6 +101,48 @@ fn of_two_the_one_that_answers_is_used_and_change_is_rare() {
             (15, 0, Linked, Some(0), None),
             (30_000, 1, Answered(0), Some(0), Some(1)),
         ],
+        // What others do instead is no answer.
+        &[
+            (10, 0, Outdone(4), Some(0), Some(1)),
+            (11, 0, Outdone(1), Some(1), None),
+        ],
+        // One without its store is left, and gone back to when it is nearer and has had it for three seconds; where no store
+        // answers, nobody moves.
+        &[
+            (10, 0, StoreSilent(STORE_SILENCE_MS_MAX), Some(0), Some(1)),
+            (11, 1, Probed(9_000), Some(0), Some(1)),
+            (12, 0, StoreSilent(STORE_SILENCE_MS_MAX + 1), Some(1), None),
+            (13, 1, StoreSilent(9_999), Some(1), None),
+            (5_000, 0, StoreSilent(0), Some(0), None),
+            (5_001, 1, StoreSilent(0), Some(0), Some(1)),
+            (5_002, 0, StoreSilent(9_999), Some(1), None),
+            (9_000, 0, StoreSilent(0), Some(1), Some(0)),
+            (11_999, 0, Answered(1), Some(1), Some(0)),
+            (12_000, 0, Answered(1), Some(0), Some(1)),
+        ],
+        // Who has failed again has not been well since before.
+        &[
+            (10, 1, Probed(9_000), Some(0), Some(1)),
+            (20, 0, Failed(20), Some(1), None),
+            (4_000, 0, Failed(20), Some(1), None),
+            (4_001, 0, Answered(99), Some(1), Some(0)),
+            (6_999, 0, Answered(99), Some(1), Some(0)),
+            (7_000, 0, Answered(99), Some(0), Some(1)),
+        ],
+        // One that has another store is never used, not even alone; until it says which it has, neither.
+        &[
+            (10, 0, Store(1), Some(0), None),
+            (11, 1, Probed(500), Some(0), Some(1)),
+            (12, 1, Store(2), Some(0), None),
+            (13, 0, Lost, None, None),
+            (14, 1, Probed(500), None, None),
+            (15, 1, Lost, None, None),
+            (16, 1, Linked, None, None),
+            (17, 0, Linked, Some(0), None),
+            // Both have been given another one, the last of them too.
+            (18, 0, Store(2), Some(0), Some(1)),
+            (19, 1, Store(1), Some(0), None),
+        ],
     ];
     for (number, story) in stories.iter().enumerate() {
         let mut cores = Cores::new(2);
@@ -116,6 +174,10 @@ fn who_waits_for_a_silent_core_is_cut_off_only_for_one_that_answers() {
         (0, Silent, [true, false]),
         (1, Silent, [false, false]),
         (1, Probed(1_000), [true, false]),
+        (0, Probed(1_000), [false, false]),
+        (1, StoreSilent(9_999), [false, true]),
+        (0, StoreSilent(9_999), [false, false]),
+        (1, StoreSilent(0), [true, false]),
         (0, Lost, [false, false]),
     ] {
         let choice = happen(&mut cores, 50, core, event);

@@ -222,8 +222,7 @@ impl Attempt<'_> {
         if let Some(new) = &transaction.answer {
             // Whoever is given the answer later waits until this entry has its end.
             let position = engine.position(self.intent.unwrap_or_else(|| engine.head()));
-            let before = plan.answer_before;
-            rows.push(answer_row(new, before, position, transaction.now_ms)?);
+            rows.push(answer_row(new, plan, position, transaction.now_ms)?);
         }
         // Who moves the partition elsewhere waits for a write's time and one request.
         if Instant::now() >= self.deadline {
@@ -244,10 +243,10 @@ impl Attempt<'_> {
         if self.is_noted {
             return Ok(());
         }
-        let (transaction, before) = (self.transaction, plan.answer_before);
+        let transaction = self.transaction;
         let answer = transaction.answer.as_ref().map(|new| {
             let position = Position::default();
-            answer_row(new, before, position, transaction.now_ms)
+            answer_row(new, plan, position, transaction.now_ms)
         });
         let answer = answer.transpose()?;
         let rows: Vec<&RowWrite> = plan.rows.iter().chain(&answer).collect();

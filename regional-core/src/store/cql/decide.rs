@@ -190,19 +190,15 @@ pub(super) fn answer_sort(command: &ModuleName, key: &str) -> String {
     format!("{command}/{key}")
 }
 
-/// The row of an answer.
+/// The row of the answer that is kept beside what a plan writes.
 pub(super) fn answer_row(
     new: &NewAnswer,
-    before: Option<RowState>,
+    plan: &Plan,
     position: Position,
     now_ms: u64,
 ) -> Result<RowWrite, Error> {
-    let answer = Answer {
-        input: new.input,
-        output: new.output.clone(),
-        position,
-        expires_at_ms: now_ms.saturating_add(new.lifetime_ms),
-    };
+    let before = plan.answer_before;
+    let answer = new.kept(position, &plan.versions, now_ms)?;
     let bytes = postcard::to_stdvec(&answer).map_err(|error| Error::corrupt("answer", error))?;
     let version = before.map_or(0, |row| row.version).saturating_add(1);
     Ok(RowWrite {

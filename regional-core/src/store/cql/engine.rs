@@ -3,6 +3,7 @@
 use super::{
     claiming,
     held::Logs,
+    identity::identity,
     keyspaces::{Keyspaces, Ruling},
     log::{Appender, Writer, fence},
     look::Looks,
@@ -14,7 +15,7 @@ use super::{
     session::Cql,
 };
 use crate::{Error, clock::now_ms, store::beginning::beginning};
-use brink_protocol::{Position, address::PartitionAddress, log::Intent};
+use brink_protocol::{Position, StoreId, address::PartitionAddress, log::Intent};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -40,6 +41,8 @@ const FENCED_AT_ONCE: usize = 16;
 pub(super) struct Engine {
     /// The connection.
     pub(super) session: Arc<Cql>,
+    /// Which store it is.
+    pub(super) id: StoreId,
     /// In which keyspace which partition lies.
     pub(super) keyspaces: Keyspaces,
     /// The right to write this core's log.
@@ -68,6 +71,7 @@ impl Engine {
     /// Connects, brings the schema up to date, takes over this core's log and settles what is open in it.
     pub(super) async fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let session = Arc::new(schema::open(options).await?);
+        let id = identity(&session).await?;
         let closing = CancellationToken::new();
         let closed_on_error = closing.clone().drop_guard();
         let members = Members::join(Arc::clone(&session), options).await?;
@@ -82,6 +86,7 @@ impl Engine {
             logs: Arc::clone(&logs),
             claim: claim.clone(),
             failed: failed.clone(),
+            answered: Default::default(),
         });
         looks.look().await?;
         let open: Vec<(u64, Intent)> = log
@@ -100,6 +105,7 @@ impl Engine {
         keyspaces.learn(&placed::at_start(&session, options.confirm).await?);
         let engine = Arc::new(Self {
             session,
+            id,
             keyspaces,
             claim,
             log,

@@ -13,7 +13,10 @@ use crate::Error;
 use brink_protocol::{OriginId, link::HEARTBEAT_MS};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,9 +38,38 @@ pub(super) struct Looks {
     pub(super) claim: Claim,
     /// Cancelled when another process writes this core's log.
     pub(super) failed: CancellationToken,
+    /// When the last look was begun that the engine answered.
+    pub(super) answered: Answered,
+}
+
+/// A moment that only goes on.
+#[derive(Debug)]
+pub(super) struct Answered(Mutex<Instant>);
+
+impl Default for Answered {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Answered {
+    fn note(&self, began: Instant) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = began.max(*last);
+    }
+
+    fn silence(&self) -> Duration {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.elapsed()
+    }
 }
 
 impl Looks {
+    /// For how long the engine has not answered a look.
+    pub(super) fn silence(&self) -> Duration {
+        self.answered.silence()
+    }
+
     /// Looks at the other cores' logs.
     pub(super) async fn look(&self) -> Result<(), Error> {
         self.look_at(false).await
@@ -70,6 +102,7 @@ impl Looks {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
+        self.answered.note(began);
         let is_enough = each || !session.is_near_alone();
         self.logs.found(found, is_enough.then_some(began));
         Ok(())

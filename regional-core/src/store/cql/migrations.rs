@@ -81,6 +81,14 @@ pub(super) const MIGRATIONS: &[Migration] = &[
             "CREATE TABLE IF NOT EXISTS members (every int, node text, row text, beat bigint, PRIMARY KEY (every, node))",
         ],
     },
+    Migration {
+        version: 4,
+        name: "identity",
+        statements: &[
+            // One row: which store this is.
+            "CREATE TABLE IF NOT EXISTS identity (every int PRIMARY KEY, id text)",
+        ],
+    },
 ];
 
 /// The tables of a keyspace that has records alone, by name.

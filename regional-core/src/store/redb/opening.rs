@@ -3,9 +3,9 @@
 use super::ends::ForeignEnds;
 use super::tables::{self, LOG, META, OrStore, decode, encode};
 use super::{ends, files};
-use crate::{Error, clock::now_ms, store::beginning::beginning};
+use crate::{Error, clock::now_ms, random, store::beginning::beginning};
 use ::redb::{Database, ReadableTable, Table, WriteTransaction};
-use brink_protocol::{NodeName, OriginId, change::Change, log::Log};
+use brink_protocol::{NodeName, OriginId, StoreId, change::Change, log::Log};
 use std::path::{Path, PathBuf};
 
 /// The version of the layout that this code reads and writes.
@@ -63,11 +63,11 @@ pub(super) fn begin(
     database: &Database,
     directory: &Path,
     node: &NodeName,
-) -> Result<(Log, ForeignEnds), Error> {
+) -> Result<(StoreId, Log, ForeignEnds), Error> {
     const WHAT: &str = "reading who the store belongs to";
     let txn = database.begin_write().or_store(WHAT)?;
     tables::create_all(&txn).or_store(WHAT)?;
-    let origin = {
+    let (id, origin) = {
         let mut meta = txn.open_table(META).or_store(WHAT)?;
         check_owner(&meta, node)?;
         let stored = match meta.get("incarnation").or_store(WHAT)? {
@@ -85,7 +85,12 @@ pub(super) fn begin(
             txn.delete_table(LOG).or_store(WHAT)?;
             txn.open_table(LOG).or_store(WHAT)?;
         }
+        let id = match meta.get("id").or_store(WHAT)? {
+            Some(row) => decode("id of the store", row.value())?,
+            None => StoreId::new(random::bytes()?),
+        };
         let rows = [
+            ("id", tables::encode(&id)?),
             ("incarnation", tables::encode(&incarnation)?),
             ("node", tables::encode(node)?),
             ("schema", tables::encode(&SCHEMA)?),
@@ -93,15 +98,16 @@ pub(super) fn begin(
         for (name, row) in rows {
             meta.insert(name, row.as_slice()).or_store(WHAT)?;
         }
-        OriginId {
+        let origin = OriginId {
             node: node.clone(),
             incarnation,
-        }
+        };
+        (id, origin)
     };
     let log = recover(&txn, &origin)?;
     let foreign = ends::ends(&txn)?;
     txn.commit().or_store(WHAT)?;
-    Ok((log, foreign))
+    Ok((id, log, foreign))
 }
 
 /// The own log, with everything settled that its former writer left open.

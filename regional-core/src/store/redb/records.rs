@@ -222,12 +222,8 @@ pub(super) fn commit(batch: &mut Batch<'_>, transaction: &Transaction) -> Result
     batch.touch();
     let (versions, sequence) = write_all(batch, transaction, found)?;
     if let (Some(answer), Some(key)) = (&transaction.answer, answer_key) {
-        let answer = Answer {
-            input: answer.input,
-            output: answer.output.clone(),
-            position: batch.position(sequence),
-            expires_at_ms: transaction.now_ms.saturating_add(answer.lifetime_ms),
-        };
+        let position = batch.position(sequence);
+        let answer = answer.kept(position, &versions, transaction.now_ms)?;
         keep_answer(batch, &key, &answer)?;
     }
     Ok(Commit::Done {

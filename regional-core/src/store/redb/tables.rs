@@ -22,7 +22,7 @@ pub(super) const LOG: NumberTable<'static> = TableDefinition::new("log");
 pub(super) const ANSWERS: BytesTable = TableDefinition::new("answers");
 /// Moment and answer key.
 pub(super) const ANSWER_EXPIRY: IndexTable = TableDefinition::new("answer-expiry");
-/// Name -> value: node, incarnation, schema.
+/// Name -> value: id, node, incarnation, schema.
 pub(super) const META: TableDefinition<'static, &'static str, &'static [u8]> =
     TableDefinition::new("meta");
 /// Tenant, module, version -> published version.

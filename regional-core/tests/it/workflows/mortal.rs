@@ -10,7 +10,7 @@ use brink_core::{
     },
 };
 use brink_protocol::{
-    Digest, ModuleName, NodeName, OriginId, PopName, Position, TenantName,
+    Digest, ModuleName, NodeName, OriginId, PopName, Position, StoreId, TenantName,
     address::PartitionAddress,
     change::Change,
     control,
@@ -28,6 +28,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -106,6 +107,12 @@ impl Mortal {
 impl Store for Mortal {
     fn origin(&self) -> &OriginId {
         self.inner.origin()
+    }
+    fn id(&self) -> StoreId {
+        self.inner.id()
+    }
+    fn silence(&self) -> Duration {
+        self.inner.silence()
     }
     fn is_shared(&self) -> bool {
         self.inner.is_shared()

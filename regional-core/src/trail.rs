@@ -21,6 +21,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// Records that one transaction may write where each leaves a row.
 pub const RECORDS_MAX: usize = RECORDS_PER_CHANGE_MAX / 2;
+/// Rows of a trail that are listed at a time.
+const ROWS_MAX: u32 = 500;
 /// How often a commit is tried that others were quicker than.
 const ATTEMPTS_MAX: u32 = 12;
 /// How long a commit waits for those before it in its partition.
@@ -219,7 +221,7 @@ pub async fn page(
     })
 }
 
-/// The sort keys of all rows of a record's trail, at most as many as one page holds.
+/// Sort keys of rows of a record's trail, at most 500 at a time.
 ///
 /// # Errors
 /// A key that is not allowed, or the store.
@@ -229,7 +231,7 @@ pub(crate) async fn rows(
     record: &Key,
     now_ms: u64,
 ) -> Result<Vec<String>, Error> {
-    let range = trail::range(record, None, RECORDS_MAX as u32)?;
+    let range = trail::range(record, None, ROWS_MAX)?;
     let found = store.scan(tenant, &range, now_ms).await?;
     Ok(found.entries.into_iter().map(|row| row.sort).collect())
 }

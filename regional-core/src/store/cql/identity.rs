@@ -23,7 +23,7 @@ pub(super) async fn identity(session: &Cql) -> Result<StoreId, Error> {
 }
 
 fn read(rows: Vec<(String,)>) -> Result<Option<StoreId>, Error> {
-    let id = rows.first().map(|(id,)| id.parse());
+    let id = rows.first().map(|(id,)| id.parse::<StoreId>());
     id.transpose()
         .map_err(|error| Error::corrupt("id of the store", error))
 }

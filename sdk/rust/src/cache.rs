@@ -34,26 +34,7 @@ pub enum Error {
     Unavailable(String),
 }
 
-impl From<wit::Error> for Error {
-    fn from(error: wit::Error) -> Self {
-        match error {
-            wit::Error::Invalid(reason) => Self::Invalid(reason),
-            wit::Error::Denied(reason) => Self::Denied(reason),
-            wit::Error::Unavailable(reason) => Self::Unavailable(reason),
-        }
-    }
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        match error {
-            Error::Invalid(_) => Problem::bad_request(detail),
-            Error::Denied(_) => Problem::new(500, "Internal error").detail(detail),
-            Error::Unavailable(_) => Problem::new(503, "Service unavailable").detail(detail),
-        }
-    }
-}
+crate::refusal::refusals!();
 
 /// Adds names (surrogate keys) to the answer: a purge of one takes the answer out of every cache. Each 1 to 1024 visible
 /// ASCII characters, at most 128 an answer.

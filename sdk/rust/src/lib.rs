@@ -81,6 +81,7 @@ mod problem;
 mod projection;
 pub mod random;
 pub mod records;
+mod refusal;
 mod request;
 mod response;
 pub mod sourced;

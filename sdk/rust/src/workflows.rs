@@ -30,26 +30,7 @@ pub enum Error {
     Unavailable(String),
 }
 
-impl From<wit::Error> for Error {
-    fn from(error: wit::Error) -> Self {
-        match error {
-            wit::Error::Invalid(reason) => Self::Invalid(reason),
-            wit::Error::Denied(reason) => Self::Denied(reason),
-            wit::Error::Unavailable(reason) => Self::Unavailable(reason),
-        }
-    }
-}
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let detail = error.to_string();
-        match error {
-            Error::Invalid(_) => Problem::bad_request(detail),
-            Error::Unavailable(_) => Problem::new(503, "Service unavailable").detail(detail),
-            Error::Denied(_) => Problem::new(500, "Internal error").detail(detail),
-        }
-    }
-}
+crate::refusal::refusals!();
 
 /// Where a workflow stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -108,7 +108,8 @@ async fn fill(store: &dyn Store) {
         let (sort, value) = (format!("{n:04}"), format!("v{n}").into());
         put(store, "readings", &sort, value, NOW + 1000).await;
     }
-    let event = encode("reading.taken", NOW, b"\xff\x00").unwrap();
+    let payload = Bytes::from_static(b"\xff\x00");
+    let event = encode("reading.taken", NOW, &payload).unwrap();
     put(store, "readings", &event_sort(1), event, NOW + 1000).await;
     let stays = Bytes::from_static(b"x");
     put(store, "readings", "stays", stays.clone(), NOW + 100_000).await;

@@ -4,9 +4,9 @@
 mod coherence;
 mod collapse;
 mod disconnected;
+mod origins;
 mod races;
 mod restart;
-mod origins;
 mod semantics;
 mod support;
 

@@ -3,14 +3,15 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `frames`, `piece`, `directory` | what the files are |
-//! | `snapshot`, `pending`, `capture`, `follow`, `take` | how they are written while the core runs |
+//! | `frames`, `piece`, `gathered`, `directory` | what the files are |
+//! | `snapshot`, `pending`, `answers`, `capture`, `follow`, `take` | how they are written while the core runs |
 //! | `inspect`, `restore` | how they are read, and put back |
 //! | `service` | when they are taken, and how many are kept |
 //!
 //! What is absent: keys. The certificate authority and the control API's secrets are files of the data directory; session
 //! keys are not kept, for a store that was put back does not know what their tokens have seen.
 
+mod answers;
 mod capture;
 mod directory;
 mod follow;
@@ -28,10 +29,10 @@ mod take;
 pub(crate) mod tests;
 
 pub use directory::{Generation, Manifest, Part};
-pub use follow::{Follower, Standing};
-pub use inspect::{Ending, Inspection, inspect};
+pub use follow::Follower;
+pub use inspect::{Ending, Inspection, Standing, inspect};
 pub use moment::{moment, time};
 pub use piece::Mark;
 pub use restore::{Restored, restore};
 pub use service::{BackupConfig, Backups};
-pub use take::{begin, resume};
+pub use take::{Resumed, begin, resume};

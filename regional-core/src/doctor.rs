@@ -1,12 +1,17 @@
 //! Looks whether a core is as it should be, and says what to do if it is not.
 
-use crate::{Error, backup::Backups, projections::Stands, store::Store};
+use crate::{
+    Error,
+    backup::{BackupConfig, Backups, time},
+    projections::Stands,
+    store::Store,
+};
 use brink_protocol::{
     Digest, TenantName,
     change::{Change, ChangeKind, Phase},
     control::Pop,
     link::canary,
-    operations::{Diagnosis, Finding, Health},
+    operations::{Backups as Shown, Diagnosis, Finding, Health},
     record::Key,
 };
 use std::{
@@ -162,38 +167,58 @@ impl Doctor {
     }
 
     fn backup(&self, now_ms: u64) -> Finding {
-        const NAME: &str = "backups";
-        let shown = match self.backups.shown() {
-            Ok(shown) => shown,
-            Err(error) => return finding(NAME, Health::Bad, error.to_string()),
-        };
-        if shown.directory.is_none() {
-            let text =
-                "this core takes none; set `directory` in `[backup]` on one core of each store";
-            return finding(NAME, Health::Warn, text);
-        }
-        let count = shown.generations.len();
-        if let Some(failure) = shown.failure {
-            return finding(NAME, Health::Bad, format!("they do not go on: {failure}"));
-        }
-        let allowed = self.backups.config().interval_ms.saturating_mul(3) + 30_000;
-        match shown.kept_until_ms {
-            Some(until) if now_ms.saturating_sub(until) <= allowed => {
-                let age = now_ms.saturating_sub(until);
-                finding(
-                    NAME,
-                    Health::Ok,
-                    format!("{count} snapshots; all is kept up to {age} ms ago"),
-                )
-            }
-            Some(until) => {
-                let age = now_ms.saturating_sub(until) / 1000;
-                let text = format!("nothing was kept for {age} s: look into the core's log");
-                finding(NAME, Health::Bad, text)
-            }
-            None => finding(NAME, Health::Warn, "the first snapshot is being taken"),
+        match self.backups.shown() {
+            Ok(shown) => of_backups(&shown, self.backups.config(), now_ms),
+            Err(error) => finding("backups", Health::Bad, error.to_string()),
         }
     }
+}
+
+/// Backups, and how old the newest of them are.
+fn of_backups(shown: &Shown, config: &BackupConfig, now_ms: u64) -> Finding {
+    const NAME: &str = "backups";
+    if shown.directory.is_none() {
+        let text = "this core takes none; set `directory` in `[backup]` on one core of each store";
+        return finding(NAME, Health::Warn, text);
+    }
+    if let Some(failure) = &shown.failure {
+        return finding(NAME, Health::Bad, format!("they do not go on: {failure}"));
+    }
+    let Some(until_ms) = shown.kept_until_ms else {
+        return finding(NAME, Health::Warn, "the first snapshot is being taken");
+    };
+    let age_ms = now_ms.saturating_sub(until_ms);
+    if age_ms > config.interval_ms.saturating_mul(3).saturating_add(30_000) {
+        let text = format!(
+            "nothing was kept for {} s: look into the core's log",
+            age_ms / 1000
+        );
+        return finding(NAME, Health::Bad, text);
+    }
+    let count = shown.generations.len();
+    let mut text = format!("{count} snapshots; all is kept up to {age_ms} ms ago");
+    let before = text.len();
+    let newest = shown.generations.last();
+    let hours = newest.map_or(0, |newest| {
+        now_ms.saturating_sub(newest.begun_ms) / 3_600_000
+    });
+    if hours >= config.snapshot_hours.saturating_mul(2) {
+        text.push_str(&format!(
+            "; the last snapshot was begun {hours} hours ago: the next one does not come to its end"
+        ));
+    }
+    if let Some(gap_ms) = shown.gap_ms {
+        text.push_str(&format!(
+            "; nothing between {} and the next snapshot can be restored, for the change log was cut before it was kept: \
+             raise store.log_changes_max",
+            time(gap_ms)
+        ));
+    }
+    for damaged in &shown.damaged {
+        text.push_str(&format!("; {damaged}"));
+    }
+    let is_well = text.len() == before;
+    finding(NAME, if is_well { Health::Ok } else { Health::Warn }, text)
 }
 
 /// Writes that were intended long ago and have no end in the log.
@@ -364,13 +389,13 @@ fn certificate(path: &Path, now_ms: u64) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::{
-        backup::BackupConfig,
         clock::now_ms,
         store::{Options, RedbStore},
     };
+    use brink_protocol::operations::BackupGeneration;
 
     fn pop(name: &str, quarantined_since_ms: Option<u64>, lag_changes: u64) -> Pop {
         Pop {
@@ -406,6 +431,44 @@ mod tests {
         assert_eq!(health("backups"), Health::Warn);
         assert_eq!(health("PoPs"), Health::Warn);
         assert!(diagnosis.health() >= Health::Warn);
+    }
+
+    #[test]
+    fn backups_may_be_old_or_have_a_gap() {
+        const HOUR_MS: u64 = 3_600_000;
+        let config = BackupConfig::default();
+        let now = 1_000 * HOUR_MS;
+        let generation = |begun_ms| BackupGeneration {
+            name: String::new(),
+            begun_ms,
+            from_ms: begun_ms,
+            rows: 1,
+            bytes: 1,
+        };
+        let well = Shown {
+            directory: Some("/b".into()),
+            kept_until_ms: Some(now - 33_000),
+            failure: None,
+            gap_ms: None,
+            damaged: Vec::new(),
+            generations: vec![generation(now - 48 * HOUR_MS + 1)],
+        };
+        let with = |change: fn(&mut Shown)| {
+            let mut shown = well.clone();
+            change(&mut shown);
+            of_backups(&shown, &config, now).health
+        };
+        assert_eq!(with(|_| {}), Health::Ok);
+        let warned = [
+            with(|shown| shown.directory = None),
+            with(|shown| shown.kept_until_ms = None),
+            with(|shown| shown.gap_ms = Some(1)),
+            with(|shown| shown.damaged.push("x".into())),
+            with(|shown| shown.generations[0].begun_ms -= 1),
+        ];
+        assert_eq!(warned, [Health::Warn; 5]);
+        assert_eq!(with(|shown| shown.kept_until_ms = Some(1)), Health::Bad);
+        assert_eq!(with(|shown| shown.failure = Some("x".into())), Health::Bad);
     }
 
     #[test]

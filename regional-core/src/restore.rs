@@ -27,6 +27,12 @@ pub(super) fn run(flags: &Flags, from: &Path, to_time: Option<&str>) -> Result<(
         restored.generation,
         restored.rows
     );
+    if restored.elsewhere > 0 {
+        println!(
+            "{} rows were left out: they lie in another region alone, whose own backups have them.",
+            restored.elsewhere
+        );
+    }
     Ok(())
 }
 

@@ -14,6 +14,13 @@ pub struct Backups {
     pub kept_until_ms: Option<u64>,
     /// Why it was not kept any further.
     pub failure: Option<String>,
+    /// The logs did not reach back any more to what was kept last, at this moment, in milliseconds since 1970: from it to the
+    /// next snapshot nothing can be restored.
+    #[serde(default)]
+    pub gap_ms: Option<u64>,
+    /// Why something that lies there is no backup any more.
+    #[serde(default)]
+    pub damaged: Vec<String>,
     /// Oldest first.
     pub generations: Vec<BackupGeneration>,
 }

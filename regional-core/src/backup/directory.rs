@@ -12,9 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The version of the format that this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+/// The version of the format that this program writes. It reads earlier ones, too.
+pub(super) const FORMAT: u32 = 2;
 const MANIFEST: &str = "manifest.json";
+const INCREMENTS: &str = "increments-";
+/// Held by the process that takes backups into a directory.
+const LOCK: &str = "lock";
 /// Largest manifest, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 
@@ -104,7 +107,28 @@ impl Generation {
     /// The path of the `number`th file of increments, from 1.
     #[must_use]
     pub(super) fn increments(&self, number: usize) -> PathBuf {
-        self.path.join(format!("increments-{number:06}"))
+        self.path.join(format!("{INCREMENTS}{number:06}"))
+    }
+
+    /// The files of increments behind the `number`th, the last first.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub(super) fn increments_after(&self, number: usize) -> Result<Vec<PathBuf>, Error> {
+        let failed = |error| Error::file("read", &self.path, error);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let of = name.strip_prefix(INCREMENTS).map(str::parse::<usize>);
+            if let Some(Ok(of)) = of
+                && of > number
+            {
+                found.push((of, entry.path()));
+            }
+        }
+        found.sort_by(|a, b| b.cmp(a));
+        Ok(found.into_iter().map(|(_, path)| path).collect())
     }
 
     /// What the chains of its files begin with.
@@ -144,9 +168,9 @@ impl Generation {
         }
         let manifest: Manifest =
             serde_json::from_str(json).map_err(|error| Error::corrupt("manifest", error))?;
-        if manifest.format != FORMAT {
+        if !(1..=FORMAT).contains(&manifest.format) {
             return Err(Error::Backup(format!(
-                "{}: it has format {}, and this program reads format {FORMAT} alone",
+                "{}: it has format {}, and this program reads formats 1 to {FORMAT}",
                 path.display(),
                 manifest.format
             )));
@@ -188,6 +212,37 @@ impl Generation {
 
 fn sealed(json: &str) -> String {
     format!("{json}\n{}\n", Digest::of(json.as_bytes()))
+}
+
+/// Takes a directory of backups for this process, until what is given is dropped: what was cut off in it may be removed.
+///
+/// # Errors
+/// Another process has it, or the disk.
+pub(super) fn lock(root: &Path) -> Result<fs::File, Error> {
+    let path = root.join(LOCK);
+    let file = super::frames::open_or_make_private(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Backup(format!(
+            "another process takes backups into {}",
+            root.display()
+        ))),
+        Err(fs::TryLockError::Error(error)) => Err(Error::file("locked", &path, error)),
+    }
+}
+
+/// Removes what was begun and never became whole. Only for who holds the [`lock`].
+///
+/// # Errors
+/// The disk.
+pub(super) fn remove_cut_off(root: &Path) -> Result<(), Error> {
+    for generation in Generation::all(root)? {
+        if matches!(generation.manifest(), Ok(None)) {
+            generation.remove()?;
+            tracing::info!(generation = %generation.name, "a snapshot that was cut off was removed");
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.

@@ -5,9 +5,11 @@
 //! of a transaction.
 
 use super::{
+    answers::Written,
     capture::{Taken, capture},
     directory::Generation,
-    frames::{Link, Writer, beginning},
+    frames::{Writer, beginning},
+    inspect::{Inspection, Standing},
     pending::{Changed, Pending},
     piece::{Mark, Piece},
     snapshot::split,
@@ -21,13 +23,15 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 
 /// Bytes after which another file of increments is begun.
-const FILE_BYTES: u64 = 64 << 20;
+const FILE_BYTES: u64 = if cfg!(test) { 64 << 10 } else { 64 << 20 };
 /// Changes that are read at a time.
 const CHANGES_MAX: usize = 10_000;
 /// Changes that one round takes.
 const ROUND_CHANGES_MAX: usize = 20_000;
 /// Rounds until a mark is made without what is written all the time.
 const ROUNDS_MAX: u32 = 8;
+/// Times that a generation's first mark waits for what would be left out of it.
+const PUT_OFF_MAX: u32 = 3;
 /// Partitions, and bytes of their rows, that one round holds in memory.
 const STAGED_MAX: usize = 4096;
 const STAGED_BYTES_MAX: usize = 32 << 20;
@@ -43,19 +47,15 @@ pub struct Follower {
     writer: Writer,
     pending: Pending,
     taken: Taken,
+    written: Written,
+    /// The end of the last mark, in milliseconds since 1970.
     last_mark_ms: u64,
-}
-
-/// Where a generation that is gone on with stands.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// The number of its last file of increments.
-    pub file: usize,
-    /// How many bytes of that are good, up to a mark.
-    pub bytes: u64,
-    pub(super) chain: Link,
-    /// The last mark.
-    pub mark: Mark,
+    /// How long the file was behind it.
+    marked_bytes: u64,
+    /// Times that the first mark was put off because something would be left out of it, which would be there as the snapshot
+    /// has it: perhaps half of it. None: it was made.
+    put_off: Option<u32>,
+    kept_until_ms: u64,
 }
 
 struct Staged {
@@ -65,42 +65,80 @@ struct Staged {
 }
 
 impl Follower {
-    /// Begins a generation's increments behind `position`.
+    /// Begins a generation's increments behind `position`, which covers what was acknowledged before `begun_ms`.
     ///
     /// # Errors
     /// The file is there already, or cannot be written.
-    pub(super) fn begin(generation: Generation, position: Position) -> Result<Self, Error> {
+    pub(super) fn begin(
+        generation: Generation,
+        position: Position,
+        begun_ms: u64,
+    ) -> Result<Self, Error> {
         let chain = beginning(&generation.seed("increments"));
         let writer = Writer::create(&generation.increments(1), chain)?;
-        Ok(Self::new(generation, 1, writer, position))
+        Ok(Self {
+            generation,
+            file: 1,
+            marked_bytes: 0,
+            writer,
+            pending: Pending::new(position, begun_ms),
+            taken: Taken::default(),
+            written: Written::default(),
+            last_mark_ms: 0,
+            put_off: Some(0),
+            kept_until_ms: begun_ms,
+        })
     }
 
-    /// Goes on behind a generation's last mark; what is behind that is cut off.
+    /// Goes on behind a generation's last mark; what is behind that is removed.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn resume(generation: Generation, standing: &Standing) -> Result<Self, Error> {
-        let path = generation.increments(standing.file);
-        let writer = Writer::resume(&path, standing.bytes, standing.chain)?;
-        let position = standing.mark.position.clone();
-        Ok(Self::new(generation, standing.file, writer, position))
-    }
-
-    fn new(generation: Generation, file: usize, writer: Writer, position: Position) -> Self {
-        Self {
+    pub(super) fn resume(generation: Generation, found: Inspection) -> Result<Self, Error> {
+        let Standing {
+            file,
+            bytes,
+            chain,
+            mark,
+        } = found.last;
+        for later in generation.increments_after(file)? {
+            std::fs::remove_file(&later).map_err(|error| Error::file("removed", &later, error))?;
+        }
+        super::directory::sync_directory(&generation.path)?;
+        let writer = Writer::resume(&generation.increments(file), bytes, chain)?;
+        Ok(Self {
             generation,
             file,
             writer,
-            pending: Pending::new(position),
-            taken: Taken::default(),
-            last_mark_ms: 0,
-        }
+            pending: Pending::new(mark.position, mark.from_ms),
+            taken: Taken::of(&found.registry, found.components),
+            written: Written::default(),
+            last_mark_ms: mark.to_ms,
+            marked_bytes: bytes,
+            put_off: None,
+            kept_until_ms: mark.from_ms,
+        })
     }
 
     /// Its generation.
     #[must_use]
     pub fn generation(&self) -> &Generation {
         &self.generation
+    }
+
+    /// What was acknowledged before this is kept, in milliseconds since 1970.
+    #[must_use]
+    pub fn kept_until_ms(&self) -> u64 {
+        self.kept_until_ms
+    }
+
+    /// Reads what has changed, without a mark: the logs may drop it afterwards.
+    ///
+    /// # Errors
+    /// As [`Follower::mark`].
+    pub(super) async fn gather(&mut self, store: &dyn Store) -> Result<(), Error> {
+        while self.round(store).await? {}
+        Ok(())
     }
 
     /// Reads all that has changed, and marks the moment; none: nothing has, and the last mark is not old.
@@ -114,31 +152,43 @@ impl Follower {
         now_ms: impl Fn() -> u64,
     ) -> Result<Option<Mark>, Error> {
         let from_ms = now_ms();
-        let before = self.writer.bytes();
-        let mut rounds = 0;
-        loop {
-            let is_behind = self.round(store).await?;
-            rounds += u32::from(!is_behind);
-            if (!is_behind && self.pending.is_empty()) || rounds >= ROUNDS_MAX {
+        for _ in 0..ROUNDS_MAX {
+            self.gather(store).await?;
+            if self.pending.is_empty() {
                 break;
             }
         }
         self.registry(store).await?;
-        if self.writer.bytes() == before && now_ms() < self.last_mark_ms.saturating_add(MARK_MS) {
+        let left_out = self.pending.len();
+        #[expect(clippy::cast_precision_loss, reason = "partitions that wait are few")]
+        metrics::gauge!("brink_core_backup_left_out").set(left_out as f64);
+        let from_ms = self.pending.leave_out(from_ms);
+        if let Some(put_off) = &mut self.put_off
+            && left_out > 0
+        {
+            if *put_off < PUT_OFF_MAX {
+                *put_off += 1;
+                return Ok(None);
+            }
+            metrics::counter!("brink_core_backup_torn_total").increment(left_out as u64);
+        }
+        let is_first = self.put_off.take().is_some();
+        self.kept_until_ms = from_ms;
+        let is_old = now_ms() >= self.last_mark_ms.saturating_add(MARK_MS);
+        if self.writer.bytes() == self.marked_bytes && !is_old && !is_first {
             return Ok(None);
         }
-        self.pending.leave_out();
-        #[expect(clippy::cast_precision_loss, reason = "partitions that wait are few")]
-        metrics::gauge!("brink_core_backup_left_out").set(self.pending.len() as f64);
         let mark = Mark {
             from_ms,
-            to_ms: now_ms(),
+            // Whoever looks for a moment looks for the last mark before it, whatever the clock did meanwhile.
+            to_ms: now_ms().max(self.last_mark_ms),
             position: self.pending.resume_from(),
         };
         self.push(&Piece::Mark(mark.clone()))?;
         self.writer.sync()?;
         self.last_mark_ms = mark.to_ms;
         self.rotate()?;
+        self.marked_bytes = self.writer.bytes();
         Ok(Some(mark))
     }
 
@@ -174,8 +224,13 @@ impl Follower {
             if part.changed.is_overdue() {
                 metrics::counter!("brink_core_backup_torn_total").increment(1);
             }
-            for rows in split(part.rows) {
-                self.push(&Piece::Rows(part.partition.clone(), rows))?;
+            let Staged {
+                partition, rows, ..
+            } = part;
+            let rows = rows.into_iter();
+            let rows = rows.filter(|row| self.written.is_new(&partition, row));
+            for rows in split(rows.collect()) {
+                self.push(&Piece::Rows(partition.clone(), rows))?;
             }
         }
         Ok(is_behind)
@@ -219,17 +274,18 @@ impl Follower {
     }
 
     async fn registry(&mut self, store: &dyn Store) -> Result<(), Error> {
-        let Some((registry, components)) = capture(store, &mut self.taken).await? else {
-            return Ok(());
-        };
-        for digest in components {
+        let captured = capture(store, &mut self.taken).await?;
+        for digest in captured.components {
             let bytes: Option<Bytes> = store.component(&digest).await?;
             let bytes = bytes.ok_or_else(|| {
                 Error::Backup(format!("the store has no component {digest} any more"))
             })?;
             self.push(&Piece::Component(digest, bytes))?;
         }
-        self.push(&Piece::Registry(Box::new(registry)))
+        for change in captured.changes {
+            self.push(&Piece::Registry(Box::new(change)))?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, piece: &Piece) -> Result<(), Error> {

@@ -2,12 +2,13 @@
 
 use super::{
     directory::{Generation, Manifest},
-    follow::Standing,
-    frames::{Next, Reader, beginning},
-    piece::{Mark, Piece, absorb},
+    frames::{Link, Next, Reader, beginning},
+    gathered::Gathered,
+    piece::{Mark, Piece},
 };
 use crate::{Error, store::Registry};
 use brink_protocol::Digest;
+use std::collections::BTreeSet;
 
 /// What reading on gave.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) struct Pieces {
     manifest: Manifest,
     place: Place,
     reader: Option<Reader>,
-    chain: [u8; 32],
+    chain: Link,
 }
 
 impl Pieces {
@@ -45,6 +46,14 @@ impl Pieces {
             place: Place::Part(0),
             reader: None,
             chain: beginning(&generation.seed("increments")),
+        }
+    }
+
+    /// Those of the increments alone.
+    fn increments(generation: &Generation, manifest: &Manifest) -> Self {
+        Self {
+            place: Place::Increments(1),
+            ..Self::new(generation, manifest)
         }
     }
 
@@ -87,7 +96,7 @@ impl Pieces {
                 (Next::Frame(frame), _) => return Ok(Read::Piece(Piece::decode(&frame)?)),
                 (Next::Changed, _) | (Next::Torn, Place::Part(_)) => return changed(self),
                 (Next::Torn, Place::Increments(number)) => {
-                    if self.generation.increments(number + 1).exists() {
+                    if !self.generation.increments_after(number)?.is_empty() {
                         return changed(self);
                     }
                     return Ok(Read::Torn);
@@ -105,9 +114,10 @@ impl Pieces {
                     self.reader = None;
                 }
                 (Next::End, Place::Increments(number)) => {
-                    if !self.generation.increments(number + 1).exists() {
+                    if self.generation.increments_after(number)?.is_empty() {
                         return Ok(Read::End);
                     }
+                    // If it is not the next one that is there, it is missed when it is opened.
                     self.chain = reader.chain();
                     self.place = Place::Increments(number + 1);
                     self.reader = None;
@@ -128,6 +138,18 @@ impl Pieces {
             mark,
         })
     }
+}
+
+/// Where a generation that is gone on with stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The number of its last file of increments.
+    pub file: usize,
+    /// How many bytes of that are good, up to a mark.
+    pub bytes: u64,
+    pub(super) chain: Link,
+    /// The last mark.
+    pub mark: Mark,
 }
 
 /// How a generation's increments end.
@@ -152,10 +174,50 @@ pub struct Inspection {
     pub chosen: Option<(Mark, u64)>,
     /// The registry at that mark.
     pub registry: Registry,
+    /// The components that are in it.
+    pub(super) components: BTreeSet<Digest>,
     /// Where its last mark is.
     pub last: Standing,
     /// How it ends.
     pub ending: Ending,
+}
+
+/// What reading through gathers.
+#[derive(Default)]
+struct Through {
+    marks: u64,
+    pieces: u64,
+    chosen: Option<(Mark, u64)>,
+    /// A mark was after the moment that is looked for: no later one is chosen.
+    is_past: bool,
+    registry: Gathered,
+    components: BTreeSet<Digest>,
+    last: Option<Standing>,
+}
+
+impl Through {
+    fn take(&mut self, piece: Piece, pieces: &Pieces, to_ms: u64) {
+        self.pieces += 1;
+        match piece {
+            Piece::Mark(mark) => {
+                self.marks += 1;
+                self.is_past |= mark.to_ms > to_ms;
+                if self.is_past {
+                    self.registry.give_up();
+                } else {
+                    self.registry.confirm();
+                    self.chosen = Some((mark.clone(), self.pieces));
+                }
+                self.last = pieces.standing(mark);
+            }
+            Piece::Registry(_) if self.is_past => {}
+            Piece::Registry(change) => self.registry.take(*change),
+            Piece::Component(digest, _) => {
+                self.components.insert(digest);
+            }
+            Piece::Rows(..) => {}
+        }
+    }
 }
 
 /// Reads a generation through, and finds the last mark that is not after `to_ms`.
@@ -163,57 +225,56 @@ pub struct Inspection {
 /// # Errors
 /// It cannot be read, or what was changed is in the snapshot or before the first mark: nothing of it can be restored.
 pub fn inspect(generation: &Generation, to_ms: u64) -> Result<Inspection, Error> {
-    let manifest = generation.manifest()?.ok_or_else(|| {
+    let manifest = manifest(generation)?;
+    let pieces = Pieces::new(generation, &manifest);
+    through(pieces, manifest, to_ms)
+}
+
+/// Reads a generation's increments alone, to go on behind them.
+///
+/// # Errors
+/// As [`inspect`].
+pub(super) fn inspect_increments(generation: &Generation) -> Result<Inspection, Error> {
+    let manifest = manifest(generation)?;
+    let pieces = Pieces::increments(generation, &manifest);
+    through(pieces, manifest, u64::MAX)
+}
+
+fn manifest(generation: &Generation) -> Result<Manifest, Error> {
+    generation.manifest()?.ok_or_else(|| {
         Error::Backup(format!(
             "{}: it has no manifest; it was cut off while it was taken",
             generation.path.display()
         ))
-    })?;
-    let mut pieces = Pieces::new(generation, &manifest);
-    let (mut marks, mut count) = (0, 0);
-    let (mut chosen, mut last) = (None::<(Mark, u64)>, None);
-    let mut registries = Vec::new();
+    })
+}
+
+fn through(mut pieces: Pieces, manifest: Manifest, to_ms: u64) -> Result<Inspection, Error> {
+    let mut found = Through::default();
     let ending = loop {
         match pieces.next()? {
-            Read::Piece(piece) => {
-                count += 1;
-                match piece {
-                    Piece::Mark(mark) => {
-                        marks += 1;
-                        if mark.to_ms <= to_ms {
-                            chosen = Some((mark.clone(), count));
-                        }
-                        last = pieces.standing(mark);
-                    }
-                    Piece::Registry(registry) => registries.push((count, registry)),
-                    Piece::Rows(..) | Piece::Component(..) => {}
-                }
-            }
+            Read::Piece(piece) => found.take(piece, &pieces, to_ms),
             Read::End => break Ending::Whole,
             Read::Torn => break Ending::Torn,
             Read::Changed(file) => break Ending::Changed(file),
         }
     };
-    let last = last.ok_or_else(|| {
+    let last = found.last.ok_or_else(|| {
         let file = match &ending {
             Ending::Changed(file) => file.clone(),
-            Ending::Whole | Ending::Torn => "increments-000001".into(),
+            Ending::Whole | Ending::Torn => pieces.file(),
         };
         Error::Backup(format!(
             "{}: {file} is not what was written; nothing of this generation can be restored",
-            generation.path.display()
+            pieces.generation.path.display()
         ))
     })?;
-    let until = chosen.as_ref().map_or(0, |(_, count)| *count);
-    let mut registry = Registry::default();
-    for (_, later) in registries.into_iter().filter(|(count, _)| *count <= until) {
-        absorb(&mut registry, *later);
-    }
     Ok(Inspection {
         manifest,
-        marks,
-        chosen,
-        registry,
+        marks: found.marks,
+        chosen: found.chosen,
+        registry: found.registry.into_registry(),
+        components: found.components,
         last,
         ending,
     })

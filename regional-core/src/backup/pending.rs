@@ -11,7 +11,7 @@ use brink_protocol::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Marks that a partition may be left out of because it is written all the time; then it is taken as it is.
-pub(super) const LEFT_OUT_MAX: u32 = 10;
+const LEFT_OUT_MAX: u32 = 10;
 
 /// A partition that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) struct Changed {
     pub(super) sorts: BTreeSet<String>,
     /// Where the follower was before the first of these changes.
     since: Position,
+    /// Of what was acknowledged before this everything was read, in milliseconds since 1970.
+    since_ms: u64,
     /// Marks that it was left out of.
     left_out: u32,
 }
@@ -32,12 +34,16 @@ pub(super) struct Pending {
     open: BTreeMap<(OriginId, u64), PartitionAddress>,
     /// How far the logs were read.
     pub(super) position: Position,
+    /// What was acknowledged before this was read, but for what waits, in milliseconds since 1970.
+    read_ms: u64,
 }
 
 impl Pending {
-    pub(super) fn new(position: Position) -> Self {
+    /// Behind `position`, which covers what was acknowledged before `read_ms`.
+    pub(super) fn new(position: Position, read_ms: u64) -> Self {
         Self {
             position,
+            read_ms,
             ..Self::default()
         }
     }
@@ -65,12 +71,14 @@ impl Pending {
             Phase::Written => {}
         }
         let sorts = records.iter().map(|record| record.sort.clone());
+        let since_ms = self.read_ms;
         let changed = self
             .partitions
             .entry(partition.clone())
             .or_insert_with(|| Changed {
                 sorts: BTreeSet::new(),
                 since: before,
+                since_ms,
                 left_out: 0,
             });
         changed.sorts.extend(sorts);
@@ -132,15 +140,20 @@ impl Pending {
         }
         again.sorts.extend(changed.sorts.iter().cloned());
         again.since = changed.since.clone();
+        again.since_ms = changed.since_ms;
         again.left_out = changed.left_out;
         true
     }
 
-    /// A mark is made without what waits still.
-    pub(super) fn leave_out(&mut self) {
-        for changed in self.partitions.values_mut() {
+    /// A mark is made without what waits still, after all logs were read up to their heads at `from_ms`. Gives the moment
+    /// before which everything that was acknowledged is in it.
+    pub(super) fn leave_out(&mut self, from_ms: u64) -> u64 {
+        self.read_ms = from_ms;
+        let since = self.partitions.values_mut().map(|changed| {
             changed.left_out += 1;
-        }
+            changed.since_ms
+        });
+        since.min().map_or(from_ms, |since| since.min(from_ms))
     }
 
     /// From where a follower has to go on that knows nothing of what waits.
@@ -205,11 +218,20 @@ mod tests {
         pending.note(&change(2, "b", "x", Phase::Written));
         assert_eq!(names(&pending.take_quiet(9)), ["b"]);
         assert_eq!(pending.resume_from().to_string(), "");
-        pending.leave_out();
+        assert_eq!(pending.leave_out(20), 0);
+        assert_eq!(pending.leave_out(30), 0, "it waits since the beginning");
         pending.note(&change(3, "a", "x", Phase::Settled { intent: 1 }));
         assert_eq!(names(&pending.take_quiet(9)), ["a"]);
         assert!(pending.is_empty());
         assert_eq!(pending.resume_from().to_string(), "core-1.1=3");
+        assert_eq!(pending.leave_out(40), 40);
+        pending.note(&change(4, "a", "x", Phase::Intended));
+        pending.note(&change(5, "a", "x", Phase::Settled { intent: 4 }));
+        let taken = pending.take_quiet(9);
+        pending.note(&change(6, "a", "x", Phase::Intended));
+        let (partition, changed) = taken.first().unwrap();
+        assert!(pending.take_back(partition, changed));
+        assert_eq!(pending.leave_out(50), 40, "what was left out is not in");
     }
 
     #[test]
@@ -223,7 +245,7 @@ mod tests {
         assert_eq!(pending.resume_from().to_string(), "");
         assert!(pending.take_quiet(9).is_empty());
         for _ in 0..LEFT_OUT_MAX {
-            pending.leave_out();
+            pending.leave_out(1);
         }
         let taken = pending.take_quiet(9);
         let (partition, changed) = taken.first().unwrap();

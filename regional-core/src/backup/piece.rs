@@ -1,9 +1,7 @@
 //! What is in the frames of a backup.
 
-use crate::{
-    Error,
-    store::{KeptRow, Registry},
-};
+use super::gathered::RegistryChange;
+use crate::{Error, store::KeptRow};
 use brink_protocol::{Digest, Position, address::PartitionAddress};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,8 +13,8 @@ pub(super) enum Piece {
     Rows(PartitionAddress, Vec<KeptRow>),
     /// A component.
     Component(Digest, Bytes),
-    /// What is no record: the newest counts, but for the audit log and the purges, which are only those that are new.
-    Registry(Box<Registry>),
+    /// What changed of what is no record.
+    Registry(Box<RegistryChange>),
     /// All before it together is the state of a moment.
     Mark(Mark),
 }
@@ -99,21 +97,6 @@ impl Piece {
             )),
         }
     }
-}
-
-/// Adds a later state of the registry to an earlier one.
-pub(super) fn absorb(earlier: &mut Registry, later: Registry) {
-    let (mut audit, mut purges) = (
-        std::mem::take(&mut earlier.audit),
-        std::mem::take(&mut earlier.purges),
-    );
-    audit.extend(later.audit.iter().cloned());
-    purges.extend(later.purges.iter().cloned());
-    *earlier = Registry {
-        audit,
-        purges,
-        ..later
-    };
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! Taking backups while the core runs: a snapshot now and then, increments all the time.
 
 use super::{
-    directory::{Generation, Manifest},
+    directory::{Generation, Manifest, lock, remove_cut_off},
     follow::Follower,
-    take::{begin, resume},
+    moment::time,
+    take::{Resumed, begin, resume},
 };
 use crate::{Error, clock::now_ms, core::make_private_directory, store::Store};
 use brink_protocol::operations::{BackupGeneration, Backups as Shown};
 use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 use tokio::{sync::Notify, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -79,7 +82,11 @@ impl BackupConfig {
 #[derive(Debug, Clone, Default)]
 struct State {
     kept_until_ms: Option<u64>,
+    /// Why what changed is not kept.
     failure: Option<String>,
+    /// Why no snapshot is taken.
+    no_snapshot: Option<String>,
+    gap_ms: Option<u64>,
 }
 
 /// The backups of a core.
@@ -120,12 +127,16 @@ impl Backups {
     /// The directory cannot be read.
     pub fn shown(&self) -> Result<Shown, Error> {
         let state = self.state().clone();
-        let mut generations = Vec::new();
+        let (mut generations, mut damaged) = (Vec::new(), Vec::new());
         if let Some(directory) = self.config.directory.as_ref().filter(|path| path.exists()) {
             for generation in Generation::all(directory)? {
-                // One that cannot be read is no backup; whoever restores is told why.
-                let Ok(Some(manifest)) = generation.manifest() else {
-                    continue;
+                let manifest = match generation.manifest() {
+                    Ok(Some(manifest)) => manifest,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        damaged.push(error.to_string());
+                        continue;
+                    }
                 };
                 generations.push(BackupGeneration {
                     bytes: bytes_of(&generation.path),
@@ -143,7 +154,9 @@ impl Backups {
                 .as_ref()
                 .map(|path| path.display().to_string()),
             kept_until_ms: state.kept_until_ms,
-            failure: state.failure,
+            failure: state.failure.or(state.no_snapshot),
+            gap_ms: state.gap_ms,
+            damaged,
             generations,
         })
     }
@@ -169,95 +182,201 @@ impl Backups {
     async fn go_on(&self, root: &Path) {
         loop {
             let Err(error) = self.follow(root).await;
-            tracing::error!(%error, "the backup failed; it is begun anew");
-            metrics::counter!("brink_core_backup_failures_total").increment(1);
-            self.state().failure = Some(error.to_string());
+            self.failed(&error);
             tokio::time::sleep(AGAIN).await;
         }
     }
 
-    /// Follows until something fails.
+    fn failed(&self, error: &Error) {
+        tracing::error!(%error, "the backup failed; it is tried again");
+        metrics::counter!("brink_core_backup_failures_total").increment(1);
+        self.state().failure = Some(error.to_string());
+    }
+
+    /// Follows the newest whole generation, and takes another when it is time, or when there is none to follow. Neither ends
+    /// with the other.
     async fn follow(&self, root: &Path) -> Result<std::convert::Infallible, Error> {
         make_private_directory(root)?;
-        let (mut follower, mut manifest) = match resume(&*self.store, root).await? {
-            Some(found) => {
-                tracing::info!(generation = %found.1.generation, "the backup goes on");
-                found
-            }
-            None => self.begin(root, None).await?,
-        };
-        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
+        let _lock = lock(root)?;
+        remove_cut_off(root)?;
+        let every = Duration::from_millis(self.config.interval_ms);
+        let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut former = Former::Lost(Instant::now());
+        let mut taking = Taking::default();
         loop {
-            let is_wanted = tokio::select! {
-                _ = ticks.tick() => false,
-                () = self.wanted.notified() => true,
-            };
-            self.mark(&mut follower).await?;
-            let age_ms = now_ms().saturating_sub(manifest.begun_ms);
-            if is_wanted || age_ms >= self.config.snapshot_hours.saturating_mul(HOUR_MS) {
-                (follower, manifest) = self.begin(root, Some(follower)).await?;
-                self.prune(root)?;
+            let mut is_wanted = false;
+            tokio::select! {
+                _ = ticks.tick() => self.go_on_with(root, &mut former).await,
+                () = self.wanted.notified() => is_wanted = true,
+                taken = &mut taking => match taken {
+                    Ok((follower, manifest)) => {
+                        self.kept(&follower);
+                        self.state().no_snapshot = None;
+                        former = Former::Followed(Box::new(follower), manifest.begun_ms);
+                        self.prune(root)?;
+                    }
+                    Err(error) => {
+                        self.failed(&error);
+                        self.state().no_snapshot = Some(error.to_string());
+                        taking.pause();
+                    }
+                },
+            }
+            if taking.is_free(is_wanted) && (is_wanted || self.is_due(&former)) {
+                taking.begin(self.take(root, every));
             }
         }
     }
 
-    async fn mark(&self, follower: &mut Follower) -> Result<(), Error> {
-        let from_ms = now_ms();
-        follower.mark(&*self.store, now_ms).await?;
+    fn is_due(&self, former: &Former) -> bool {
+        match former {
+            Former::Followed(_, begun_ms) => {
+                let age_ms = now_ms().saturating_sub(*begun_ms);
+                age_ms >= self.config.snapshot_hours.saturating_mul(HOUR_MS)
+            }
+            Former::Lost(_) => false,
+            Former::None => true,
+        }
+    }
+
+    /// Keeps what changed in the newest generation; one that failed is taken up again, if that can be.
+    async fn go_on_with(&self, root: &Path, former: &mut Former) {
+        let done = match former {
+            Former::Followed(follower, _) => match follower.mark(&*self.store, now_ms).await {
+                Ok(_) => {
+                    self.kept(follower);
+                    Ok(())
+                }
+                Err(error) => {
+                    // At once: if the logs do not reach back any more, a snapshot is due.
+                    *former = Former::Lost(Instant::now());
+                    Err(error)
+                }
+            },
+            Former::Lost(again) if *again <= Instant::now() => {
+                *again = Instant::now() + AGAIN;
+                self.take_up(root).await.map(|found| *former = found)
+            }
+            Former::Lost(_) | Former::None => Ok(()),
+        };
+        if let Err(error) = done {
+            self.failed(&error);
+        }
+    }
+
+    async fn take_up(&self, root: &Path) -> Result<Former, Error> {
+        match resume(&*self.store, root).await? {
+            Resumed::On(follower, manifest) => {
+                tracing::info!(generation = %manifest.generation, "the backup goes on");
+                self.kept(&follower);
+                snapshot_at(manifest.begun_ms);
+                Ok(Former::Followed(follower, manifest.begun_ms))
+            }
+            Resumed::Cut(mark) => {
+                metrics::counter!("brink_core_backup_gaps_total").increment(1);
+                tracing::error!(since = %time(mark.to_ms), "the logs do not go on from the last backup: what changed since is \
+                    kept again from the next snapshot on, and no moment in between can be restored");
+                self.state().gap_ms = Some(mark.to_ms);
+                Ok(Former::None)
+            }
+            Resumed::Nothing => Ok(Former::None),
+        }
+    }
+
+    /// Notes how far a follower is.
+    fn kept(&self, follower: &Follower) {
+        let until_ms = follower.kept_until_ms();
         let mut state = self.state();
-        state.kept_until_ms = Some(from_ms);
+        state.kept_until_ms = Some(until_ms);
         state.failure = None;
         drop(state);
         #[expect(
             clippy::cast_precision_loss,
             reason = "milliseconds since 1970 are exact"
         )]
-        metrics::gauge!("brink_core_backup_kept_until_seconds").set(from_ms as f64 / 1000.0);
-        Ok(())
+        metrics::gauge!("brink_core_backup_kept_until_seconds").set(until_ms as f64 / 1000.0);
     }
 
-    /// Takes a snapshot; the generation before it goes on meanwhile.
-    async fn begin(
-        &self,
-        root: &Path,
-        mut former: Option<Follower>,
-    ) -> Result<(Follower, Manifest), Error> {
-        let begun = std::time::Instant::now();
-        let beginning = begin(&*self.store, root, now_ms);
-        tokio::pin!(beginning);
-        let mut ticks = tokio::time::interval(Duration::from_millis(self.config.interval_ms));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (follower, manifest) = loop {
-            tokio::select! {
-                begun = &mut beginning => break begun?,
-                _ = ticks.tick(), if former.is_some() => {
-                    if let Some(former) = &mut former {
-                        self.mark(former).await?;
-                    }
-                }
-            }
-        };
-        metrics::gauge!("brink_core_backup_snapshot_seconds").set(begun.elapsed().as_secs_f64());
-        tracing::info!(generation = %manifest.generation, rows = manifest.rows,
-            seconds = begun.elapsed().as_secs_f64(), "a snapshot was taken");
+    async fn take(&self, root: &Path, every: Duration) -> Result<(Follower, Manifest), Error> {
+        let begun = Instant::now();
+        let (follower, manifest) = begin(&*self.store, root, every, now_ms).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        metrics::gauge!("brink_core_backup_snapshot_seconds").set(seconds);
+        snapshot_at(manifest.begun_ms);
+        tracing::info!(generation = %manifest.generation, rows = manifest.rows, seconds, "a snapshot was taken");
         Ok((follower, manifest))
     }
 
-    /// Removes what is over the number that is kept, and what was cut off.
+    /// Removes what is over the number that is kept.
     fn prune(&self, root: &Path) -> Result<(), Error> {
-        let mut kept = 0;
-        for generation in Generation::all(root)?.into_iter().rev() {
-            // One that cannot be read any more is left for whoever looks into it, as long as a whole one would be.
-            let is_cut_off = matches!(generation.manifest(), Ok(None));
-            kept += usize::from(!is_cut_off);
-            if kept > self.config.keep || (kept > 0 && is_cut_off) {
-                generation.remove()?;
-                tracing::info!(generation = %generation.name, "an old backup was removed");
-            }
+        // One that cannot be read any more is left for whoever looks into it, as long as a whole one would be.
+        let old = Generation::all(root)?.into_iter().rev();
+        for generation in old.skip(self.config.keep) {
+            generation.remove()?;
+            tracing::info!(generation = %generation.name, "an old backup was removed");
         }
         Ok(())
     }
+}
+
+/// The generation that is followed.
+enum Former {
+    /// With the moment at which it was begun, in milliseconds since 1970.
+    Followed(Box<Follower>, u64),
+    /// Whether there is one is looked for then.
+    Lost(Instant),
+    /// There is none: a snapshot is due.
+    None,
+}
+
+/// A snapshot that is being taken.
+#[derive(Default)]
+struct Taking<'a> {
+    taking: Option<Snapshot<'a>>,
+    not_before: Option<Instant>,
+}
+
+type Snapshot<'a> = Pin<Box<dyn Future<Output = Result<(Follower, Manifest), Error>> + 'a>>;
+
+impl<'a> Taking<'a> {
+    fn begin(&mut self, taking: impl Future<Output = Result<(Follower, Manifest), Error>> + 'a) {
+        self.taking = Some(Box::pin(taking));
+    }
+
+    /// After one that failed.
+    fn pause(&mut self) {
+        self.not_before = Some(Instant::now() + AGAIN);
+    }
+
+    fn is_free(&self, is_wanted: bool) -> bool {
+        let is_soon = self.not_before.is_some_and(|then| Instant::now() < then);
+        self.taking.is_none() && (is_wanted || !is_soon)
+    }
+}
+
+/// Ready when a snapshot has come to its end; never, if none is being taken.
+impl Future for Taking<'_> {
+    type Output = Result<(Follower, Manifest), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(taking) = &mut self.taking else {
+            return Poll::Pending;
+        };
+        let taken = taking.as_mut().poll(context);
+        if taken.is_ready() {
+            self.taking = None;
+        }
+        taken
+    }
+}
+
+fn snapshot_at(begun_ms: u64) {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds since 1970 are exact"
+    )]
+    metrics::gauge!("brink_core_backup_snapshot_at_seconds").set(begun_ms as f64 / 1000.0);
 }
 
 fn bytes_of(path: &Path) -> u64 {

@@ -1,7 +1,8 @@
 //! The snapshot that a generation begins with: every row of the store, partition by partition.
 //!
-//! Partitions are read at different moments. The increments that follow repeat all that changed since the walk began, so the
-//! first mark behind them is a moment of the whole.
+//! Partitions are read at different moments. The increments repeat all that changed since the walk began, so the first mark
+//! behind them is a moment of the whole. They are followed while the walk goes on, however long it takes: the logs keep only
+//! so much.
 
 use super::{
     directory::{Generation, Part},
@@ -19,7 +20,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 /// Bytes after which a part is closed.
 const PART_BYTES: u64 = 64 << 20;
 /// Partitions that are asked for at a time.
-const PARTITIONS_MAX: usize = 256;
+const PARTITIONS_MAX: usize = 64;
 /// Partitions whose first rows are read at a time.
 const AT_ONCE: usize = 8;
 
@@ -70,8 +71,12 @@ impl Parts<'_> {
     }
 }
 
-/// Writes every row of the store into the parts of a generation.
-pub(super) async fn walk(store: &dyn Store, generation: &Generation) -> Result<Walked, Error> {
+/// Writes every row of the store into the parts of a generation. `meanwhile` is called whenever some more were read.
+pub(super) async fn walk(
+    store: &dyn Store,
+    generation: &Generation,
+    mut meanwhile: impl AsyncFnMut() -> Result<(), Error>,
+) -> Result<Walked, Error> {
     let mut parts = Parts {
         generation,
         open: None,
@@ -91,8 +96,9 @@ pub(super) async fn walk(store: &dyn Store, generation: &Generation) -> Result<W
         let firsts: Vec<_> = firsts.collect();
         let mut firsts = stream::iter(firsts).buffered(AT_ONCE);
         while let Some((partition, rows)) = firsts.try_next().await? {
-            write_partition(store, &mut parts, partition, rows).await?;
+            write_partition(store, &mut parts, (partition, rows), &mut meanwhile).await?;
         }
+        meanwhile().await?;
     }
     parts.close()?;
     Ok(parts.walked)
@@ -101,8 +107,8 @@ pub(super) async fn walk(store: &dyn Store, generation: &Generation) -> Result<W
 async fn write_partition(
     store: &dyn Store,
     parts: &mut Parts<'_>,
-    partition: PartitionAddress,
-    mut rows: Vec<KeptRow>,
+    (partition, mut rows): (PartitionAddress, Vec<KeptRow>),
+    meanwhile: &mut impl AsyncFnMut() -> Result<(), Error>,
 ) -> Result<(), Error> {
     parts.walked.partitions += 1;
     while let Some(last) = rows.last() {
@@ -112,6 +118,9 @@ async fn write_partition(
             parts.push(&Piece::Rows(partition.clone(), rows))?;
         }
         rows = store.kept(&partition, Some(&last), KEPT_ROWS_MAX).await?;
+        if !rows.is_empty() {
+            meanwhile().await?;
+        }
     }
     Ok(())
 }

@@ -7,7 +7,9 @@
     clippy::indexing_slicing
 )]
 
-use super::{Ending, Follower, Generation, Mark, begin, inspect, restore, resume};
+pub(crate) mod faults;
+
+use super::{Ending, Follower, Generation, Mark, Resumed, begin, inspect, restore, resume};
 use crate::store::{
     ANSWER_LIFETIME_MS, Action, Commit, KEPT_ROWS_MAX, KeptRow, NewAnswer, NewAudit, NewVersion,
     Options, RedbStore, RowKey, Store, Transaction, Write,
@@ -26,6 +28,18 @@ use std::{
 };
 
 type All = BTreeMap<PartitionAddress, Vec<KeptRow>>;
+
+/// How often what changes is read while a snapshot is taken.
+const EVERY: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Goes on, as it must.
+async fn resumed(store: &dyn Store, root: &Path) -> Follower {
+    match resume(store, root).await.unwrap() {
+        Resumed::On(follower, _) => *follower,
+        Resumed::Cut(mark) => panic!("it is cut off from {mark:?}"),
+        Resumed::Nothing => panic!("there is nothing"),
+    }
+}
 
 async fn everything(store: &dyn Store) -> All {
     let mut all = All::new();
@@ -132,7 +146,7 @@ async fn backed_up(store: &dyn Store, root: &Path, clock: &Clock) -> (Follower, 
     let now = || clock.now();
     work(store, 0).await;
     publish(store, b"first").await;
-    let (mut follower, manifest) = begin(store, root, now).await.unwrap();
+    let (mut follower, manifest) = begin(store, root, EVERY, now).await.unwrap();
     let mut marks = vec![(manifest.first, everything(store).await)];
     for step in 1..6 {
         work(store, step).await;
@@ -235,16 +249,18 @@ pub(crate) async fn no_mark_holds_half_of_a_transaction(make: impl AsyncFn() -> 
             })
         })
         .collect();
-    let (mut follower, manifest) = begin(&*from, root.path(), || clock.now()).await.unwrap();
+    let (mut follower, manifest) = begin(&*from, root.path(), EVERY, || clock.now())
+        .await
+        .unwrap();
     let mut marks = vec![manifest.first];
-    for _ in 0..12 {
+    for _ in 0..6 {
         marks.extend(follower.mark(&*from, || clock.now()).await.unwrap());
     }
     stop.store(true, Ordering::Relaxed);
     for writer in writers {
         writer.await.unwrap();
     }
-    for mark in marks.iter().step_by(4) {
+    for mark in marks.iter().step_by(2) {
         let to = make().await;
         restore(&to, root.path(), Some(mark.to_ms)).await.unwrap();
         for (partition, rows) in everything(&*to).await {
@@ -349,13 +365,22 @@ async fn a_store_that_was_put_back_begins_a_later_life() {
     let clock = Clock(AtomicU64::new(10_000));
     let from = embedded()().await;
     backed_up(&*from, root.path(), &clock).await;
-    let directory = tempfile::tempdir().unwrap();
+    let (directory, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut lives = vec![from.origin().incarnation];
+    for directory in [&directory, &again] {
+        let options = Options::new(directory.path(), "core-1".parse().unwrap());
+        let to: Arc<dyn Store> = Arc::new(RedbStore::open(&options).unwrap());
+        restore(&to, root.path(), None).await.unwrap();
+        drop(to);
+        let to = RedbStore::open(&options).unwrap();
+        lives.push(to.origin().incarnation);
+    }
+    assert!(
+        lives.is_sorted_by(|a, b| a < b),
+        "each was never before: {lives:?}"
+    );
     let options = Options::new(directory.path(), "core-1".parse().unwrap());
-    let to: Arc<dyn Store> = Arc::new(RedbStore::open(&options).unwrap());
-    restore(&to, root.path(), None).await.unwrap();
-    drop(to);
     let to = RedbStore::open(&options).unwrap();
-    assert!(to.origin().incarnation > from.origin().incarnation);
     assert_eq!(to.span().head, 1);
     let key = Key {
         collection: "c".into(),
@@ -430,31 +455,17 @@ async fn what_was_cut_off_is_cut_away() {
     assert_eq!(everything(&*to).await, *all);
     // It goes on where it was, and what was lost comes again.
     work(&*store, 77).await;
-    let (mut follower, _) = resume(&*store, root.path()).await.unwrap().unwrap();
+    let mut follower = resumed(&*store, root.path()).await;
     follower.mark(&*store, now).await.unwrap().unwrap();
     let to = embedded()().await;
     restore(&to, root.path(), None).await.unwrap();
     assert_eq!(everything(&*to).await, everything(&*store).await);
-    // A snapshot that was cut off is nothing.
+    // A snapshot that was cut off is nothing, and in nobody's way.
     Generation::create(root.path()).unwrap();
     let to = embedded()().await;
     restore(&to, root.path(), None).await.unwrap();
-    assert!(resume(&*store, root.path()).await.unwrap().is_none());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_was_cut_needs_another_snapshot() {
-    let root = tempfile::tempdir().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let clock = Clock(AtomicU64::new(10_000));
-    let mut options = Options::new(directory.path(), "core-1".parse().unwrap());
-    options.log_changes_max = 5;
-    let store = RedbStore::open(&options).unwrap();
-    let (mut follower, _) = begin(&store, root.path(), || clock.now()).await.unwrap();
-    for step in 0..3 {
-        work(&store, step).await;
-    }
-    assert!(follower.mark(&store, || clock.now()).await.is_err());
+    drop(follower);
+    resumed(&*store, root.path()).await;
 }
 
 /// `cargo test -p brink-core --lib backup::tests::figures -- --ignored --nocapture`
@@ -473,7 +484,7 @@ async fn figures() {
     });
     futures_util::future::join_all(writes).await;
     let begun = std::time::Instant::now();
-    let (mut follower, manifest) = begin(&*from, root.path(), crate::clock::now_ms)
+    let (mut follower, manifest) = begin(&*from, root.path(), EVERY, crate::clock::now_ms)
         .await
         .unwrap();
     println!("snapshot: {} rows in {:?}", manifest.rows, begun.elapsed());

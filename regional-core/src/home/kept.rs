@@ -179,7 +179,7 @@ impl Archive for HomeStore {
         self.inner.put_back_registry(registry).await
     }
 
-    async fn end_restore(&self, heads: &Position) -> Result<(), Error> {
-        self.inner.end_restore(heads).await
+    async fn end_restore(&self, heads: &Position, life: u32) -> Result<(), Error> {
+        self.inner.end_restore(heads, life).await
     }
 }

@@ -138,7 +138,8 @@ pub trait Archive: Send + Sync + 'static {
     /// Puts the rest back, before the rows: it says where they lie. Revisions of tables are raised by [`REVISIONS_APART`].
     async fn put_back_registry(&self, registry: Registry) -> Result<(), Error>;
 
-    /// Everything is back. Every node that `heads` names begins a new incarnation, later than those, when it opens the store
-    /// next; this process may not go on with it.
-    async fn end_restore(&self, heads: &Position) -> Result<(), Error>;
+    /// Everything is back. Every node begins a new incarnation when it opens the store next, also one that `heads` does not
+    /// name: `life`, or one later than those of `heads` if that is later. So that no incarnation is there twice when one
+    /// backup is put back several times, `life` is the time, in seconds since 1970. This process may not go on with the store.
+    async fn end_restore(&self, heads: &Position, life: u32) -> Result<(), Error>;
 }

@@ -237,7 +237,7 @@ pub(super) async fn rows_are_put_back(from: &dyn Store, to: &dyn Store) {
     assert!(to.begin_restore("b2").await.is_err(), "another one");
     let mut heads = from.heads().await.unwrap();
     heads.advance(&"core-9.4".parse().unwrap(), 7);
-    to.end_restore(&heads).await.unwrap();
+    to.end_restore(&heads, 1_000).await.unwrap();
     assert_eq!(to.restoring().await.unwrap(), None);
     assert!(to.begin_restore("b1").await.is_err(), "it is not empty");
     assert_eq!(everything(to, None).await, all);

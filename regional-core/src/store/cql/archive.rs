@@ -68,7 +68,7 @@ impl Archive for CqlStore {
     }
 
     async fn begin_restore(&self, from: &str) -> Result<(), Error> {
-        put_back::begin(&self.engine.session, from).await
+        put_back::begin(&self.engine, from).await
     }
 
     async fn put_back(
@@ -88,7 +88,7 @@ impl Archive for CqlStore {
         put_back::registry(&self.engine, registry).await
     }
 
-    async fn end_restore(&self, heads: &Position) -> Result<(), Error> {
-        put_back::end(&self.engine, heads).await
+    async fn end_restore(&self, heads: &Position, life: u32) -> Result<(), Error> {
+        put_back::end(&self.engine, heads, life).await
     }
 }

@@ -11,6 +11,7 @@ use super::{
     expiry,
     json::{big, encode},
     kept::{place, rows},
+    lives,
     partition::{RECORD, RowState, RowWrite, key},
     purges,
     session::{Applied, Bind, Cql},
@@ -32,8 +33,9 @@ const TRIES_MAX: usize = 10;
 const MARK: &str = "INSERT INTO locks (name, holder) VALUES ('restore', ?) IF NOT EXISTS";
 const MARKED: &str = "SELECT holder FROM locks WHERE name = 'restore'";
 const UNMARK: &str = "DELETE FROM locks WHERE name = 'restore' IF EXISTS";
+const RECORDS: &str = "SELECT tenant FROM records LIMIT 1";
 const ANY: [&str; 4] = [
-    "SELECT tenant FROM records LIMIT 1",
+    RECORDS,
     "SELECT module FROM modules LIMIT 1",
     "SELECT id FROM token_ids LIMIT 1",
     "SELECT name FROM deployments LIMIT 1",
@@ -68,8 +70,10 @@ pub(super) async fn restoring(session: &Cql) -> Result<Option<String>, Error> {
     Ok(rows.into_iter().next().map(|(from,)| from))
 }
 
-/// Begins, or goes on.
-pub(super) async fn begin(session: &Cql, from: &str) -> Result<(), Error> {
+/// Begins, or goes on. That keyspace of the region which holds what lies in it alone is there after this, too: what a backup
+/// says of placements is not known yet.
+pub(super) async fn begin(engine: &Engine, from: &str) -> Result<(), Error> {
+    let session = &engine.session;
     match restoring(session).await? {
         Some(present) if present == from => return Ok(()),
         Some(present) => {
@@ -80,19 +84,31 @@ pub(super) async fn begin(session: &Cql, from: &str) -> Result<(), Error> {
         None => {}
     }
     for text in ANY {
-        let rows: Vec<(Option<String>,)> = session.rows(text, vec![]).await?;
-        if !rows.is_empty() {
-            let reason = "the keyspace is not empty; a backup is put back into an empty one";
-            return Err(Error::Backup(reason.into()));
-        }
+        check_empty(session, text, "keyspace").await?;
     }
-    for text in EMPTIED {
-        session.define(text).await?;
+    let apart = engine.keyspaces.own_apart().await?;
+    if let Some(apart) = &apart {
+        check_empty(apart, RECORDS, "region's own keyspace").await?;
+    }
+    for session in [session].into_iter().chain(&apart) {
+        for text in EMPTIED {
+            session.define(text).await?;
+        }
     }
     match session.conditional(MARK, vec![from.into()]).await? {
         Applied::Yes => Ok(()),
         Applied::No => Err(Error::Backup("somebody else began to put one back".into())),
     }
+}
+
+async fn check_empty(session: &Cql, text: &'static str, what: &str) -> Result<(), Error> {
+    let rows: Vec<(Option<String>,)> = session.rows(text, vec![]).await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Backup(format!(
+        "the {what} is not empty; a backup is put back into an empty one"
+    )))
 }
 
 /// Puts rows of a partition back.
@@ -264,15 +280,19 @@ async fn put_token(session: &Cql, token: &TokenRow) -> Result<(), Error> {
     Ok(())
 }
 
-/// Begins a new life of every node that had one, and takes the mark away.
-pub(super) async fn end(engine: &Engine, heads: &Position) -> Result<(), Error> {
+/// Begins a new life of every node that had one, not before `life`, and takes the mark away.
+pub(super) async fn end(engine: &Engine, heads: &Position, life: u32) -> Result<(), Error> {
     let mut lives = BTreeMap::new();
     let own = &engine.claim.origin;
     for (origin, _) in heads.iter().chain([(own, 0)]) {
-        let last = lives.entry(origin.node.clone()).or_insert(0);
+        let last = lives
+            .entry(origin.node.clone())
+            .or_insert(life.saturating_sub(1));
         *last = origin.incarnation.max(*last);
     }
     let session = &engine.session;
+    // First for those that nobody names: they may have begun after the last position that was kept.
+    lives::put(session, life).await?;
     for (node, last) in lives {
         let next = Bind::Big(i64::from(last).saturating_add(1));
         new_life(session, node.as_str(), last, next).await?;

@@ -130,10 +130,9 @@ impl Archive for RedbStore {
             .await
     }
 
-    async fn end_restore(&self, heads: &Position) -> Result<(), Error> {
-        let own = &self.origin;
+    async fn end_restore(&self, heads: &Position, life: u32) -> Result<(), Error> {
         // First the life that is to come: cut off after this, the restore is done again.
-        put_back::note_lives(&self.directory, &own.node, own.incarnation, heads)?;
+        put_back::note_lives(&self.directory, &self.origin, heads, life)?;
         self.writer.write(put_back::end).await
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     store::{Answer, AnswerKey, HISTORY_MAX, KeptRow, REVISIONS_APART, Registry, RowKey},
 };
 use ::redb::{ReadableTable, ReadableTableMetadata};
-use brink_protocol::{NodeName, Position, address::PartitionAddress};
+use brink_protocol::{OriginId, Position, address::PartitionAddress};
 use bytes::Bytes;
 use std::path::Path;
 
@@ -241,17 +241,19 @@ pub(super) fn end(batch: &mut Batch<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the next opening begin a later life than any that `heads` names.
+/// Makes the next opening begin the life `life`, or a later one than any that `heads` names.
 pub(super) fn note_lives(
     directory: &Path,
-    node: &NodeName,
-    present: u32,
+    own: &OriginId,
     heads: &Position,
+    life: u32,
 ) -> Result<(), Error> {
-    let lives = heads.iter().filter(|(origin, _)| origin.node == *node);
+    let lives = heads.iter().filter(|(origin, _)| origin.node == own.node);
     let last = lives.map(|(origin, _)| origin.incarnation).max();
     let noted = files::read_incarnation(directory)?;
-    // One more than the store itself says: that is what opening takes as "older than it was".
-    let last = last.unwrap_or(0).max(noted).max(present.saturating_add(1));
+    // What is noted is one before the next; more than the store itself says, for that is what opening takes as "older than
+    // it was".
+    let last = last.unwrap_or(0).max(life.saturating_sub(1)).max(noted);
+    let last = last.max(own.incarnation.saturating_add(1));
     files::write_incarnation(directory, last)
 }

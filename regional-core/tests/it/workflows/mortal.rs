@@ -363,7 +363,7 @@ impl Endings for Mortal {
     async fn put_back_registry(&self, registry: Registry) -> Result<(), Error> {
         self.inner.put_back_registry(registry).await
     }
-    async fn end_restore(&self, heads: &Position) -> Result<(), Error> {
-        self.inner.end_restore(heads).await
+    async fn end_restore(&self, heads: &Position, life: u32) -> Result<(), Error> {
+        self.inner.end_restore(heads, life).await
     }
 }

@@ -60,6 +60,12 @@ fn list(shown: &Backups, now_ms: u64) -> String {
     if let Some(failure) = &shown.failure {
         head.push(("Failure", failure.clone()));
     }
+    if let Some(gap_ms) = shown.gap_ms {
+        head.push(("Gap since", time(gap_ms)));
+    }
+    for damaged in &shown.damaged {
+        head.push(("Damaged", damaged.clone()));
+    }
     let row = |generation: &BackupGeneration| {
         vec![
             generation.name.clone(),

@@ -1,9 +1,13 @@
 //! Backups of a store on a real engine.
 
-use super::{CqlStore, contract, fresh};
+use super::{super::session::Cql, CqlStore, Options, contract, fresh};
 use crate::{
     backup::{begin, restore, tests as cases},
-    store::Store,
+    store::{NewAudit, Store, Transaction, contract::one_record},
+};
+use brink_protocol::{
+    address::PartitionAddress,
+    placement::{Collection, Placement, PlacementTable},
 };
 use std::sync::Arc;
 
@@ -39,10 +43,78 @@ async fn a_store_that_was_put_back_begins_later_lives() {
     contract::fill(&*from).await;
     let now = std::sync::atomic::AtomicU64::new(1);
     let clock = || now.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    begin(&*from, root.path(), clock).await.unwrap();
-    let options = fresh("core-1").await;
+    let every = std::time::Duration::from_secs(1);
+    begin(&*from, root.path(), every, clock).await.unwrap();
+    let mut lives = vec![1];
+    let mut last = None;
+    for _ in 0..2 {
+        let options = fresh("core-1").await;
+        let to: Arc<dyn Store> = Arc::new(CqlStore::open(&options).await.unwrap());
+        restore(&to, root.path(), None).await.unwrap();
+        drop(to);
+        // One that the backup does not name may have begun after it.
+        for node in ["core-1", "core-9"] {
+            let options = Options {
+                node: node.parse().unwrap(),
+                ..options.clone()
+            };
+            let to = CqlStore::open(&options).await.unwrap();
+            lives.push(to.origin().incarnation);
+            assert_eq!(to.span().head, 1);
+        }
+        last = Some(options);
+    }
+    assert_eq!(lives[1], lives[2]);
+    assert!(lives[0] < lives[1] && lives[1] < lives[3], "{lives:?}");
+    let to = CqlStore::open(&last.unwrap()).await.unwrap();
+    contract::answers_again(&to).await;
+}
+
+/// What lies in one region alone is captured there and comes back there; another region's is left to its own backups.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_a_region_alone_comes_back_there() {
+    let root = tempfile::tempdir().unwrap();
+    let of = async |region: &str| Options {
+        region: Some(region.parse().unwrap()),
+        ..fresh("core-1").await
+    };
+    let options = of("eu").await;
+    let from: Arc<dyn Store> = Arc::new(CqlStore::open(&options).await.unwrap());
+    let partition = |name: &str| PartitionAddress {
+        collection: "people".into(),
+        ..super::partition_of(name)
+    };
+    let commit = async |name: &str| {
+        let transaction = Transaction {
+            partition: partition(name),
+            ..one_record(name, "1")
+        };
+        from.commit(transaction).await.unwrap();
+    };
+    // Before anything is declared it lies where all do.
+    commit("us/bob").await;
+    declare(&*from).await;
+    commit("eu/ann").await;
+    let now = std::sync::atomic::AtomicU64::new(1);
+    let clock = || now.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let every = std::time::Duration::from_secs(1);
+    let (mut follower, _) = begin(&*from, root.path(), every, clock).await.unwrap();
+    commit("eu/zoe").await;
+    follower.mark(&*from, clock).await.unwrap().unwrap();
+    let all = |store: Arc<dyn Store>| async move {
+        let mut found = Vec::new();
+        for name in ["eu/ann", "eu/zoe"] {
+            found.push(store.kept(&partition(name), None, 10).await.unwrap());
+        }
+        found
+    };
+    let before = all(Arc::clone(&from)).await;
+    assert!(before.iter().all(|rows| rows.len() == 1), "{before:?}");
+
+    let options = of("eu").await;
     let to: Arc<dyn Store> = Arc::new(CqlStore::open(&options).await.unwrap());
     restore(&to, root.path(), None).await.unwrap();
+    assert_eq!(all(Arc::clone(&to)).await, before);
     drop(to);
     let apart = Options {
         keyspace: format!("{}_eu", options.keyspace),

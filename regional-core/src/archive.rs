@@ -15,7 +15,7 @@ pub use read::{Found, Wanted, files, read, verify};
 use crate::{
     Error,
     backup::{frames, time},
-    core::make_private_directory,
+    private::make_private_directory,
     store::{CollectionNames, EndedRow, Spared, Store, Swept},
 };
 use brink_protocol::{NodeName, TenantName, placement::PlacementTable};

@@ -3,7 +3,8 @@
 mod opening;
 mod work;
 
-pub use self::opening::{make_private_directory, open_store};
+pub use self::opening::open_store;
+pub use crate::private::make_private_directory;
 
 use self::opening::{advertised, open_homes};
 use self::work::Work;

@@ -42,6 +42,7 @@ pub mod members;
 pub mod operate;
 pub mod placement;
 pub mod pops;
+pub(crate) mod private;
 pub mod prober;
 pub mod projections;
 pub mod purges;

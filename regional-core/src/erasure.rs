@@ -361,13 +361,16 @@ impl Erasures {
         Ok(())
     }
 
-    /// Where all logs end now, those of other cores too: what is gone already may have been deleted by them, and so may what
-    /// this erasure deleted before another core went on with it.
+    /// Where the logs of all cores on this store end now: what is gone already may have been deleted by another, and so may
+    /// what this erasure deleted before another core went on with it.
     async fn all_logs(&self) -> Result<Position, Error> {
+        if !self.store.is_shared() {
+            return Ok(Position::default());
+        }
         let (began, held) = (Instant::now(), self.store.held());
         loop {
             let now = Arc::clone(&held.borrow());
-            if !self.store.is_shared() || now.looked_at.is_some_and(|at| at >= began) {
+            if now.looked_at.is_some_and(|at| at >= began) {
                 return Ok(now.heads.clone());
             }
             if began.elapsed() > LOGS_WAIT {

@@ -19,7 +19,6 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use brink_protocol::{
     Digest, PopName,
-    change::{Change, ChangeKind},
     link::{AppliedPurge, PopFigures, Report},
     operations::{ERASED_MAX, ErasedPartition, ErasedRecord, SignedCertificate},
 };
@@ -271,54 +270,37 @@ fn report(pop: &PopName, position: &str) -> Report {
     }
 }
 
-/// What another core deleted before is gone from a PoP when that has come as far in the other core's log, whatever it says
-/// of the purge, which is in this core's.
+/// What another core deleted is gone from a PoP when that has come as far in the other core's log, whatever it says of the
+/// purge, which is in this core's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pop_has_to_come_as_far_in_the_logs_of_all_cores() {
     let under = under_test().await;
-    fill(&*under.store).await;
-    let foreign = Change {
-        origin: "core-2.1".parse().unwrap(),
-        sequence: 1,
-        at_ms: 1,
-        kind: ChangeKind::Deployments {
-            revision: 0,
-            tenant: tenant(),
-            modules: Vec::new(),
-        },
-    };
-    under.store.append_foreign(vec![foreign]).await.unwrap();
     let ams: PopName = "ams".parse().unwrap();
     let _following = under.pops.follow(&ams, now_ms());
-    let begun = under.erasures.begin(tenant(), "t1", of_ann()).await;
-    let id = begun.unwrap().id;
-    let purge = loop {
-        let work = kept::read(&*under.store, &tenant(), &id, now_ms()).await;
-        if let Some(purge) = work.unwrap().unwrap().purge {
-            break purge;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let purges = &under.erasures.purges;
+    let (asker, key) = (Asker::Token("t1".into()), "k".parse().unwrap());
+    let mut order = Order::confirmed(tenant(), asker, vec![Selector::Key(key)], false);
+    order.behind = "core-2.1=7".parse().unwrap();
+    let id = purges.order(order, now_ms()).await.unwrap().status().id;
+    let state = async || purges.status(&tenant(), &id).await.unwrap().unwrap();
     let applied = AppliedPurge {
-        id: purge.clone(),
+        id: id.clone(),
         at_ms: 7,
         objects: 3,
     };
     let noted = under.store.note_applied(&ams, &[applied], now_ms()).await;
     noted.unwrap();
-    under
-        .pops
-        .report(&report(&ams, "core-1.1=100000"), now_ms());
-    let purges = &under.erasures.purges;
-    let status = purges.status(&tenant(), &purge).await.unwrap().unwrap();
-    assert_eq!((status.waiting.len(), status.applied.len()), (1, 0));
-    under.pops.report(&report(&ams, "core-2.1=1"), now_ms());
-    let signed = done(&under.erasures, &id).await;
-    let certificate: Certificate = serde_json::from_str(&signed.certificate).unwrap();
-    let applied = &certificate.purge.applied;
-    assert_eq!((applied.len(), applied[0].objects), (1, 3), "as it said");
-    let core_2 = "core-2.1".parse().unwrap();
-    assert_eq!(certificate.purge.position.get(&core_2), 1);
+    for (position, expected) in [
+        ("core-1.1=100000", (1, 0)),
+        ("core-2.1=6", (1, 0)),
+        ("core-2.1=7", (0, 1)),
+    ] {
+        under.pops.report(&report(&ams, position), now_ms());
+        let status = state().await;
+        let found = (status.waiting.len(), status.applied.len());
+        assert_eq!(found, expected, "{position}");
+    }
+    assert_eq!(state().await.applied[0].objects, 3, "as it said");
 }
 
 /// One that takes longer than others wait for a core is not begun again by the core that goes on with it.

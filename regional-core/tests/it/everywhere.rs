@@ -7,7 +7,7 @@ use crate::{
 };
 use brink_protocol::{
     PopName, Position,
-    control::{PurgeEstimate, PurgePage, PurgeStatus},
+    control::{Pop, PurgeEstimate, PurgePage, PurgeStatus},
     link::{AppliedPurge, Counted, FeedMessage, FeedRequest, Report, ReportAnswer, path},
 };
 use serde_json::json;
@@ -72,6 +72,16 @@ async fn known(control: &Control, id: &str) -> PurgeStatus {
             return answer.parse();
         }
     }
+}
+
+/// The PoPs of which a core tells, with their cores and whether they follow.
+async fn told(control: &Control) -> Vec<String> {
+    let pops: Vec<Pop> = control.get("/v1/pops").await.expect(200).parse();
+    let told = |pop: &Pop| {
+        let core = pop.core.as_ref().unwrap();
+        format!("{} {core} {}", pop.name, pop.connected)
+    };
+    pops.iter().map(told).collect()
 }
 
 fn names(pops: &[PopName]) -> Vec<&str> {
@@ -197,13 +207,18 @@ async fn what_a_core_that_is_cut_off_knows_is_not_claimed() {
     assert!(since >= accepted.at_ms + 2000, "the lease is two seconds");
     let quorum = waits(&control, id, "quorum", 20).await;
     assert_eq!(quorum.waiting.len(), 1, "one of two is no quorum");
-    // Who starts meanwhile does not know which PoPs there are, and does not claim that there are none.
+    // Who starts meanwhile knows which PoPs there were, and claims nothing more.
+    let known_at_ms = core.known_at_ms;
     let one = one.restart().await;
     let control = one.control();
     let status = waits(&control, id, "all", 20).await;
-    assert_eq!((applied(&status), status.waiting.len()), (vec!["ams"], 0));
+    assert_eq!(
+        (applied(&status), names(&status.waiting)),
+        (vec!["ams"], vec!["sfo"])
+    );
     let core = &status.unreached[0];
-    assert_eq!((core.known_at_ms, core.quarantined_since_ms), (None, None));
+    assert_eq!(core.core.as_str(), "core-2");
+    assert!(core.known_at_ms.is_some() && core.known_at_ms <= known_at_ms);
     // Once it is back, it is as if nothing had been.
     let two = Server::start_with(directory, &text).await;
     let pair = Pair { one, two, links };
@@ -257,6 +272,11 @@ async fn a_dry_run_counts_at_the_pops_of_both() {
         answer_counts(link, feed, pop, objects);
     }
     purge_at(&control, 2).await;
+    // Either core tells of the PoPs of both.
+    for control in [&control, &pair.two.control()] {
+        let told = told(control).await;
+        assert_eq!(told, ["ams core-1 true", "sfo core-2 true"]);
+    }
     let asked = json!({"everything": true, "dry_run": true, "timeout": 10_000});
     let counted = async || -> PurgeEstimate {
         let answer = control.json("POST", "/v1/purges", asked.clone()).await;
@@ -272,5 +292,9 @@ async fn a_dry_run_counts_at_the_pops_of_both() {
     let estimate = counted().await;
     assert_eq!(estimate.objects, 2);
     assert_eq!(names(&estimate.silent), ["sfo"]);
+    assert_eq!(
+        told(&control).await,
+        ["ams core-1 true", "sfo core-2 false"]
+    );
     assert_eq!(estimate.unreached[0].as_str(), "core-2");
 }

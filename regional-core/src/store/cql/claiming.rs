@@ -12,7 +12,10 @@ use super::{
     watched::BEAT,
 };
 use crate::{Error, random};
-use brink_protocol::position::{NODE_BYTES_MAX, ORIGINS_MAX};
+use brink_protocol::{
+    NodeName,
+    position::{NODE_BYTES_MAX, ORIGINS_MAX},
+};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,7 +34,18 @@ pub(super) async fn claim(
     options: &Options,
     members: &Members,
 ) -> Result<Claim, Error> {
-    if let Some(claim) = of_own_name(session, options, members).await? {
+    // That of an earlier process of this name, first: it may have gone on with another's.
+    let former = members.log();
+    if former != options.node {
+        // Another name's log is never begun.
+        if origins::own(session, &former).await?.is_some()
+            && let Some(claim) = of_name(session, &former, members).await?
+        {
+            return Ok(claim);
+        }
+        members.say_log(&options.node).await?;
+    }
+    if let Some(claim) = of_name(session, &options.node, members).await? {
         return Ok(claim);
     }
     let until = Instant::now() + members.silent_max() + PATIENCE;
@@ -52,19 +66,18 @@ pub(super) async fn claim(
     }
 }
 
-/// The log of this core's name; none: another core goes on with it, or there is no room for one more.
-async fn of_own_name(
+/// The log of a name; none: another core goes on with it, or there is no room for one more.
+async fn of_name(
     session: &Cql,
-    options: &Options,
+    node: &NodeName,
     members: &Members,
 ) -> Result<Option<Claim>, Error> {
-    let node = &options.node;
     let mut last = Error::store(WHAT, "somebody else takes it over all the time");
     for _ in 0..ATTEMPTS {
         let outcome = match origins::own(session, node).await? {
             None if !has_room(session, 1).await? => return Ok(None),
             None => {
-                check_name(options)?;
+                check_name(node)?;
                 origins::begin(session, node).await
             }
             Some(_) if !members.is_free(node) => return Ok(None),
@@ -90,8 +103,8 @@ async fn has_room(session: &Cql, more: usize) -> Result<bool, Error> {
     Ok(origins::all(session, false).await?.len() + more <= ORIGINS_MAX)
 }
 
-fn check_name(options: &Options) -> Result<(), Error> {
-    let bytes = options.node.as_str().len();
+fn check_name(node: &NodeName) -> Result<(), Error> {
+    let bytes = node.as_str().len();
     if bytes > NODE_BYTES_MAX {
         return Err(brink_protocol::Error::Limit {
             what: "bytes of the name of a core that shares an engine: session tokens may name all cores",

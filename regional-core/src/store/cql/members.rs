@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 const WHAT: &str = "member";
 
 const PUT: &str = "INSERT INTO members (every, node, row, beat) VALUES (0, ?, ?, ?)";
+const OWN: &str = "SELECT row FROM members WHERE every = 0 AND node = ?";
 const FORGET: &str = "DELETE FROM members WHERE every = 0 AND node = ?";
 const ALL: &str = "SELECT node, row, beat FROM members WHERE every = 0 LIMIT 1000";
 
@@ -48,6 +49,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Members {
     /// Says that this core lives, before it takes anything over: others that had given it up see that it is back.
     pub(super) async fn join(session: Arc<Cql>, options: &Options) -> Result<Arc<Self>, Error> {
+        // Whose log an earlier process went on with it still says: else nobody would.
+        let own = vec![options.node.as_str().into()];
+        let former: Vec<(Option<String>,)> = session.rows(OWN, own).await?;
+        let former = former.into_iter().find_map(|(row,)| row);
+        let former: Option<Said> = former.map(|row| decode(WHAT, &row)).transpose()?;
         let members = Arc::new(Self {
             session,
             own: options.node.clone(),
@@ -58,7 +64,7 @@ impl Members {
                 control: None,
                 started_at_ms: clock::now_ms(),
                 has_left: false,
-                log: None,
+                log: former.and_then(|said| said.log),
             }),
             // Unlike those of an earlier process.
             beat: AtomicI64::new(i64::from(u32::from_le_bytes(random::bytes()?)) << 24),
@@ -147,6 +153,13 @@ impl Members {
     pub(super) async fn say_log(&self, log: &NodeName) -> Result<(), Error> {
         lock(&self.said).log = (*log != self.own).then(|| log.to_string());
         self.beat().await
+    }
+
+    /// Under which node's name this core's log is, as far as it says.
+    pub(super) fn log(&self) -> NodeName {
+        let log = lock(&self.said).log.clone();
+        let log = log.and_then(|log| log.parse().ok());
+        log.unwrap_or_else(|| self.own.clone())
     }
 
     /// Says nothing of this core any more: it has no log, and never had one.

@@ -25,7 +25,7 @@ const TAKEN_OVER: &str = "brink_core_store_logs_taken_over_total ";
 const WRITERS: usize = 16;
 
 /// What the operator gives: an engine, certificates, the first token.
-struct Place {
+pub struct Place {
     directory: tempfile::TempDir,
     store: String,
 }
@@ -41,7 +41,8 @@ async fn run(arguments: &[&str], data: &Path, out: &Path) {
 }
 
 impl Place {
-    async fn new(cores: &[&str]) -> Self {
+    /// With identities for these cores, and a keyspace of this name.
+    pub async fn new(name: &str, cores: &[&str]) -> Self {
         let engine = tokio::task::spawn_blocking(brink_engines::shared).await;
         let engine = engine.unwrap().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -55,7 +56,7 @@ impl Place {
         std::fs::write(path("root"), "a-secret-of-the-operator-for-all-cores\n").unwrap();
         let center = brink_engines::DATA_CENTRE;
         let store = format!(
-            "[store]\nkind = 'cql'\n[store.cql]\ncontact_points = ['{engine}']\nkeyspace = 'm{}'\n\
+            "[store]\nkind = 'cql'\n[store.cql]\ncontact_points = ['{engine}']\nkeyspace = '{name}{}'\n\
              data_center = '{center}'\nreplication = {{ {center} = 1 }}\nsilent_ms = 3000\n\
              request_timeout_ms = 20000\nwrite_timeout_ms = 60000\n",
             std::process::id()
@@ -63,12 +64,12 @@ impl Place {
         Self { directory, store }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Starts a core in an empty directory.
-    async fn start(&self, core: &str) -> Program {
+    pub async fn start(&self, core: &str) -> Program {
         let empty = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
         let configuration = format!(
             "node = '{core}'\nidentity = '{}'\nroot_token_file = '{}'\n[prober]\ninterval_ms = 0\n{}",
@@ -79,7 +80,7 @@ impl Place {
         start_from(&empty, &configuration).await
     }
 
-    async fn link(&self, core: &Program) -> Link {
+    pub async fn link(&self, core: &Program) -> Link {
         Link::connect(core.link, &self.path("ams")).await.unwrap()
     }
 
@@ -126,7 +127,7 @@ async fn write(link: &Link, partition: &str) -> Option<u64> {
     }
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let held = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -202,7 +203,7 @@ async fn end(writers: Vec<JoinHandle<()>>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cores_are_stopped_and_killed_and_nothing_acknowledged_is_lost() {
-    let place = Place::new(&["core-1", "core-2", "core-3", "core-4"]).await;
+    let place = Place::new("m", &["core-1", "core-2", "core-3", "core-4"]).await;
     let all = Acknowledged::default();
     let mut one = place.start("core-1").await;
     let mut two = place.start("core-2").await;

@@ -1,379 +1,30 @@
 //! Workflows that are killed at every point: they complete or are compensated, and what they do happens once.
 
+mod control;
+mod killed;
 mod mortal;
+mod world;
 
 use self::mortal::{Death, Mortal};
-use crate::guests;
-use async_trait::async_trait;
-use brink_core::{
-    commands::Commands,
-    components::Components,
-    deployments::Tables,
-    store::{NewAudit, NewVersion, Options, RedbStore, Store, TableChange},
-    workflows::{Alone, Decides, Needs, Undecided, Workflows, phase},
-};
+use self::world::{Engine, PATIENCE, Platform, name, request, start, tenant};
+use brink_core::refusal::Refusal;
 use brink_protocol::{
-    Digest, ModuleName, TenantName,
     control::WorkflowPhase,
-    deployment::{Deployment, DeploymentTable, Grants, Limits, World},
-    record::{Bound, Range},
-    workflow::{
-        Decision, Deployed, Instance, Outcome, StartWorkflow, Step, StepCall, WorkflowError,
-        instance_key,
-    },
+    workflow::{StartWorkflow, WorkflowError},
 };
-use brink_sandbox::Sandbox;
-use bytes::Bytes;
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 
-/// Far beyond what one workflow takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Steps of the workflow, and the partitions that they are made in.
-const STEPS: usize = 5;
-const PARTITIONS: [&str; 3] = ["stock", "transport", "billing"];
-
-fn tenant() -> TenantName {
-    "default".parse().unwrap()
-}
-
-fn name() -> ModuleName {
-    "fulfil".parse().unwrap()
-}
-
-/// Five steps, each with a compensation; the input says which of them goes wrong, and how.
-struct Five;
-
-/// What a step writes, for the guest: how it goes, its partition, its record.
-fn call(how: char, partition: &str, sort: &str) -> StepCall {
-    let length = char::from(u8::try_from(partition.len()).unwrap());
-    StepCall {
-        command: "effect".parse().unwrap(),
-        collection: "work".into(),
-        partition: partition.into(),
-        input: format!("{how}{length}{partition}{sort}").into(),
-    }
-}
-
-#[async_trait]
-impl Decides for Five {
-    async fn decide(
-        &self,
-        _: &TenantName,
-        _: &ModuleName,
-        _: &Deployed,
-        input: Bytes,
-        outcomes: &[Outcome],
-    ) -> Result<Decision, Undecided> {
-        let input = std::str::from_utf8(&input).unwrap();
-        let (id, fault) = input.split_once(' ').unwrap();
-        if let Some(Outcome::Refused(reason)) = outcomes.last() {
-            return Ok(Decision::Fail(reason.clone()));
-        }
-        let number = outcomes.len();
-        if fault == "waits" {
-            return Ok(Decision::Wait(24 * 3_600_000));
-        }
-        if number == STEPS {
-            return Ok(Decision::Complete(Bytes::from_static(b"shipped")));
-        }
-        let how = match fault.split_once('@') {
-            Some((how, at)) if at == number.to_string() => how.chars().next().unwrap(),
-            _ => '.',
-        };
-        let partition = PARTITIONS[number % 3];
-        Ok(Decision::Call(Step {
-            call: call(how, partition, &format!("{id}/s{number}")),
-            compensation: Some(call('.', partition, &format!("{id}/u{number}"))),
-        }))
-    }
-}
-
-/// What outlives a process: the store, and components that are compiled.
-struct Platform {
-    store: Arc<dyn Store>,
-    sandbox: Sandbox,
-    tables: Arc<Tables>,
-    /// How many times as fast as others its clock goes.
-    speed: u64,
-    _directory: tempfile::TempDir,
-}
-
-fn deployment(name: &str, digest: Digest, world: World) -> Deployment {
-    Deployment {
-        tenant: tenant(),
-        name: name.parse().unwrap(),
-        version: 1,
-        digest,
-        world,
-        config: Default::default(),
-        limits: Limits::default(),
-        grants: Grants::default(),
-    }
-}
-
-fn audit() -> NewAudit {
-    NewAudit {
-        by: "test".into(),
-        tenant: tenant(),
-        action: "deploy",
-        subject: "effect".into(),
-        at_ms: 1,
-    }
-}
-
-impl Platform {
-    async fn new(speed: u64) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let options = Options::new(directory.path(), "core-1".parse().unwrap());
-        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&options).unwrap());
-        let component = guests::effect();
-        let digest = Digest::of(&component);
-        let version = NewVersion {
-            tenant: tenant(),
-            module: "effect".parse().unwrap(),
-            digest,
-            world: World::Command,
-            imports: Vec::new(),
-            at_ms: 1,
-            by: "test".into(),
-        };
-        store.publish(version, component, audit()).await.unwrap();
-        let table = DeploymentTable {
-            revision: 0,
-            deployments: vec![
-                deployment("effect", digest, World::Command),
-                deployment("fulfil", digest, World::Workflow),
-            ],
-            routes: Vec::new(),
-        };
-        let change = TableChange {
-            expected_revision: 0,
-            table,
-            tenant: tenant(),
-            modules: Vec::new(),
-            history: None,
-            purge: None,
-            at_ms: 1,
-        };
-        store.change_table(change, audit()).await.unwrap().unwrap();
-        Self {
-            sandbox: Sandbox::new(Default::default()).unwrap(),
-            tables: Tables::load(Arc::clone(&store)).await.unwrap(),
-            store,
-            speed,
-            _directory: directory,
-        }
-    }
-
-    /// Workflows of a process over a store that may die, by a clock that goes faster than others.
-    fn process(&self, store: &Arc<Mortal>) -> Arc<Workflows> {
-        self.process_named("core-1", store)
-    }
-
-    fn process_named(&self, node: &str, store: &Arc<Mortal>) -> Arc<Workflows> {
-        self.process_with(node, store, 10_000)
-    }
-
-    fn process_with(&self, node: &str, store: &Arc<Mortal>, open_max: u32) -> Arc<Workflows> {
-        let store: Arc<dyn Store> = Arc::clone(store) as _;
-        let components = Components::new(Arc::clone(&store), self.sandbox.clone());
-        let commands = Commands::new(
-            Arc::clone(&store),
-            Arc::new(components),
-            Arc::clone(&self.tables),
-            Arc::default(),
-            node.into(),
-            "local".into(),
-        );
-        Workflows::new(Needs {
-            store,
-            tables: Arc::clone(&self.tables),
-            calls: Arc::new(commands),
-            modules: Arc::new(Five),
-            division: Arc::new(Alone),
-            node: node.into(),
-            clock: fast_clock(self.speed),
-            look_every: Duration::from_millis(5),
-            retention_ms: 3_600_000,
-            open_max,
-        })
-    }
-
-    async fn instance(&self, id: &str) -> Option<Instance> {
-        let key = instance_key(&name(), id);
-        let entry = self.store.get(&tenant(), &key, 1).await.unwrap()?;
-        Some(Instance::decode(&entry.value).unwrap())
-    }
-
-    /// How often each of the workflow's calls took effect.
-    async fn effects(&self, id: &str) -> BTreeMap<String, u64> {
-        let mut effects = BTreeMap::new();
-        for partition in PARTITIONS {
-            for (sort, value) in self.rows(&tenant(), "work", partition).await {
-                if let Some(call) = sort.strip_prefix(&format!("{id}/")) {
-                    let count = u64::from_le_bytes(value.as_ref().try_into().unwrap());
-                    effects.insert(call.to_owned(), count);
-                }
-            }
-        }
-        effects
-    }
-
-    async fn rows(
-        &self,
-        tenant: &TenantName,
-        collection: &str,
-        partition: &str,
-    ) -> Vec<(String, Bytes)> {
-        let mut rows = Vec::new();
-        let mut lower = Bound::Unbounded;
-        loop {
-            let range = Range {
-                collection: collection.into(),
-                partition: partition.into(),
-                lower,
-                upper: Bound::Unbounded,
-                limit: 1000,
-                descending: false,
-            };
-            let page = self.store.scan(tenant, &range, 1).await.unwrap();
-            rows.extend(page.entries.into_iter().map(|e| (e.sort, e.value)));
-            match rows.last() {
-                Some((last, _)) if page.more => lower = Bound::Exclusive(last.clone()),
-                _ => return rows,
-            }
-        }
-    }
-
-    /// Rows of the due index that name this workflow.
-    async fn due(&self, id: &str) -> usize {
-        let platform = "brink-workflows".parse().unwrap();
-        let mut count = 0;
-        for shard in 0..16 {
-            let shard = format!("{shard:02}");
-            let rows = self.rows(&platform, "_workflows-due", &shard).await;
-            let suffix = format!("/fulfil/{id}");
-            count += rows
-                .iter()
-                .filter(|(sort, _)| sort.ends_with(&suffix))
-                .count();
-        }
-        count
-    }
-
-    /// Waits until `is_so`, looking again whenever something was written.
-    async fn until<F: Future<Output = bool>>(&self, is_so: impl Fn() -> F) {
-        let mut held = self.store.held();
-        let waiting = async {
-            loop {
-                held.mark_unchanged();
-                if is_so().await {
-                    return;
-                }
-                held.changed().await.unwrap();
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting).await.unwrap();
-    }
-
-    /// One life of a process with a client that wants one workflow, until that has ended and left nothing, or the process is
-    /// dead. Gives how many operations there were, if it lived.
-    async fn live(&self, id: &str, fault: &str, death: Death) -> Option<usize> {
-        let store = Mortal::new(Arc::clone(&self.store), death);
-        let workflows = self.process(&store);
-        let stop = CancellationToken::new();
-        let running = tokio::spawn({
-            let (workflows, stop) = (Arc::clone(&workflows), stop.clone());
-            async move { workflows.run(stop).await }
-        });
-        let client = async {
-            start(&workflows, id, fault).await;
-            self.until(|| async {
-                let instance = self.instance(id).await;
-                instance.is_some_and(|instance| instance.has_ended()) && self.due(id).await == 0
-            })
-            .await;
-        };
-        let has_lived = tokio::select! {
-            () = store.died() => false,
-            () = client => true,
-        };
-        if has_lived {
-            stop.cancel();
-            running.await.unwrap();
-        } else {
-            running.abort();
-        }
-        has_lived.then(|| store.operations())
-    }
-
-    /// It ended, and is not half there.
-    async fn check(&self, id: &str, context: &str) -> WorkflowPhase {
-        let instance = self.instance(id).await.unwrap();
-        let effects = self.effects(id).await;
-        assert!(
-            effects.values().all(|count| *count == 1),
-            "{context}: each at most once: {effects:?}"
-        );
-        let did = |kind: char, number: usize| effects.contains_key(&format!("{kind}{number}"));
-        let phase = phase(&instance);
-        for number in 0..STEPS {
-            let expected = match phase {
-                WorkflowPhase::Completed => (true, false),
-                _ => (did('s', number), did('s', number)),
-            };
-            let found = (did('s', number), did('u', number));
-            assert_eq!(found, expected, "{context}: step {number} of {effects:?}");
-        }
-        phase
-    }
-}
-
-/// Many times as fast as others, so that waits are short.
-fn fast_clock(speed: u64) -> Arc<dyn Fn() -> u64 + Send + Sync> {
-    static BASE: AtomicU64 = AtomicU64::new(0);
-    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    let now = brink_core::clock::now_ms();
-    let _ = BASE.compare_exchange(0, now, Ordering::SeqCst, Ordering::SeqCst);
-    Arc::new(move || {
-        let elapsed = u64::try_from(START.elapsed().as_millis()).unwrap();
-        BASE.load(Ordering::SeqCst) + elapsed * speed
-    })
-}
-
-fn request(id: &str, fault: &str) -> StartWorkflow {
-    StartWorkflow {
-        tenant: tenant(),
-        caller: "shop".parse().unwrap(),
-        subject: None,
-        name: name(),
-        id: id.into(),
-        input: format!("{id} {fault}").into(),
-    }
-}
-
-/// Starts it as a client that repeats what it has no answer to.
-async fn start(workflows: &Arc<Workflows>, id: &str, fault: &str) {
-    loop {
-        match workflows.answer(request(id, fault)).await.outcome {
-            Ok(_) => return,
-            Err(WorkflowError::Unavailable(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
 /// Kills a process at every operation (every so many-th), before it and after it, and lets another go on.
-async fn killed_everywhere(fault: &str, stride: usize, expected: WorkflowPhase) -> usize {
-    let world = Platform::new(100).await;
+async fn killed_everywhere(
+    world: &Platform,
+    fault: &str,
+    stride: usize,
+    expected: WorkflowPhase,
+) -> usize {
     let mut lives = 0;
     for after in [false, true] {
         for number in (0..).step_by(stride) {
@@ -381,7 +32,10 @@ async fn killed_everywhere(fault: &str, stride: usize, expected: WorkflowPhase) 
                 false => Death::Before(number),
                 true => Death::After(number),
             };
-            let id = format!("{}-{number}", if after { "after" } else { "before" });
+            let id = format!(
+                "{fault}-{}-{number}",
+                if after { "after" } else { "before" }
+            );
             let has_lived = world.live(&id, fault, death).await.is_some();
             if !has_lived {
                 world.live(&id, fault, Death::Never).await.unwrap();
@@ -401,7 +55,8 @@ macro_rules! killed {
     ($($test:ident: $fault:literal, $stride:literal => $phase:ident;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            let lives = killed_everywhere($fault, $stride, WorkflowPhase::$phase).await;
+            let (world, phase) = (Platform::new(100).await, WorkflowPhase::$phase);
+            let lives = killed_everywhere(&world, $fault, $stride, phase).await;
             eprintln!("workflow {}: killed at {lives} points", $fault);
             assert!(lives > 20, "{lives}");
         }
@@ -419,11 +74,38 @@ killed! {
     killed_at_every_7th_point_when_a_step_traps: "t@3", 7 => Failed;
 }
 
+/// The same on a CQL engine, for each way that a workflow may go.
+async fn killed_on_an_engine(stride: usize) {
+    let world = Platform::on(Engine::Cql, 20).await;
+    for (fault, phase) in [
+        ("good", WorkflowPhase::Completed),
+        ("r@4", WorkflowPhase::Failed),
+        ("r@2", WorkflowPhase::Failed),
+    ] {
+        let started = Instant::now();
+        let lives = killed_everywhere(&world, fault, stride, phase).await;
+        let took = started.elapsed();
+        eprintln!("workflow {fault} on the engine: killed at {lives} points in {took:?}");
+        assert!(lives * stride > 20, "{lives}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_every_13th_point_on_an_engine() {
+    killed_on_an_engine(13).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it takes minutes"]
+async fn killed_at_every_point_on_an_engine() {
+    killed_on_an_engine(1).await;
+}
+
 /// A generator of numbers that a seed decides.
-struct Chance(u64);
+pub struct Chance(pub u64);
 
 impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -592,4 +274,60 @@ async fn no_more_are_open_than_may_be() {
         assert!(started.elapsed() < PATIENCE, "there is room again");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Whose row of the due index is gone is looked at again when an operator says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_looks_at_is_looked_at_again() {
+    let world = Platform::new(20).await;
+    let store = Mortal::new(Arc::clone(&world.store), Death::Never);
+    let workflows = world.process(&store);
+    let is_left = || async {
+        let Some(instance) = world.instance("w").await else {
+            return false;
+        };
+        let due_at_ms = instance.due.map_or(0, |due| due.at_ms);
+        due_at_ms > instance.started_at_ms + 3_600_000 && world.due("w").await == 1
+    };
+    start(&workflows, "w", "waits").await;
+    world.until(is_left).await;
+    world.lose_due("w").await;
+    assert_eq!(world.due("w").await, 0);
+    let retried = workflows.retry(&tenant(), &name(), "w").await;
+    retried.unwrap();
+    world.until(is_left).await;
+    world.lose_due("w").await;
+    let cancelled = workflows.cancel(&tenant(), &name(), "w", "test").await;
+    cancelled.unwrap();
+    let has_ended = || async { world.instance("w").await.unwrap().has_ended() };
+    world.until(has_ended).await;
+    for changed in [
+        workflows.retry(&tenant(), &name(), "w").await,
+        workflows.cancel(&tenant(), &name(), "w", "test").await,
+    ] {
+        assert!(matches!(changed, Err(Refusal::Conflict(_))), "{changed:?}");
+    }
+}
+
+/// What is removed from indices leaves nothing that is gone through for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_leaves_no_rows_of_indices() {
+    let world = Platform::new(20).await;
+    world.live("a", "good", Death::Never).await.unwrap();
+    let mut after = None;
+    let mut rows = Vec::new();
+    loop {
+        let found = world.store.partitions(None, after.as_ref(), 100).await;
+        let found = found.unwrap();
+        for partition in &found {
+            if partition.collection.starts_with("_workflows-") {
+                rows.extend(world.store.kept(partition, None, 100).await.unwrap());
+            }
+        }
+        after = found.into_iter().next_back();
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(rows.len(), 1, "that it was there: {rows:?}");
 }

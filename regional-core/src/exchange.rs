@@ -17,7 +17,8 @@ mod rosters;
 pub(crate) use self::client::Client;
 pub use self::client::Failed;
 pub use self::knowledge::{AGE_MS_MAX, Knowledge};
-pub use self::peers::{Known, Peers};
+pub use self::peers::Peers;
+pub use self::rosters::Known;
 
 use self::client::Answer;
 use crate::{

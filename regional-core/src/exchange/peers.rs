@@ -5,7 +5,10 @@
 //! Who a peer's PoPs are is asked for as soon as it is connected, and whenever that changes: it has to be known when the
 //! peer is cut off.
 
-use super::{client::Client, rosters::Rosters};
+use super::{
+    client::Client,
+    rosters::{Known, Rosters},
+};
 use crate::{clock::now_ms, pops::POPS_MAX};
 use brink_protocol::{
     NodeName, TenantName,
@@ -41,17 +44,6 @@ const ANSWER_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 const POP_BYTES_MAX: usize = 160;
 
 const _: () = assert!(POPS_MAX * POP_BYTES_MAX < ANSWER_BYTES_MAX);
-
-/// What a peer said of its PoPs.
-#[derive(Debug, Clone)]
-pub struct Known {
-    /// What it said.
-    pub answer: PopsAnswer,
-    /// When it was heard.
-    pub at: Instant,
-    /// When it was heard, in milliseconds since 1970.
-    pub at_ms: u64,
-}
 
 struct Peer {
     name: NodeName,

@@ -1,7 +1,6 @@
 //! Who the PoPs of other cores were, kept in files of this core's own: a core that starts anew while another is not
 //! reached knows whom a purge waits for, and for how long.
 
-use super::peers::Known;
 use crate::{Error, clock::now_ms};
 use brink_protocol::{NodeName, peers::PopsAnswer};
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,17 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+
+/// What a peer said of its PoPs.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What it said.
+    pub answer: PopsAnswer,
+    /// When it was heard.
+    pub at: Instant,
+    /// When it was heard, in milliseconds since 1970.
+    pub at_ms: u64,
+}
 
 /// One file.
 #[derive(Serialize, Deserialize)]

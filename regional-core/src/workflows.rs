@@ -51,7 +51,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -105,6 +105,8 @@ pub struct Workflows {
     chances: AtomicU64,
     open: open::Counts,
     shards: runner::Shards,
+    /// All shards were looked at since this core began.
+    has_looked: AtomicBool,
 }
 
 /// This core is at work on the instance for as long as this lives.
@@ -151,6 +153,7 @@ impl Workflows {
             chances: AtomicU64::new(0),
             open: Default::default(),
             shards: Default::default(),
+            has_looked: AtomicBool::new(false),
         })
     }
 

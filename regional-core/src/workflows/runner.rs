@@ -7,7 +7,7 @@ use super::{
 use crate::{Error, store::Store};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -112,7 +112,8 @@ impl Workflows {
         }
     }
 
-    /// Looks once at all shards that are this core's.
+    /// Looks once at all shards that are this core's; the first time, in those of others, at what it left behind itself: they take
+    /// it for being at work on that.
     pub(super) async fn look(self: &Arc<Self>) -> Result<(), Error> {
         let mut late_ms = 0;
         for collection in rows::due_indices(self.store()) {
@@ -120,22 +121,26 @@ impl Workflows {
                 let work = format!("workflows/{}", shard_name(shard));
                 let of = (collection.clone(), shard);
                 let partition = rows::due_partition(&collection, shard)?;
-                if self.needs.division.is_mine(&work)
+                let is_mine = self.needs.division.is_mine(&work);
+                if (is_mine || !self.has_looked.load(Ordering::Relaxed))
                     && self.store().check_home(&partition).await.is_ok()
                 {
-                    late_ms = late_ms.max(self.look_at(&of).await?);
-                } else {
+                    late_ms = late_ms.max(self.look_at(&of, is_mine).await?);
+                }
+                if !is_mine {
                     self.shards.all().remove(&of);
                 }
             }
         }
+        self.has_looked.store(true, Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         metrics::gauge!("brink_core_workflows_late_seconds").set(late_ms as f64 / 1000.0);
         Ok(())
     }
 
-    /// Looks at one shard; gives for how long the first has waited that is not under way here, in milliseconds.
-    async fn look_at(self: &Arc<Self>, shard: &(String, u8)) -> Result<u64, Error> {
+    /// Looks at one shard, which may be another core's; gives for how long the first has waited that is not under way here, in
+    /// milliseconds.
+    async fn look_at(self: &Arc<Self>, shard: &(String, u8), is_mine: bool) -> Result<u64, Error> {
         let now = self.now_ms();
         let from_ms = self.shards.from_ms(shard, now);
         let mut from = From::Moment(from_ms);
@@ -150,6 +155,8 @@ impl Workflows {
                 break;
             };
             first_ms = first_ms.or(rows.first().map(|row| row.due.at_ms));
+            let is_own = |row: &DueRow| row.at_work.as_ref() == Some(&self.needs.node);
+            let rows = rows.into_iter().filter(|row| is_mine || is_own(row));
             late_ms = late_ms.max(self.take_up_due(rows, now));
             if !has_more || self.slots.available_permits() == 0 {
                 break;
@@ -162,7 +169,7 @@ impl Workflows {
     }
 
     /// Takes up what is due of these rows, as far as there is a hand free.
-    fn take_up_due(self: &Arc<Self>, rows: Vec<DueRow>, now_ms: u64) -> u64 {
+    fn take_up_due(self: &Arc<Self>, rows: impl Iterator<Item = DueRow>, now_ms: u64) -> u64 {
         let mut late_ms = 0;
         for row in rows {
             let is_due = row.due.at_ms <= now_ms;

@@ -297,13 +297,6 @@ impl PlacementStore for Mortal {
 }
 
 #[async_trait]
-impl Archive for Mortal {
-    async fn partitions(
-        &self,
-        tenant: Option<&TenantName>,
-        after: Option<&PartitionAddress>,
-        limit: usize,
-#[async_trait]
 impl Endings for Mortal {
     async fn ended(
         &self,
@@ -319,6 +312,13 @@ impl Endings for Mortal {
     }
 }
 
+#[async_trait]
+impl Archive for Mortal {
+    async fn partitions(
+        &self,
+        tenant: Option<&TenantName>,
+        after: Option<&PartitionAddress>,
+        limit: usize,
     ) -> Result<Vec<PartitionAddress>, Error> {
         self.inner.partitions(tenant, after, limit).await
     }

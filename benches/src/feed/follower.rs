@@ -2,7 +2,7 @@
 
 use super::writer::COLLECTION;
 use anyhow::Result;
-use brink_edge::link::Link;
+use brink_edge::link::{Asker, Link};
 use brink_protocol::{
     PopName, Position,
     change::{ChangeKind, Phase},
@@ -175,9 +175,9 @@ impl Reporting {
                 log_lines_dropped: 0,
                 figures: PopFigures::default(),
             };
-            let answer = self
-                .link
-                .call::<_, ReportAnswer>(path::REPORTS, &report, None);
+            let answer =
+                self.link
+                    .call::<_, ReportAnswer>(path::REPORTS, &report, Asker::default());
             tokio::select! {
                 () = stop.cancelled() => return (sent, failed),
                 answer = answer => match answer {

@@ -38,7 +38,9 @@ impl FromStr for StoreId {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let parsed = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        let parsed = is_hex
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten();
         parsed
             .map(Self)
             .ok_or_else(|| Error::name("store id", text, "32 hexadecimal digits"))

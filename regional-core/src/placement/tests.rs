@@ -195,7 +195,7 @@ async fn tell(store: &dyn Store, at_ms: u64, step: Step) {
 }
 
 async fn until(placements: &Placements, is_so: impl Fn(&PlacementTable) -> bool) {
-    while !is_so(&*placements.refresh(true).await.unwrap()) {
+    while !is_so(&placements.refresh(true).await.unwrap()) {
         tokio::task::yield_now().await;
     }
 }

@@ -1,6 +1,6 @@
 //! The audit trail over both stores, with others that write meanwhile.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 use super::*;
 use crate::store::{Archive, CqlStore, NewAnswer, Options, RedbStore, fresh_cql};
 use brink_protocol::{TenantName, address::PartitionAddress};
@@ -197,7 +197,7 @@ async fn no_change_is_missing(store: Arc<dyn Store>, writers: u64, writes: u64) 
         async move {
             let turns = Turns::default();
             for n in 0..writes {
-                let write = if (writer + n) % 3 == 0 {
+                let write = if (writer + n).is_multiple_of(3) {
                     delete("hot")
                 } else {
                     put("hot", &format!("{writer}-{n}"))

@@ -46,7 +46,7 @@ impl Shards {
     }
 
     /// From which moment on a shard is to be looked at.
-    fn from_ms(&self, shard: &(String, u8), now_ms: u64) -> u64 {
+    fn begin_ms(&self, shard: &(String, u8), now_ms: u64) -> u64 {
         match self.all().get(shard) {
             Some(looked) if looked.whole_at_ms.abs_diff(now_ms) < WHOLE_EVERY_MS => {
                 looked.first_ms.min(now_ms).saturating_sub(BEFORE_MS)
@@ -142,7 +142,7 @@ impl Workflows {
     /// milliseconds.
     async fn look_at(self: &Arc<Self>, shard: &(String, u8), is_mine: bool) -> Result<u64, Error> {
         let now = self.now_ms();
-        let from_ms = self.shards.from_ms(shard, now);
+        let from_ms = self.shards.begin_ms(shard, now);
         let mut from = From::Moment(from_ms);
         let mut first_ms = None;
         let mut late_ms = 0;
@@ -205,18 +205,18 @@ mod tests {
         const NOW: u64 = 1_000_000_000;
         let shards = Shards::default();
         let shard = ("due".to_owned(), 3);
-        assert_eq!(shards.from_ms(&shard, NOW), 0);
+        assert_eq!(shards.begin_ms(&shard, NOW), 0);
         shards.looked(&shard, (0, NOW - 9_000_000), NOW);
         let (first, later) = (NOW - 9_000_000 - BEFORE_MS, NOW + 10_000);
-        assert_eq!(shards.from_ms(&shard, later), first, "it is still there");
+        assert_eq!(shards.begin_ms(&shard, later), first, "it is still there");
         shards.looked(&shard, (first, later + 40_000), later);
-        assert_eq!(shards.from_ms(&shard, later), later - BEFORE_MS);
+        assert_eq!(shards.begin_ms(&shard, later), later - BEFORE_MS);
         let whole = NOW + WHOLE_EVERY_MS;
-        assert_eq!(shards.from_ms(&shard, whole), 0);
+        assert_eq!(shards.begin_ms(&shard, whole), 0);
         shards.looked(&shard, (0, whole), whole);
-        assert_ne!(shards.from_ms(&shard, whole), 0);
+        assert_ne!(shards.begin_ms(&shard, whole), 0);
         assert_eq!(
-            shards.from_ms(&shard, NOW - 1_000),
+            shards.begin_ms(&shard, NOW - 1_000),
             0,
             "the clock went back"
         );

@@ -11,14 +11,14 @@ use std::{
 };
 
 /// Hands on what comes to its address, until it is cut.
-pub struct Relay {
-    pub address: SocketAddr,
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
     is_cut: Arc<AtomicBool>,
 }
 
 impl Relay {
     /// To an address.
-    pub fn start(to: SocketAddr) -> Self {
+    pub(crate) fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let is_cut = Arc::new(AtomicBool::new(false));
@@ -44,7 +44,7 @@ impl Relay {
     }
 
     /// From now on nothing comes through.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.is_cut.store(true, Ordering::SeqCst);
     }
 }

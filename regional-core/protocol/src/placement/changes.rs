@@ -1,7 +1,8 @@
 //! Changes of placements: what they are about, and whether they would move data.
 
 use super::{
-    Collection, Placement, PlacementTable, TABLE_BYTES_MAX, TENANT_BYTES_MAX, TENANT_COLLECTIONS_MAX,
+    Collection, Placement, PlacementTable, TABLE_BYTES_MAX, TENANT_BYTES_MAX,
+    TENANT_COLLECTIONS_MAX,
 };
 use crate::{Error, RegionName, TenantName, address::PartitionAddress};
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,11 @@ impl PlacementTable {
     }
 
     /// Whether a partition with this home is part of a change under way.
-    pub(super) fn is_frozen(&self, partition: &PartitionAddress, home: Option<&RegionName>) -> bool {
+    pub(super) fn is_frozen(
+        &self,
+        partition: &PartitionAddress,
+        home: Option<&RegionName>,
+    ) -> bool {
         self.all_pending().any(|pending| match &pending.step {
             Step::Collection { tenant, name, .. } => {
                 *tenant == partition.tenant && *name == partition.collection
@@ -143,9 +148,18 @@ impl PlacementTable {
         };
         let own = self.collections.get(tenant);
         let count = own.map_or(0, BTreeMap::len);
-        limit("collections that a tenant has declared", count, TENANT_COLLECTIONS_MAX)?;
-        let weight = |own: &BTreeMap<String, Collection>| own.values().map(Collection::weight).sum();
-        limit("bytes of a tenant's declared collections", own.map_or(0, weight), TENANT_BYTES_MAX)?;
+        limit(
+            "collections that a tenant has declared",
+            count,
+            TENANT_COLLECTIONS_MAX,
+        )?;
+        let weight =
+            |own: &BTreeMap<String, Collection>| own.values().map(Collection::weight).sum();
+        limit(
+            "bytes of a tenant's declared collections",
+            own.map_or(0, weight),
+            TENANT_BYTES_MAX,
+        )?;
         let all = self.collections.values().map(weight).sum();
         limit("bytes of all declared collections", all, TABLE_BYTES_MAX)
     }
@@ -160,7 +174,8 @@ impl Collection {
             Placement::Hash {} | Placement::Time { .. } => 0,
             Placement::Composite { parts } => parts.iter().map(|part| named(part)).sum(),
             Placement::Geo { regions, .. } => {
-                let pair = |(part, region): (&String, &RegionName)| named(part) + named(region.as_str());
+                let pair =
+                    |(part, region): (&String, &RegionName)| named(part) + named(region.as_str());
                 regions.iter().map(pair).sum()
             }
         };

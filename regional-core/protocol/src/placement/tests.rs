@@ -232,37 +232,59 @@ fn nobody_is_held_up_by_another_tenant() {
         tenant: "shop".parse().unwrap(),
         ..collection("stock", Placement::Hash {})
     };
-    for step in [of("shop", Some(new)), promote, Step::Main { to: Some(region("us")) }] {
+    for step in [
+        of("shop", Some(new)),
+        promote,
+        Step::Main {
+            to: Some(region("us")),
+        },
+    ] {
         assert!(!step.is_done(&table), "{step:?}");
         step.make(&mut table);
         assert!(step.is_done(&table), "{step:?}");
     }
     of("shop", None).make(&mut table);
-    assert!(table.collections.get(&"shop".parse().unwrap()).is_none());
+    assert!(!table.collections.contains_key(&"shop".parse().unwrap()));
     let text = serde_json::to_string(&table).unwrap();
-    assert_eq!(serde_json::from_str::<PlacementTable>(&text).unwrap(), table);
+    assert_eq!(
+        serde_json::from_str::<PlacementTable>(&text).unwrap(),
+        table
+    );
     let old = r#"{"revision":1,"main":null,"promoted":{},"collections":{},"pending":null}"#;
-    assert_eq!(serde_json::from_str::<PlacementTable>(old).unwrap().revision, 1);
+    assert_eq!(
+        serde_json::from_str::<PlacementTable>(old)
+            .unwrap()
+            .revision,
+        1
+    );
 }
 
 #[test]
 fn a_tenant_leaves_room_for_others() {
     let of = |count: usize, parts: usize| {
         let geo = Placement::Geo {
-            regions: (0..parts).map(|n| (format!("{n:064}"), region("eu"))).collect(),
+            regions: (0..parts)
+                .map(|n| (format!("{n:064}"), region("eu")))
+                .collect(),
             pinned: true,
         };
         let all = (0..count).map(|n| collection(&format!("c{n}"), geo.clone()));
         table(all.collect())
     };
-    for (count, parts, fits) in [(256, 1, true), (257, 1, false), (1, 700, true), (1, 1000, false)] {
+    for (count, parts, fits) in [
+        (256, 1, true),
+        (257, 1, false),
+        (1, 700, true),
+        (1, 1000, false),
+    ] {
         let checked = of(count, parts).check_room(&tenant());
         assert_eq!(checked.is_ok(), fits, "{count} {parts}: {checked:?}");
     }
     let mut full = of(1, 700);
     let own = full.collections.values().next().unwrap().clone();
     for n in 0..40 {
-        full.collections.insert(format!("t{n}").parse().unwrap(), own.clone());
+        full.collections
+            .insert(format!("t{n}").parse().unwrap(), own.clone());
     }
     assert!(full.check_room(&tenant()).is_err(), "all tenants together");
 }

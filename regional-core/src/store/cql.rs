@@ -22,6 +22,7 @@ mod identity;
 mod json;
 mod kept;
 mod keyspaces;
+mod known;
 mod later;
 mod lives;
 mod log;

@@ -8,8 +8,10 @@ use super::{
     answers,
     decide::{Decision, Mode, Plan, View, answer_row, answer_sort, decide, needs_serial},
     engine::Engine,
-    expiry, origins,
-    partition::{self, ANSWER, Outcome, RECORD, Reading, RowWrite},
+    expiry,
+    known::Known,
+    origins,
+    partition::{self, ANSWER, Anchor, Outcome, RECORD, Reading, RowWrite},
     scan,
     session::Cql,
 };
@@ -23,7 +25,7 @@ use brink_protocol::{
     record::Range,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::{sync::MutexGuard, time::Instant};
 
 /// How often a commit begins anew that others were quicker than.
 const ATTEMPTS_MAX: u32 = 12;
@@ -86,8 +88,8 @@ pub(super) async fn run(
         is_noted: false,
     };
     let outcome = {
-        let _alone = engine.alone(&transaction.partition, deadline).await?;
-        attempt.until_done().await
+        let alone = engine.alone(&transaction.partition, deadline).await?;
+        attempt.until_done(alone).await
     };
     attempt.finish(outcome).await
 }
@@ -116,8 +118,15 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Reads, decides and writes until nobody was quicker.
-    async fn until_done(&mut self) -> Result<End, Error> {
-        let mut reading = if needs_serial(self.transaction) {
+    async fn until_done(&mut self, mut known: Option<MutexGuard<'_, Known>>) -> Result<End, Error> {
+        let needs_serial = needs_serial(self.transaction);
+        if let Some(known) = known.as_deref_mut()
+            && !needs_serial
+            && let Some(done) = self.by_memory(known).await?
+        {
+            return Ok(done);
+        }
+        let mut reading = if needs_serial {
             Reading::Serial
         } else {
             Reading::Quorum
@@ -139,7 +148,12 @@ impl Attempt<'_> {
                 Decision::Write(plan) => plan,
             };
             match self.write(&view, &plan).await? {
-                Outcome::Applied => return Ok(End::Written(plan)),
+                Outcome::Applied(after) => {
+                    if let Some(known) = known.as_deref_mut() {
+                        self.learn(known, after, &plan);
+                    }
+                    return Ok(End::Written(plan));
+                }
                 Outcome::Unknown(error) => return Ok(End::Unknown(error)),
                 Outcome::Refused => {
                     metrics::counter!("brink_core_store_contended_total").increment(1);
@@ -152,6 +166,40 @@ impl Attempt<'_> {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// One attempt without reading, if what is needed is known; none: it has to be read.
+    async fn by_memory(&mut self, known: &mut Known) -> Result<Option<End>, Error> {
+        let session = Arc::downgrade(&self.session);
+        let Some(view) = known.view(self.transaction, &session, Instant::now()) else {
+            return Ok(None);
+        };
+        let Decision::Write(plan) = decide(self.transaction, self.mode, &view) else {
+            return Ok(None);
+        };
+        let end = match self.write(&view, &plan).await? {
+            Outcome::Applied(after) => {
+                metrics::counter!("brink_core_store_unread_total").increment(1);
+                self.learn(known, after, &plan);
+                return Ok(Some(End::Written(plan)));
+            }
+            Outcome::Unknown(error) => Some(End::Unknown(error)),
+            Outcome::Refused => None,
+        };
+        known.forget(&self.transaction.partition);
+        Ok(end)
+    }
+
+    /// Keeps what a commit has left behind.
+    fn learn(&self, known: &mut Known, after: Option<Anchor>, plan: &Plan) {
+        let partition = &self.transaction.partition;
+        match after {
+            Some(anchor) => {
+                let session = Arc::downgrade(&self.session);
+                known.learn(partition, session, (anchor, plan), Instant::now());
+            }
+            None => known.forget(partition),
+        }
     }
 
     /// What the transaction needs to know. The partition's revision comes first.

@@ -5,6 +5,7 @@ use super::{
     held::Logs,
     identity::identity,
     keyspaces::{Keyspaces, Ruling},
+    known::Known,
     log::{Appender, Writer, fence},
     look::Looks,
     members::Members,
@@ -63,7 +64,7 @@ pub(super) struct Engine {
     pub(super) failed: CancellationToken,
     closing: CancellationToken,
     room: Arc<Semaphore>,
-    locks: Vec<Mutex<()>>,
+    locks: Vec<Mutex<Known>>,
     hasher: RandomState,
 }
 
@@ -117,7 +118,7 @@ impl Engine {
             members,
             closing,
             room: Arc::new(Semaphore::new(options.writes_max.max(1))),
-            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+            locks: (0..LOCKS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         });
         engine.settle_all(&engine.log, open).await?;
@@ -225,7 +226,8 @@ impl Engine {
         }
     }
 
-    /// Keeps other commits of this process away from a partition, so that they do not fail by each other.
+    /// Keeps other commits of this process away from a partition, so that they do not fail by each other, and gives what
+    /// those before have left behind of it.
     ///
     /// # Errors
     /// [`Error::Busy`]: those before it were not done by the deadline.
@@ -233,7 +235,7 @@ impl Engine {
         &self,
         partition: &PartitionAddress,
         deadline: Instant,
-    ) -> Result<Option<MutexGuard<'_, ()>>, Error> {
+    ) -> Result<Option<MutexGuard<'_, Known>>, Error> {
         let hash = self.hasher.hash_one(partition);
         let index = usize::try_from(hash % LOCKS as u64).unwrap_or_default();
         let Some(lock) = self.locks.get(index) else {

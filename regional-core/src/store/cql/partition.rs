@@ -136,6 +136,20 @@ impl Anchor {
         Self { revision, ids }
     }
 
+    /// After a commit.
+    fn after(&self, id: CommitId) -> Self {
+        let (revision, ids) = self.next(id);
+        Self {
+            revision: Some(revision),
+            ids,
+        }
+    }
+
+    /// Whether it is one commit later than `earlier`, in the same partition.
+    pub(super) fn follows(&self, earlier: &Self) -> bool {
+        self.since(earlier) == 1
+    }
+
     fn next(&self, id: CommitId) -> (i64, Bytes) {
         let kept = self.ids.len().min((IDS_MAX - 1) * ID_BYTES);
         let ids = [&id.0[..], &self.ids.slice(..kept)].concat();
@@ -287,8 +301,8 @@ pub(super) fn batch(
 /// What came of a commit.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It happened.
-    Applied,
+    /// It happened. Where its answer came, this is how it has left the partition.
+    Applied(Option<Anchor>),
     /// It did not, and will not.
     Refused,
     /// It is not known. It may still happen until the partition is fenced.
@@ -310,7 +324,7 @@ pub(super) async fn commit(
     let id = CommitId::new()?;
     let statements = batch(partition, before, rows, id);
     match session.conditional_batch(statements).await {
-        Ok(Applied::Yes) => Ok(Outcome::Applied),
+        Ok(Applied::Yes) => Ok(Outcome::Applied(Some(before.after(id)))),
         Ok(Applied::No) => Ok(Outcome::Refused),
         Err(Failure {
             is_ours: true,
@@ -327,14 +341,14 @@ pub(super) async fn commit(
                     "the engine did not say what came of it",
                 ))
             });
-            if !matches!(found, Outcome::Applied) {
+            if !matches!(found, Outcome::Applied(_)) {
                 return Ok(found);
             }
             // Its answer was lost: it may be in one data centre alone.
             let rows = rows.iter().map(|row| (row.kind, row.sort.clone()));
             let spread = spread(session, partition, rows.collect());
             Ok(match tokio::time::timeout_at(deadline, spread).await {
-                Ok(Ok(())) => Outcome::Applied,
+                Ok(Ok(())) => found,
                 Ok(Err(error)) => Outcome::Unknown(error),
                 Err(_) => Outcome::Unknown(Error::store("commit", "it is not everywhere yet")),
             })
@@ -373,7 +387,7 @@ pub(super) async fn find_out(
     let mut backoff = BACKOFF.0;
     while Instant::now() < deadline {
         match anchor(session, partition, Reading::Serial).await {
-            Ok(found) if found.names(id) => return Outcome::Applied,
+            Ok(found) if found.names(id) => return Outcome::Applied(None),
             Ok(found) if found.since(before) > IDS_MAX as i64 => return Outcome::Unknown(why),
             Ok(found) if found != *before => return Outcome::Refused,
             // It has not happened, and may still: another commit takes its place.

@@ -12,6 +12,7 @@ mod contention;
 mod engines;
 mod figures;
 mod holes;
+mod known;
 mod moving;
 mod registry;
 mod stalls;

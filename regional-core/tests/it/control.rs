@@ -299,8 +299,8 @@ async fn records_are_imported_and_shown() {
     assert_eq!(answer.json(), json!({"imported": 2500}));
     assert_eq!(
         answer.header("brink-position"),
-        "core-1.1=3",
-        "three transactions"
+        "core-1.1=5",
+        "five transactions"
     );
     let page = root
         .get("/v1/records/stock/a%20b?limit=2&after=0009")
@@ -397,7 +397,7 @@ async fn the_document_describes_what_is_there() {
         .values()
         .map(|path| path.as_object().unwrap().len())
         .sum();
-    assert_eq!(operations, 60);
+    assert_eq!(operations, 61);
     assert!(document["components"]["schemas"]["Deploy"]["properties"]["module"].is_object());
     // Every reference leads somewhere.
     let text = document.to_string();

@@ -18,7 +18,10 @@ use brink_protocol::{
 };
 use bytes::Bytes;
 use serde_json::json;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU16, Ordering},
+};
 
 /// Two cores that know each other, `core-1` in the region eu and `core-2` in us, with some configuration each.
 pub struct Regions {
@@ -28,9 +31,11 @@ pub struct Regions {
 }
 
 /// Addresses that no other test of this machine takes.
-fn addresses(test: u8) -> [SocketAddr; 2] {
+fn addresses() -> [SocketAddr; 2] {
+    static PORTS: AtomicU16 = AtomicU16::new(21_000);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    [1, 2].map(|n| (Ipv4Addr::new(127, 32 | test, high, low | 1), 21_000 + n).into())
+    let address = Ipv4Addr::new(127, 32, high, low | 1);
+    [(); 2].map(|()| (address, PORTS.fetch_add(1, Ordering::Relaxed)).into())
 }
 
 fn config(node: &str, region: &str, at: SocketAddr, peer: [&str; 2], theirs: SocketAddr) -> String {
@@ -50,11 +55,11 @@ async fn connect(eu: &Server, us: &Server) -> [Link; 2] {
 }
 
 impl Regions {
-    pub async fn start(test: u8, more: [&str; 2]) -> Self {
+    pub async fn start(more: [&str; 2]) -> Self {
         let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let (data, node) = (one.path().join("core"), "core-2".parse().unwrap());
         issue_core(&data, &node, &[], &two.path().join("core")).unwrap();
-        let [a, b] = addresses(test);
+        let [a, b] = addresses();
         let eu = config("core-1", "eu", a, ["core-2", "us"], b) + more[0];
         let us = config("core-2", "us", b, ["core-1", "eu"], a) + more[1];
         let eu = Server::start_with(one, &eu).await;
@@ -159,7 +164,7 @@ pub fn origins(position: &Position) -> Vec<String> {
 /// With stores of their own each core has its homes' records alone: all else is asked of the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_at_home_elsewhere_is_done_there() {
-    let Regions { eu, us, links } = Regions::start(1, ["", ""]).await;
+    let Regions { eu, us, links } = Regions::start(["", ""]).await;
     let [at_eu, at_us] = &links;
     let nowhere = Position::default();
     for server in [&eu, &us] {

@@ -41,6 +41,31 @@ fn the_store_on_cql_is_linearizable() {
     ]);
 }
 
+/// Nodes and clients in namespaces, which are cut off from each other and killed: where namespaces can be made.
+#[test]
+fn the_store_on_cql_is_linearizable_though_it_is_cut_off() {
+    let probe = Command::new("unshare")
+        .args(["--net", "--mount", "true"])
+        .output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        println!("network namespaces cannot be made here: as root they can");
+        return;
+    }
+    holds(&[
+        "--operations",
+        "4000",
+        "--seed",
+        "1",
+        "--store",
+        "cql",
+        "--nodes",
+        "3",
+        "--cuts",
+        "--calm-ms",
+        "1000",
+    ]);
+}
+
 #[test]
 fn broken_stores_are_noticed() {
     let (output, said) = run(&["--operations", "2000", "--seed", "1", "--broken"]);

@@ -39,14 +39,14 @@ fn store(nodes: &[SocketAddr], center: usize, confirm: &str) -> String {
     )
 }
 
-async fn start(cluster: &Cluster, test: u8) -> Regions {
-    start_with(cluster, test, "all").await
+async fn start(cluster: &Cluster) -> Regions {
+    start_with(cluster, "all").await
 }
 
-async fn start_with(cluster: &Cluster, test: u8, confirm: &str) -> Regions {
+async fn start_with(cluster: &Cluster, confirm: &str) -> Regions {
     let nodes = cluster.contact_points();
     let stores = [store(&nodes, 0, confirm), store(&nodes, 1, confirm)];
-    Regions::start(test, [&stores[0], &stores[1]]).await
+    Regions::start([&stores[0], &stores[1]]).await
 }
 
 async fn cluster(options: Options) -> Cluster {
@@ -165,7 +165,7 @@ async fn pinned_data_never_leaves_its_region() {
     };
     let cluster = cluster(options).await;
     let nodes = cluster.contact_points();
-    let mut regions = start(&cluster, 2).await;
+    let mut regions = start(&cluster).await;
     main_region(&regions).await;
     geo(&regions.eu.control(), "orders").await;
     regions.connect().await;
@@ -291,7 +291,7 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool) {
 async fn a_read_says_how_stale_it_may_be() {
     let cluster = cluster(Options::default()).await;
     let nodes = cluster.contact_points();
-    let regions = start(&cluster, 4).await;
+    let regions = start(&cluster).await;
     main_region(&regions).await;
     put(&regions.links[1], "stock", "x", "v")
         .await
@@ -337,7 +337,7 @@ async fn a_read_says_how_stale_it_may_be() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_seen_is_seen_in_another_region() {
     let cluster = cluster(Options::default()).await;
-    let regions = start_with(&cluster, 5, "local").await;
+    let regions = start_with(&cluster, "local").await;
     main_region(&regions).await;
     let [at_eu, at_us] = &regions.links;
     put(at_eu, "stock", "x", "old").await.outcome.unwrap();
@@ -374,7 +374,7 @@ fn rand(salt: &str) -> u128 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_region_is_given_up() {
     let mut cluster = cluster(Options::default()).await;
-    let mut regions = start(&cluster, 3).await;
+    let mut regions = start(&cluster).await;
     main_region(&regions).await;
     let home = json!({"placement": {"kind": "hash"}, "home": "us"});
     let carts = regions.eu.control();

@@ -223,7 +223,7 @@ async fn a_step_that_is_taken_nowhere_fails_it() {
 /// Where workflows are placed by geography one lies in its region alone, wherever it was started.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_is_placed_lies_in_its_region() {
-    let Regions { eu, us, .. } = Regions::start(5, ["", ""]).await;
+    let Regions { eu, us, .. } = Regions::start(["", ""]).await;
     for server in [&eu, &us] {
         geo(&server.control(), "_workflows").await;
         deploy(&server.control(), "effect", guests::effect()).await;

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 use xtask::launch::Running;
 
@@ -63,13 +64,17 @@ fn the_public_tests_of_http_caches_pass() {
     let kinds = json(Command::new("node").arg(ours.join("kinds.mjs")).arg(&tests));
     let folder = tempfile::tempdir().unwrap();
     let (_origin, url) = origin(&tests, &ours, folder.path());
-    let (_edge, url) = edge(&url, folder.path());
+    let (mut edge, url) = edge(&url, folder.path());
     // They count seconds: on a machine that stood still for some of them they are given a second chance.
     let mut wrong = judged(&kinds, &results(&tests, &url));
     if !wrong.is_empty() {
         eprintln!("once more, after: {wrong:#?}");
         wrong = judged(&kinds, &results(&tests, &url));
     }
+    // Killed, it would leave what it has started.
+    edge.terminate();
+    let ended = edge.wait_until(Instant::now() + Duration::from_secs(30));
+    assert!(matches!(ended, Ok(Some(_))), "{ended:?}");
     assert_eq!(wrong, Vec::<String>::new());
 }
 

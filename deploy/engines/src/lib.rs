@@ -20,7 +20,7 @@ mod node;
 pub use broker::{Broker, BrokerOptions, KAFKA_PORT};
 pub use cluster::{Cluster, DEADLINE, shared};
 pub use fetch::{cache_folder, cassandra, is_cassandra_fetched, is_kafka_fetched, kafka};
-pub use node::{CQL_PORT, Durability, Options, PASSWORD, Site, USER};
+pub use node::{CQL_PORT, Durability, Options, PASSWORD, Site, USER, command_in};
 
 use std::{io, path::PathBuf};
 

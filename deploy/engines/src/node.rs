@@ -5,6 +5,7 @@ use crate::{
     child::{Bound, Signal},
 };
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{Read, Seek, SeekFrom},
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -119,6 +120,18 @@ impl Default for Options {
             sites: Vec::new(),
             is_long: false,
         }
+    }
+}
+
+/// A command that runs behind such words as [`Site::enter`]; without any, here.
+pub fn command_in(enter: &[String], program: impl AsRef<OsStr>) -> Command {
+    match enter.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        None => Command::new(program),
     }
 }
 
@@ -372,14 +385,7 @@ fn java(place: &Place, data: &Path, jars: &Path, options: &Options) -> Command {
     let home = &place.home;
     let quick_schema = options.durability == Durability::Throwaway;
     let conf = home.join("conf");
-    let mut command = match place.enter.split_first() {
-        Some((first, rest)) => {
-            let mut command = Command::new(first);
-            command.args(rest).arg("java");
-            command
-        }
-        None => Command::new("java"),
-    };
+    let mut command = command_in(&place.enter, "java");
     if !options.is_long {
         command.arg("-XX:TieredStopAtLevel=1");
     }

@@ -44,14 +44,7 @@ pub(super) struct Place {
 impl Place {
     /// A program that will run there.
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        match self.enter.split_first() {
-            Some((first, rest)) => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(program);
-                command
-            }
-            None => Command::new(program),
-        }
+        brink_engines::command_in(&self.enter, program)
     }
 
     /// Words before a command line that make it run there.

@@ -7,7 +7,7 @@
 
 use crate::Error;
 use brink_engines::Site;
-use std::{env, ffi::OsStr, net::Ipv4Addr, os::unix::process::CommandExt as _, process::Command};
+use std::{env, net::Ipv4Addr, os::unix::process::CommandExt as _, process::Command};
 
 /// Set inside.
 const INSIDE: &str = "BRINK_HISTORY_INSIDE";
@@ -19,18 +19,6 @@ const OWN: u8 = 254;
 const CLIENTS: u8 = 101;
 /// A hardware address that nobody has.
 const NOBODY: &str = "02:00:00:00:00:ff";
-
-/// A command that runs behind some words.
-pub(crate) fn command(enter: &[String], program: impl AsRef<OsStr>) -> Command {
-    match enter.split_first() {
-        Some((first, rest)) => {
-            let mut command = Command::new(first);
-            command.args(rest).arg(program);
-            command
-        }
-        None => Command::new(program),
-    }
-}
 
 /// Starts this program again inside namespaces of its own, in place of this process, unless that has been done.
 pub(crate) fn enter() -> Result<(), Error> {

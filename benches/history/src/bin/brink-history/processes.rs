@@ -1,6 +1,6 @@
 //! The clients of a run: processes that are killed, stopped and started again.
 
-use crate::{Error, flaw::Flaw, lan, settings::Place};
+use crate::{Error, flaw::Flaw, settings::Place};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead as _, BufReader},
@@ -178,7 +178,7 @@ impl Drop for Clients {
 
 fn start(told: &Told, place: &Place, number: u64, notes: &PathBuf) -> Result<Child, Error> {
     let program = std::env::current_exe().map_err(Error::io("this program"))?;
-    let mut command = lan::command(&place.enter, program);
+    let mut command = brink_engines::command_in(&place.enter, program);
     command.arg("client").args(["--node", place.node.as_str()]);
     if let Some(directory) = &place.directory {
         command.arg("--directory").arg(directory);

@@ -304,6 +304,24 @@ impl Work {
         (target, events, outcome)
     }
 
+    /// Of what comes next from a stream to a target.
+    pub(super) fn application<'a>(
+        &'a self,
+        stream: &'a str,
+        target: &'a str,
+        place: Place,
+    ) -> Application<'a> {
+        Application {
+            store: &self.store,
+            projection: &*self.projection,
+            names: &self.names,
+            stream,
+            target,
+            place,
+            mark: Mark::Checkpoint,
+        }
+    }
+
     /// Applies events of one target: all at once, or one by one if that fails, so that it is known which one fails.
     /// Gives what failed: its place among the events, and why.
     async fn group(
@@ -316,15 +334,7 @@ impl Work {
         if let Err(error) = self.note_target(target).await {
             return (0, Applied::Unavailable(error.to_string()));
         }
-        let application = Application {
-            store: &self.store,
-            projection: &*self.projection,
-            names: &self.names,
-            stream,
-            target,
-            place,
-            mark: Mark::Checkpoint,
-        };
+        let application = self.application(stream, target, place);
         let applied = application.run(events).await;
         if events.len() == 1 || !matches!(applied, Applied::Failed(..)) {
             return (0, applied);

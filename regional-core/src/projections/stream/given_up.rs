@@ -5,7 +5,7 @@ use crate::{
     Error,
     clock::now_ms,
     projections::{
-        apply::{Application, Applied, Mark, put},
+        apply::{Applied, put},
         letters,
         retry::{Failure, Failures, Verdict},
         rows::{self, Letter, Passed, Place},
@@ -63,15 +63,7 @@ impl Work {
         place: Place,
         failures: &mut Failures,
     ) -> u64 {
-        let application = Application {
-            store: &self.store,
-            projection: &*self.projection,
-            names: &self.names,
-            stream,
-            target,
-            place,
-            mark: Mark::Checkpoint,
-        };
+        let application = self.application(stream, target, place);
         match application.pass_over(number).await {
             Applied::Unavailable(_) => failures.unavailable(chance()),
             _ => 0,

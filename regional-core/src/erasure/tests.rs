@@ -107,6 +107,25 @@ async fn fill(store: &dyn Store) {
     }
 }
 
+/// An erasure that has come so far.
+fn begun(stage: ErasureStage) -> Work {
+    Work {
+        tenant: tenant(),
+        erasure: Erasure {
+            id: ulid::Ulid::new().to_string(),
+            stage,
+            asked_ms: 1,
+            by: "t1".into(),
+            certificate: None,
+        },
+        plan: of_ann(),
+        erased: Default::default(),
+        position: Default::default(),
+        purge: None,
+        touched_ms: 1,
+    }
+}
+
 fn of_ann() -> NewErasure {
     NewErasure {
         partitions: vec![ErasedPartition {
@@ -204,21 +223,7 @@ async fn what_a_killed_core_left_is_gone_on_with() {
     ] {
         let under = under_test().await;
         fill(&*under.store).await;
-        let mut work = Work {
-            tenant: tenant(),
-            erasure: Erasure {
-                id: ulid::Ulid::new().to_string(),
-                stage,
-                asked_ms: 1,
-                by: "t1".into(),
-                certificate: None,
-            },
-            plan: of_ann(),
-            erased: Default::default(),
-            position: Default::default(),
-            purge: None,
-            touched_ms: 1,
-        };
+        let mut work = begun(stage);
         kept::begin(&*under.store, &work, 1).await.unwrap();
         if stage != ErasureStage::Deleting {
             // Something was deleted, and something came back.
@@ -308,21 +313,7 @@ async fn a_pop_has_to_come_as_far_in_the_logs_of_all_cores() {
 async fn a_slow_erasure_goes_on_once() {
     let under = under_test().await;
     fill(&*under.store).await;
-    let work = Work {
-        tenant: tenant(),
-        erasure: Erasure {
-            id: ulid::Ulid::new().to_string(),
-            stage: ErasureStage::Deleting,
-            asked_ms: 1,
-            by: "t1".into(),
-            certificate: None,
-        },
-        plan: of_ann(),
-        erased: Default::default(),
-        position: Default::default(),
-        purge: None,
-        touched_ms: 1,
-    };
+    let work = begun(ErasureStage::Deleting);
     kept::begin(&*under.store, &work, 1).await.unwrap();
     let id = work.erasure.id.clone();
     under.erasures.under_way().insert(id.clone());

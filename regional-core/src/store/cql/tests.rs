@@ -59,6 +59,23 @@ pub(crate) async fn fresh(node: &str) -> Options {
     options
 }
 
+/// The same for another core.
+fn of(options: &Options, node: &str) -> Options {
+    Options {
+        node: node.parse().unwrap(),
+        ..options.clone()
+    }
+}
+
+/// Two cores that share an engine.
+async fn two() -> [CqlStore; 2] {
+    let options = fresh("core-1").await;
+    [
+        CqlStore::open(&options).await.unwrap(),
+        CqlStore::open(&of(&options, "core-2")).await.unwrap(),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_the_contract() {
     contract::all(async || CqlStore::open(&fresh("core-1").await).await.unwrap()).await;
@@ -67,13 +84,7 @@ async fn keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn cores_share_an_engine() {
     contract::shared(async || {
-        let options = fresh("core-1").await;
-        let other = Options {
-            node: "core-2".parse().unwrap(),
-            ..options.clone()
-        };
-        let a = CqlStore::open(&options).await.unwrap();
-        let b = CqlStore::open(&other).await.unwrap();
+        let [a, b] = two().await;
         (a, b)
     })
     .await;
@@ -243,11 +254,7 @@ async fn the_log_is_cut_at_its_old_end() {
     assert_eq!(changes.last().unwrap().sequence, kept.head);
     assert!(changes.len() >= 100);
     drop(store);
-    let other = Options {
-        node: "core-2".parse().unwrap(),
-        ..options.clone()
-    };
-    let other = CqlStore::open(&other).await.unwrap();
+    let other = CqlStore::open(&of(&options, "core-2")).await.unwrap();
     assert_eq!(
         other.held().borrow().kept[&own],
         kept,

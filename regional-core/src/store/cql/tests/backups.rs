@@ -1,6 +1,6 @@
 //! Backups of a store on a real engine.
 
-use super::{super::session::Cql, CqlStore, Options, contract, fresh};
+use super::{super::session::Cql, CqlStore, Options, contract, fresh, of};
 use crate::{
     backup::{begin, restore, tests as cases},
     store::{NewAudit, Store, Transaction, contract::one_record},
@@ -54,11 +54,7 @@ async fn a_store_that_was_put_back_begins_later_lives() {
         drop(to);
         // One that the backup does not name may have begun after it.
         for node in ["core-1", "core-9"] {
-            let options = Options {
-                node: node.parse().unwrap(),
-                ..options.clone()
-            };
-            let to = CqlStore::open(&options).await.unwrap();
+            let to = CqlStore::open(&of(&options, node)).await.unwrap();
             lives.push(to.origin().incarnation);
             assert_eq!(to.span().head, 1);
         }

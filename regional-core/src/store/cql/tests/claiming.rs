@@ -1,6 +1,6 @@
 //! As many cores as there may be, and what becomes of their logs when they go.
 
-use super::{CqlStore, Options, fresh, intended, one_record};
+use super::{CqlStore, Options, fresh, intended, of, one_record};
 use crate::store::{Member, Store as _, cql::origins};
 use brink_protocol::{
     log::Log,
@@ -9,10 +9,12 @@ use brink_protocol::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-fn of(options: &Options, node: &str) -> Options {
-    Options {
-        node: node.parse().unwrap(),
-        ..options.clone()
+/// Begins logs of cores that nobody has heard of: nobody may go on with them.
+async fn leave_room_for_one_log(one: &CqlStore) {
+    for n in 2..ORIGINS_MAX {
+        let node = format!("core-{n}").parse().unwrap();
+        let begun = origins::begin(&one.engine.session, &node).await;
+        assert!(begun.ok().unwrap().is_some());
     }
 }
 
@@ -33,12 +35,7 @@ async fn names_come_and_go_and_logs_are_gone_on_with() {
     let long = "n".repeat(NODE_BYTES_MAX + 1);
     let reason = refused(&of(&options, &long)).await;
     assert!(reason.contains("name of a core"), "{reason}");
-    // Logs of cores that nobody has heard of: nobody may go on with them.
-    for n in 2..ORIGINS_MAX {
-        let node = format!("core-{n}").parse().unwrap();
-        let begun = origins::begin(&one.engine.session, &node).await;
-        assert!(begun.ok().unwrap().is_some());
-    }
+    leave_room_for_one_log(&one).await;
     let last = CqlStore::open(&of(&options, "last")).await.unwrap();
     let origin = last.origin().clone();
     assert_eq!(origin.node.as_str(), "last");
@@ -96,11 +93,7 @@ async fn two_do_not_go_on_with_one_log() {
         ..fresh("core-1").await
     };
     let one = CqlStore::open(&options).await.unwrap();
-    for n in 2..ORIGINS_MAX {
-        let node = format!("core-{n}").parse().unwrap();
-        let begun = origins::begin(&one.engine.session, &node).await;
-        assert!(begun.ok().unwrap().is_some());
-    }
+    leave_room_for_one_log(&one).await;
     let last = CqlStore::open(&of(&options, "last")).await.unwrap();
     let origin = last.origin().clone();
     last.members().leave().await.unwrap();

@@ -1,7 +1,7 @@
 //! What a store must not believe, and must not wait for: rows that are there in part, a log that is another process's by
 //! now, a lock that is not given back.
 
-use super::{CqlStore, Options, fresh, intended, one_record, own_log, partition_of};
+use super::{CqlStore, fresh, intended, of, one_record, own_log, partition_of};
 use crate::{
     Error,
     deployments::Tables,
@@ -26,19 +26,12 @@ use tokio::time::Instant;
 const APPEND: &str = "UPDATE log SET open_from = ?, changes = ? \
                       WHERE node = ? AND incarnation = ? AND bucket = ? AND sequence = ?";
 
-fn other(options: &Options) -> Options {
-    Options {
-        node: "core-2".parse().unwrap(),
-        ..options.clone()
-    }
-}
-
 /// A repair copies the columns that were asked for: a quorum can show the rest of a row as null.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_there_in_part_says_nothing() {
     let options = fresh("core-1").await;
     let store = CqlStore::open(&options).await.unwrap();
-    let writer = CqlStore::open(&other(&options)).await.unwrap();
+    let writer = CqlStore::open(&of(&options, "core-2")).await.unwrap();
     let origin = writer.origin().clone();
     writer.commit(one_record("p", "1")).await.unwrap();
     store.engine.looks.look().await.unwrap();
@@ -203,7 +196,7 @@ async fn many_records_of_one_partition_come_in_their_order() {
 async fn a_change_of_the_table_happens_once_or_never() {
     let options = fresh("core-1").await;
     let store = Arc::new(CqlStore::open(&options).await.unwrap());
-    let rival = CqlStore::open(&other(&options)).await.unwrap();
+    let rival = CqlStore::open(&of(&options, "core-2")).await.unwrap();
     let change = |revision| TableChange {
         expected_revision: revision,
         table: DeploymentTable::default(),

@@ -1,9 +1,7 @@
 //! What is remembered of a partition decides nothing: others may have written it since.
 
-use super::fresh;
-use crate::store::{
-    Action, Commit, CqlStore, Store as _, contract::one_record, cql::options::Options,
-};
+use super::two;
+use crate::store::{Action, Commit, CqlStore, Store as _, contract::one_record};
 use brink_protocol::link::Condition;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -24,13 +22,7 @@ async fn is_known(store: &CqlStore, transaction: &crate::store::Transaction) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_have_written_is_seen_whatever_is_remembered() {
-    let options = fresh("core-1").await;
-    let other = Options {
-        node: "core-2".parse().unwrap(),
-        ..options.clone()
-    };
-    let a = CqlStore::open(&options).await.unwrap();
-    let b = CqlStore::open(&other).await.unwrap();
+    let [a, b] = two().await;
     let done = |commit: Commit| match commit {
         Commit::Done { versions, .. } => versions,
         other => panic!("{other:?}"),

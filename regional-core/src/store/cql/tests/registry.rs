@@ -1,6 +1,6 @@
 //! Versions, audit log and purges where several cores share an engine, and where one died half-way.
 
-use super::{super::purges, CqlStore, Options, fresh};
+use super::{super::purges, CqlStore, fresh, two};
 use crate::{
     deployments::Tables,
     store::{NewAudit, NewPurge, NewVersion, Store, TableChange},
@@ -59,18 +59,6 @@ fn purge(id: &str, later: Option<Later>) -> NewPurge {
         later,
         behind: Position::default(),
     }
-}
-
-async fn two() -> [CqlStore; 2] {
-    let options = fresh("core-1").await;
-    let other = Options {
-        node: "core-2".parse().unwrap(),
-        ..options.clone()
-    };
-    [
-        CqlStore::open(&options).await.unwrap(),
-        CqlStore::open(&other).await.unwrap(),
-    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]

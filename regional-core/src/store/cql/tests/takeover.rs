@@ -1,6 +1,6 @@
 //! Cores that die, stand still or end in order, and what the others make of it.
 
-use super::{CqlStore, Options, fresh, intended, one_record, partition_of, row};
+use super::{CqlStore, Options, fresh, intended, of, one_record, partition_of, row};
 use crate::store::{
     Member, Store as _,
     cql::{
@@ -19,13 +19,6 @@ async fn options() -> Options {
     Options {
         silent_max: SILENT_MAX,
         ..fresh("core-1").await
-    }
-}
-
-fn of(options: &Options, node: &str) -> Options {
-    Options {
-        node: node.parse().unwrap(),
-        ..options.clone()
     }
 }
 

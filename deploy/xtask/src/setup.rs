@@ -3,11 +3,13 @@
 mod cache_tests;
 mod need;
 mod python;
+mod trixie;
 mod wasm;
 
 pub use cache_tests::cache_tests;
 pub use need::{Need, chromium};
 pub use python::venv_python;
+pub use trixie::trixie;
 
 use crate::{interrupt, launch, step::Steps};
 use anyhow::{Context, Result, bail};
@@ -45,6 +47,9 @@ pub const BENCH: [Need; 5] = [
     Need::H2load,
     Need::Wrk,
 ];
+
+/// What measuring beside other servers needs besides.
+pub const PEERS: [Need; 1] = [Need::Trixie];
 
 /// Arguments of `setup`.
 #[derive(Debug, clap::Args)]
@@ -139,6 +144,7 @@ fn fetch(root: &Path, steps: &Steps, missing: &[(Need, String)]) {
             Need::CacheTests => steps.run("fetch the tests of HTTP caches", || {
                 cache_tests::fetch(root)
             }),
+            Need::Trixie => steps.run("fetch the servers of Debian 13", trixie::fetch),
             _ => continue,
         };
         if let Err(error) = fetched {

@@ -1,6 +1,6 @@
 //! What can be missing, how to see it, and what installs it.
 
-use super::{cache_tests, find, python, wasm};
+use super::{cache_tests, find, python, trixie, wasm};
 use crate::curl;
 use std::{fmt, path::Path, process::Command};
 
@@ -38,6 +38,8 @@ pub enum Need {
     H2load,
     /// A load generator for HTTP/1.1.
     Wrk,
+    /// The servers that the edge is measured beside.
+    Trixie,
 }
 
 impl fmt::Display for Need {
@@ -57,6 +59,7 @@ impl fmt::Display for Need {
             Self::Kafka => "Apache Kafka from Maven Central",
             Self::H2load => "h2load",
             Self::Wrk => "wrk",
+            Self::Trixie => "nginx, HAProxy and Varnish of Debian 13",
         })
     }
 }
@@ -99,6 +102,7 @@ impl Need {
             Self::Kafka => not_fetched(brink_engines::is_kafka_fetched()),
             Self::H2load => program("h2load"),
             Self::Wrk => program("wrk"),
+            Self::Trixie => trixie::lack(),
         }
     }
 
@@ -115,7 +119,7 @@ impl Need {
             Self::Chromium => &["chromium"],
             Self::Java => &["openjdk-17-jdk-headless"],
             Self::Maven => &["maven"],
-            Self::CacheTests | Self::Cassandra | Self::Kafka => &[],
+            Self::CacheTests | Self::Cassandra | Self::Kafka | Self::Trixie => &[],
             Self::H2load => &["nghttp2-client"],
             Self::Wrk => &["wrk"],
         }
@@ -131,6 +135,7 @@ impl Need {
             ),
             Self::Cassandra | Self::Kafka => "See what Maven said above".to_owned(),
             Self::CacheTests => "See what npm said above".to_owned(),
+            Self::Trixie => "See what apt-get said above".to_owned(),
             Self::Python if packages.is_empty() => "See what pip said above".to_owned(),
             _ => format!("On Debian, as root: `apt-get install {packages}`"),
         }

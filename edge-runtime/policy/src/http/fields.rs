@@ -7,7 +7,7 @@ use http::{
         UPGRADE,
     },
 };
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// The lines of a field that are text, in order.
 pub fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
@@ -15,24 +15,32 @@ pub fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Ite
     lines.filter_map(|line| line.to_str().ok())
 }
 
-/// The members of a list, without the space around them; commas in quoted strings do not part. RFC 9110 §5.6.1.
+/// The members of a list, without the space around them; commas in quoted strings do not part. After a quote that is not closed
+/// all commas do: it must not hide a `no-store` behind it. RFC 9110 §5.6.1.
 pub fn members(value: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(value);
+    let mut quotes = true;
     std::iter::from_fn(move || {
         let text = rest?;
-        let (mut quoted, mut escaped) = (false, false);
-        let end = text.bytes().position(|b| {
+        let (mut opened, mut escaped) = (None, false);
+        let mut end = text.bytes().enumerate().position(|(at, b)| {
             if escaped {
                 escaped = false;
-            } else if quoted && b == b'\\' {
+            } else if opened.is_some() && b == b'\\' {
                 escaped = true;
-            } else if b == b'"' {
-                quoted = !quoted;
+            } else if b == b'"' && quotes {
+                opened = opened.xor(Some(at));
             } else {
-                return b == b',' && !quoted;
+                return b == b',' && opened.is_none();
             }
             false
         });
+        if let Some(opened) = opened {
+            // Once and for all: the line is not read through again for each of its members.
+            quotes = false;
+            let after = text.get(opened..).and_then(|after| after.find(','));
+            end = after.map(|at| opened + at);
+        }
         let (member, after) = match end {
             Some(at) => (text.get(..at).unwrap_or(""), text.get(at + 1..)),
             None => (text, None),
@@ -63,10 +71,18 @@ pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
 
-/// `time` as a field value. RFC 9110 §5.6.7.
+/// The first moment that no date can name: the year 10000 has five digits.
+const DATE_SECONDS_END: u64 = 253_402_300_800;
+
+/// `time` as a field value; a time before 1970 as the beginning of 1970. None from the year 10000 on. RFC 9110 §5.6.7.
 #[must_use]
 pub fn date_value(time: SystemTime) -> Option<HeaderValue> {
-    HeaderValue::try_from(httpdate::fmt_http_date(time.max(SystemTime::UNIX_EPOCH))).ok()
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let since = since.unwrap_or(Duration::ZERO);
+    if since.as_secs() >= DATE_SECONDS_END {
+        return None;
+    }
+    HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)).ok()
 }
 
 /// Fields that are for the next hop alone, beside those that `Connection` names. RFC 9110 §7.6.1.
@@ -111,7 +127,9 @@ mod tests {
             (",a,,b ,\t", &["a", "b"]),
             ("a=\"x,y\", b", &["a=\"x,y\"", "b"]),
             ("a=\"x\\\",y\", b", &["a=\"x\\\",y\"", "b"]),
-            ("\"open, b", &["\"open, b"]),
+            ("\"open, b", &["\"open", "b"]),
+            ("a=\"x\", \"open, b, c", &["a=\"x\"", "\"open", "b", "c"]),
+            ("\"a\\\", b", &["\"a\\\"", "b"]),
             ("", &[]),
         ] {
             assert_eq!(members(value).collect::<Vec<_>>(), expected, "{value}");

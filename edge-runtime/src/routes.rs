@@ -96,6 +96,10 @@ impl Entry {
                 Err(reason) => Target::Missing(reason),
             },
             RouteTarget::Origin(origin) => Target::Origin(origin.clone()),
+            RouteTarget::Origins(group) => match group.members.first() {
+                Some(first) => Target::Origin(first.url.clone()),
+                None => Target::Missing("the route has no origin".into()),
+            },
             RouteTarget::Static(answer) => Target::Static(answer.clone()),
         };
         let plugins = route
@@ -217,6 +221,7 @@ mod tests {
             when_disconnected: WhenDisconnected::ServeStale,
             show_coherence: false,
             session_cookie: false,
+            cache: Default::default(),
         }
     }
 

@@ -402,7 +402,7 @@ impl Deployments {
                     let removed = table.routes.remove(at);
                     let modules = match &removed.target {
                         Target::Module(name) => vec![name.clone()],
-                        Target::Origin(_) | Target::Static(_) => Vec::new(),
+                        Target::Origin(_) | Target::Origins(_) | Target::Static(_) => Vec::new(),
                     };
                     let purge = vec![plan::selector(&removed)];
                     Ok(Plan {

@@ -7,6 +7,7 @@
 //! | [`http`] | what may be stored and reused, for how long, what a client's condition or range gets | RFC 9110, 9111, 9213, 5861 |
 //! | [`coherence`] | which stored entries a change ends, what a fill may store, when a silent feed counts | coherence.md |
 //! | [`cores`], [`hedge`] | which core is used, when a second one is asked as well | - |
+//! | [`origins`] | which origin is asked, for how long one that fails is left alone, what is asked again | RFC 9110 §9.2.2 |
 //! | [`cache_status`] | what the answer says of it | RFC 9211 |
 //! | [`key`], [`names`], [`routes`] | under what key, with which names, by whom | RFC 9111 §2, RFC 9875 |
 
@@ -17,4 +18,5 @@ pub mod hedge;
 pub mod http;
 pub mod key;
 pub mod names;
+pub mod origins;
 pub mod routes;

@@ -2,6 +2,7 @@
 
 use crate::{
     Digest, Error, ModuleName, TenantName,
+    origins::OriginGroup,
     purge::{normal_host, normal_path},
 };
 use serde::{Deserialize, Serialize};
@@ -219,6 +220,8 @@ pub enum Target {
     Origin(String),
     /// A fixed answer.
     Static(StaticAnswer),
+    /// Several HTTP origins, or one with more said of it than its URL.
+    Origins(OriginGroup),
 }
 
 /// A fixed answer: a health check, a robots.txt, a maintenance page.

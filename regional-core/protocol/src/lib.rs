@@ -15,6 +15,7 @@ pub mod ids;
 pub mod link;
 pub mod log;
 pub mod operations;
+pub mod origins;
 pub mod peers;
 pub mod place;
 pub mod placement;

@@ -9,6 +9,7 @@ use brink_protocol::{
         Deployment, DeploymentTable, Grants, Limits, ROUTES_MAX, Route, StaticAnswer, Target, World,
     },
     event::collections,
+    origins::normal_url,
     purge::Selector,
 };
 use serde::Deserialize;
@@ -247,6 +248,7 @@ pub(super) fn routes_of(
         when_disconnected: Default::default(),
         show_coherence: false,
         session_cookie: false,
+        cache: Default::default(),
     };
     if deploy.routes.is_empty() {
         if !routes_to(table, caller, &next.name).is_empty() {
@@ -275,6 +277,7 @@ pub(super) fn routes_of(
                 when_disconnected: new.when_disconnected,
                 show_coherence: new.show_coherence,
                 session_cookie: new.session_cookie,
+                cache: new.cache.clone(),
                 ..route(new.host.clone(), new.path.clone())
             }
             .normal()?;
@@ -356,19 +359,14 @@ pub(super) fn check_target(table: &DeploymentTable, route: &Route) -> Result<(),
             Some(_) => unfit(format!("{name} is deployed, but does not answer requests")),
             None => unfit(format!("{name} is not deployed")),
         },
-        Target::Origin(origin) => {
-            let uri = origin.parse::<http::Uri>().ok();
-            let is_origin = uri.is_some_and(|uri| {
-                matches!(uri.scheme_str(), Some("http" | "https"))
-                    && uri.authority().is_some_and(|a| !a.as_str().contains('@'))
-                    && uri.path_and_query().is_none_or(|path| path == "/")
-            });
-            if is_origin {
-                Ok(())
-            } else {
-                unfit("an origin is http[s]://HOST[:PORT]".into())
-            }
-        }
+        Target::Origin(url) => normal_url(url)
+            .map(drop)
+            .or_else(|error| unfit(error.to_string())),
+        Target::Origins(group) => group
+            .clone()
+            .normal()
+            .map(drop)
+            .or_else(|error| unfit(error.to_string())),
         Target::Static(StaticAnswer {
             status,
             content_type,
@@ -404,7 +402,7 @@ pub(super) fn modules_at(
         .filter(is_here)
         .filter_map(|r| match &r.target {
             Target::Module(name) => Some(name.clone()),
-            Target::Origin(_) | Target::Static(_) => None,
+            Target::Origin(_) | Target::Origins(_) | Target::Static(_) => None,
         })
         .collect()
 }

@@ -53,6 +53,7 @@ fn route(host: Option<&str>, path: &str) -> Route {
         when_disconnected: Default::default(),
         show_coherence: false,
         session_cookie: false,
+        cache: Default::default(),
     }
 }
 
@@ -185,6 +186,11 @@ fn targets() {
         (r#"{"origin":"https://user@example.com"}"#, false),
         (r#"{"origin":"ftp://example.com"}"#, false),
         (r#"{"origin":"example.com"}"#, false),
+        (
+            r#"{"origins":{"members":[{"url":"http://a"},{"url":"http://b"}]}}"#,
+            true,
+        ),
+        (r#"{"origins":{"members":[]}}"#, false),
         (
             r#"{"static":{"status":200,"content_type":"text/plain","body":"x"}}"#,
             true,

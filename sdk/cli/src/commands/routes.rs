@@ -7,7 +7,10 @@ use crate::{
     error::Error,
     output::{Output, table},
 };
-use brink_protocol::deployment::{Route, StaticAnswer, Target, WhenDisconnected, default_tenant};
+use brink_protocol::{
+    deployment::{Route, StaticAnswer, Target, WhenDisconnected, default_tenant},
+    origins::{Choice, OriginGroup},
+};
 use http::Method;
 
 /// Lists, sets and deletes routes.
@@ -94,6 +97,15 @@ fn origin_url(text: &str) -> Result<String, Error> {
     Ok(format!("{scheme}://{authority}"))
 }
 
+fn origins(group: &OriginGroup) -> String {
+    let urls: Vec<_> = group.members.iter().map(|origin| &*origin.url).collect();
+    let choice = match group.choice {
+        Choice::Failover => "origins",
+        Choice::Spread => "spread-origins",
+    };
+    format!("{choice} {}", urls.join(","))
+}
+
 /// What answers carry for reading one's own writes.
 fn shown(route: &Route) -> String {
     let mut shown = Vec::new();
@@ -111,6 +123,7 @@ fn list(routes: &[Route]) -> String {
         let target = match &route.target {
             Target::Module(name) => format!("module {name}"),
             Target::Origin(url) => format!("origin {url}"),
+            Target::Origins(group) => origins(group),
             Target::Static(answer) => format!("static {} {}", answer.status, answer.content_type),
         };
         let plugins: Vec<_> = route.plugins.iter().map(ToString::to_string).collect();

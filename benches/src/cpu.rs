@@ -28,6 +28,36 @@ pub fn spent(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(total * 1000 / TICKS_PER_SECOND))
 }
 
+/// What a process and all its descendants have [`spent`] so far. Of those that ended, nothing: servers keep theirs.
+///
+/// # Errors
+/// As [`spent`].
+pub fn spent_by_all(pid: u32) -> Result<Duration> {
+    descendants(pid)
+        .into_iter()
+        .try_fold(spent(pid)?, |all, child| Ok(all + spent(child)?))
+}
+
+/// The processes that a process has started, and theirs. None if it has ended.
+#[must_use]
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut open = vec![pid];
+    while let Some(pid) = open.pop() {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            for child in children.unwrap_or_default().split_whitespace() {
+                if let Ok(child) = child.parse() {
+                    found.push(child);
+                    open.push(child);
+                }
+            }
+        }
+    }
+    found
+}
+
 /// Time that all processors together have not been idle since the machine started: `/proc/stat`.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ pub mod feed;
 mod figures;
 pub mod load;
 pub mod module;
+pub mod peers;
 pub mod records;
 pub mod server;
 pub mod table;

@@ -1,8 +1,9 @@
 //! Load: `wrk` for HTTP/1.1, `h2load` for HTTP/2, our own client for HTTP/3 (Debian's h2load has none).
 
-use anyhow::{Context as _, Result, bail, ensure};
-use bytes::Buf as _;
-use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc, time::Duration};
+pub mod http3;
+
+use anyhow::{Context as _, Result, ensure};
+use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 /// What a load run saw.
@@ -12,6 +13,36 @@ pub struct Seen {
     pub requests: u64,
     /// How long the run took.
     pub time: Duration,
+    /// As clients saw it, where the load generator says so.
+    pub latency: Latency,
+}
+
+/// From a request's beginning to its answer's end, with all that waits before it on the same connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Half of all requests take less.
+    pub p50: Option<Duration>,
+    /// Of a hundred one takes longer.
+    pub p99: Option<Duration>,
+    /// Of a thousand one takes longer.
+    pub p999: Option<Duration>,
+}
+
+impl Latency {
+    /// Of what each request took, in microseconds.
+    #[must_use]
+    pub fn of(mut took_us: Vec<u64>) -> Self {
+        took_us.sort_unstable();
+        let at = |thousandths: usize| {
+            let place = (took_us.len() * thousandths / 1000).min(took_us.len().saturating_sub(1));
+            took_us.get(place).copied().map(Duration::from_micros)
+        };
+        Self {
+            p50: at(500),
+            p99: at(990),
+            p999: at(999),
+        }
+    }
 }
 
 /// HTTP/1.1 by `wrk`: one thread, 32 connections.
@@ -37,9 +68,19 @@ pub async fn http1_many(url: &str, paths: u32, directory: &Path, time: Duration)
     wrk(&["-s", &script.display().to_string(), url], time).await
 }
 
+/// What `wrk` says at its end: microseconds.
+const WRK_DONE: &str = "function done(summary, latency, requests) io.write(string.format(\
+    '\\nlatency-us: %d %d %d\\n', latency:percentile(50), latency:percentile(99), latency:percentile(99.9))) end\n";
+
 async fn wrk(arguments: &[&str], time: Duration) -> Result<Seen> {
     let seconds = format!("{}s", time.as_secs());
-    let fixed = ["-t1", "-c32", "-d", &seconds];
+    let script = tempfile::NamedTempFile::new()?;
+    std::fs::write(script.path(), WRK_DONE)?;
+    let script = script.path().display().to_string();
+    let mut fixed = vec!["-t1", "-c32", "-d", &seconds];
+    if !arguments.contains(&"-s") {
+        fixed.extend(["-s", &script]);
+    }
     let text = run("wrk", &[&fixed, arguments].concat()).await?;
     ensure!(!text.contains("Non-2xx"), "wrk saw errors:\n{text}");
     let line = text
@@ -57,7 +98,24 @@ async fn wrk(arguments: &[&str], time: Duration) -> Result<Seen> {
     Ok(Seen {
         requests,
         time: Duration::from_secs_f64(took),
+        latency: wrk_latency(&text),
     })
+}
+
+fn wrk_latency(text: &str) -> Latency {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("latency-us:"));
+    let mut times = line
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(|time| time.parse().ok().map(Duration::from_micros));
+    let mut next = || times.next().flatten();
+    Latency {
+        p50: next(),
+        p99: next(),
+        p999: next(),
+    }
 }
 
 /// HTTP/2 by `h2load`: 8 connections of 16 streams.
@@ -85,7 +143,9 @@ pub async fn http2_many(url: &str, paths: u32, directory: &Path, time: Duration)
 
 async fn h2load(arguments: &[&str], time: Duration) -> Result<Seen> {
     let seconds = time.as_secs().to_string();
-    let fixed = ["-t1", "-D", &seconds];
+    let log = tempfile::NamedTempFile::new()?;
+    let log_option = format!("--log-file={}", log.path().display());
+    let fixed = ["-t1", "-D", &seconds, &log_option];
     let text = run("h2load", &[&fixed, arguments].concat()).await?;
     let line = text
         .lines()
@@ -105,7 +165,14 @@ async fn h2load(arguments: &[&str], time: Duration) -> Result<Seen> {
     Ok(Seen {
         requests: count(" succeeded")?,
         time,
+        latency: h2load_latency(&std::fs::read_to_string(log.path())?),
     })
+}
+
+/// Its log has a line for each request: when it began, its status, and what it took in microseconds.
+fn h2load_latency(log: &str) -> Latency {
+    let took = |line: &str| line.rsplit('\t').next()?.parse().ok();
+    Latency::of(log.lines().filter_map(took).collect())
 }
 
 async fn run(program: &str, arguments: &[&str]) -> Result<String> {
@@ -126,7 +193,7 @@ async fn run(program: &str, arguments: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// HTTP/3 by quinn and h3: 4 connections of 16 requests at a time.
+/// HTTP/3 by quinn: 4 connections of 16 requests at a time.
 ///
 /// # Errors
 /// The server cannot be reached, or an answer was an error.
@@ -137,68 +204,25 @@ pub async fn http3(
     ca: &Path,
     time: Duration,
 ) -> Result<Seen> {
-    const CONNECTIONS: usize = 4;
-    const STREAMS: usize = 16;
-    let endpoint = client(ca)?;
-    let end = tokio::time::Instant::now() + time;
-    let began = tokio::time::Instant::now();
-    let uri: http::Uri = format!("https://{authority}{path}").parse()?;
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        let connection = endpoint.connect(address, "localhost")?.await?;
-        let (mut driver, sender) = h3::client::new(h3_quinn::Connection::new(connection)).await?;
-        tokio::spawn(async move { std::future::poll_fn(|cx| driver.poll_close(cx)).await });
-        for _ in 0..STREAMS {
-            let (mut sender, uri) = (sender.clone(), uri.clone());
-            tasks.spawn(async move {
-                let mut requests = 0u64;
-                while tokio::time::Instant::now() < end {
-                    get(&mut sender, uri.clone()).await?;
-                    requests += 1;
-                }
-                anyhow::Ok(requests)
-            });
-        }
-    }
-    let mut requests = 0;
-    while let Some(done) = tasks.join_next().await {
-        requests += done??;
-    }
-    Ok(Seen {
-        requests,
-        time: began.elapsed(),
-    })
+    http3::run(address, authority, path, ca, http3::Shape::usual(time)).await
 }
 
-type Sender = h3::client::SendRequest<h3_quinn::OpenStreams, bytes::Bytes>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn get(sender: &mut Sender, uri: http::Uri) -> Result<()> {
-    let mut stream = sender
-        .send_request(http::Request::get(uri).body(())?)
-        .await?;
-    stream.finish().await?;
-    let response = stream.recv_response().await?;
-    if !response.status().is_success() {
-        bail!("HTTP/3 answer {}", response.status());
+    #[test]
+    fn latencies_are_read_from_what_load_generators_write() {
+        let us = |us| Some(Duration::from_micros(us));
+        let three = |p50, p99, p999| Latency {
+            p50: us(p50),
+            p99: us(p99),
+            p999: us(p999),
+        };
+        assert_eq!(wrk_latency("x\nlatency-us: 5 60 700\n"), three(5, 60, 700));
+        assert_eq!(wrk_latency("nothing"), Latency::default());
+        let log: String = (0..1000).map(|n| format!("17\t200\t{n}\n")).collect();
+        assert_eq!(h2load_latency(&log), three(500, 990, 999));
+        assert_eq!(h2load_latency(""), Latency::default());
     }
-    while let Some(mut data) = stream.recv_data().await? {
-        data.advance(data.remaining());
-    }
-    Ok(())
-}
-
-fn client(ca: &Path) -> Result<quinn::Endpoint> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca)?)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h3".to_vec()];
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
-    let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
-    Ok(endpoint)
 }

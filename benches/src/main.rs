@@ -40,8 +40,32 @@ enum Run {
     Feed(brink_bench::feed::Plan),
     /// What coherence costs on a hit: an edge with and without it, in alternation.
     Coherence(brink_bench::coherence::Plan),
+    /// Brink beside nginx, HAProxy and Varnish.
+    Peers(brink_bench::peers::Plan),
     /// What records cost: in process, through a link, and on a CQL engine beside the bare driver.
     Core(brink_bench::records::Plan),
+    /// Load over HTTP/3 on a running server.
+    Http3 {
+        /// Its address.
+        address: SocketAddr,
+        /// What to ask for.
+        path: String,
+        /// PEM file of the certificate's authority.
+        #[arg(long)]
+        ca: PathBuf,
+        /// Seconds.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Connections.
+        #[arg(long, default_value_t = 4)]
+        connections: usize,
+        /// Requests in flight on each connection.
+        #[arg(long, default_value_t = 16)]
+        streams: usize,
+        /// Requests a second; as many as possible without it.
+        #[arg(long)]
+        rate: Option<f64>,
+    },
     /// An edge whose coherence can be switched off: serves until it is killed.
     #[command(hide = true)]
     Edge(brink_bench::edge::Arguments),
@@ -112,8 +136,33 @@ async fn main() -> Result<()> {
             print!("{}", brink_bench::coherence::markdown(&rows));
             Ok(())
         }
+        Run::Peers(plan) => {
+            print!("{}", brink_bench::peers::run(&plan).await?);
+            Ok(())
+        }
         Run::Core(plan) => {
             print!("{}", brink_bench::records::run(&plan).await?);
+            Ok(())
+        }
+        Run::Http3 {
+            address,
+            path,
+            ca,
+            seconds,
+            connections,
+            streams,
+            rate,
+        } => {
+            let shape = brink_bench::load::http3::Shape {
+                connections,
+                streams,
+                time: std::time::Duration::from_secs(seconds.max(1)),
+                rate,
+            };
+            let authority = format!("localhost:{}", address.port());
+            let seen =
+                brink_bench::load::http3::run(address, &authority, &path, &ca, shape).await?;
+            println!("{seen:?}");
             Ok(())
         }
         Run::Edge(arguments) => brink_bench::edge::run(arguments).await,

@@ -1,9 +1,10 @@
 //! Servers under load: child processes that are stopped when they are dropped.
 
+use crate::cpu;
 use anyhow::{Context as _, Result, bail};
 use std::{
     io::{BufRead as _, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -68,6 +69,31 @@ impl Server {
         bail!("{} was not ready within 30 s", program.display())
     }
 
+    /// Starts a program that is not ours, and waits until it takes connections at `address`.
+    ///
+    /// # Errors
+    /// It ended, or took none within 30 s.
+    pub fn program(mut command: Command, address: SocketAddr) -> Result<Self> {
+        let name = format!("{command:?}");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| name.clone())?;
+        let mut server = Self { child };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            if TcpStream::connect(address).is_ok() {
+                return Ok(server);
+            }
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{name} ended: {status}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("{name} took no connection within 30 s")
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -76,8 +102,18 @@ impl Server {
 }
 
 impl Drop for Server {
+    /// Its own processes, where it has some, would outlive it: they end with it.
     fn drop(&mut self) {
+        let descendants = cpu::descendants(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for pid in descendants {
+            let pid = i32::try_from(pid)
+                .ok()
+                .and_then(rustix::process::Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
     }
 }

@@ -29,6 +29,8 @@ enum Run {
     Coherence,
     /// What records cost: the embedded store, a link, and a CQL engine beside the bare driver
     Core,
+    /// Answers from the cache beside nginx, HAProxy and Varnish
+    Peers,
     /// Pure decisions, one at a time, by criterion
     Pure,
 }
@@ -40,6 +42,7 @@ impl Run {
             Self::Feed => "feed",
             Self::Coherence => "coherence",
             Self::Core => "core",
+            Self::Peers => "peers",
             Self::Pure => "pure",
         }
     }
@@ -54,6 +57,9 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     setup::ensure(root, &steps, &setup::BENCH)?;
     if arguments.run == Run::Core {
         setup::ensure(root, &steps, &setup::CQL)?;
+    }
+    if arguments.run == Run::Peers {
+        setup::ensure(root, &steps, &setup::PEERS)?;
     }
     if arguments.run == Run::Pure {
         let mut command = Command::new(cargo());
@@ -87,6 +93,15 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         Run::Coherence => {
             command.arg("--core").arg(program("brink-core"));
             command.arg("--brink").arg(program("brink"));
+        }
+        Run::Peers => {
+            command.arg("--edge").arg(program("brink-edge"));
+            match setup::trixie() {
+                Some(folder) => {
+                    command.arg("--trixie").arg(folder);
+                }
+                None => steps.say("going on without peers: Debian's programs are not there"),
+            }
         }
         Run::Pure => {}
     }

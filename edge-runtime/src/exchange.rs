@@ -109,6 +109,32 @@ impl Exchange {
         name(self.id, &mut self.head.headers);
     }
 
+    /// The same request without its body, for what is asked on its behalf and may outlive it.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            id: self.id,
+            trace: self.trace.child(),
+            continues_trace: true,
+            connection: Arc::clone(&self.connection),
+            entry: Arc::clone(&self.entry),
+            head: self.head.clone(),
+            body: Body::empty(),
+            now: self.now,
+            began: self.began,
+            caller: self.caller.clone(),
+            session: self.session.clone(),
+            session_is_unknown: self.session_is_unknown,
+            drops_cookie: false,
+            shows_coherence: false,
+            fields_set: self.fields_set.clone(),
+            plugins_passed: 0,
+            written: self.written.clone(),
+            cache: None,
+            stored: None,
+        }
+    }
+
     /// A problem document that names this request.
     #[must_use]
     pub fn problem(&self, problem: Problem) -> Response<Body> {

@@ -24,6 +24,7 @@ pub mod lease_watch;
 pub mod link;
 pub mod modules;
 pub mod origin;
+pub mod persistent;
 pub mod pipeline;
 pub mod plugins;
 pub mod progress;

@@ -25,7 +25,8 @@ use crate::{
     figures::{Red, Sums},
     handler,
     modules::Platform,
-    origin::Origins,
+    origin::{OriginTarget, Origins},
+    persistent::Persistent,
     plugins::{self, Passage},
     progress::{APPLIED_WAIT_MAX, has_reached},
     purging::{PURGE, Purging},
@@ -199,7 +200,10 @@ async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
         Lookup::Forward(fill) => {
             drop(host);
             // Boxed: a hit should not pay for the size of this future.
-            Box::pin(forward(edge, exchange, fill)).await
+            match fill.leads() {
+                true => Box::pin(forward_to_its_end(edge, exchange, fill)).await,
+                false => Box::pin(forward(edge, exchange, fill)).await,
+            }
         }
         Lookup::Unavailable(problem) => exchange.problem(problem),
     }
@@ -223,31 +227,8 @@ fn send(exchange: &mut Exchange, mut answer: Answer) -> Response<Body> {
 /// Fetches the successor of a stale answer in a task of its own. It takes a place like a request; with none free, the
 /// next request tries again.
 fn revalidate(edge: &Arc<Edge>, exchange: &Exchange, fill: Fill) {
-    let mut head = Request::new(()).into_parts().0;
-    head.method = Method::GET;
-    head.uri = exchange.head.uri.clone();
-    head.headers = exchange.head.headers.clone();
-    let mut beside = Exchange {
-        id: exchange.id,
-        trace: exchange.trace.child(),
-        continues_trace: true,
-        connection: Arc::clone(&exchange.connection),
-        entry: Arc::clone(&exchange.entry),
-        head,
-        body: Body::empty(),
-        now: exchange.now,
-        began: exchange.began,
-        caller: exchange.caller.clone(),
-        session: exchange.session.clone(),
-        session_is_unknown: exchange.session_is_unknown,
-        drops_cookie: false,
-        shows_coherence: false,
-        fields_set: exchange.fields_set.clone(),
-        plugins_passed: 0,
-        written: exchange.written.clone(),
-        cache: None,
-        stored: None,
-    };
+    let mut beside = exchange.beside();
+    beside.head.method = Method::GET;
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
         if let Some(_place) = edge.admission.place() {
@@ -255,6 +236,37 @@ fn revalidate(edge: &Arc<Edge>, exchange: &Exchange, fill: Fill) {
             let _ = forward(&edge, &mut beside, fill).await;
         }
     });
+}
+
+/// As [`forward`], for a fill that others wait for: it goes on when this request's client goes away.
+async fn forward_to_its_end(
+    edge: &Arc<Edge>,
+    exchange: &mut Exchange,
+    fill: Fill,
+) -> Response<Body> {
+    let mut own = exchange.beside();
+    own.body = std::mem::take(&mut exchange.body);
+    let owner = Arc::clone(edge);
+    let asking = async move {
+        let response = forward(&owner, &mut own, fill).await;
+        (response, own)
+    };
+    let going_on = Arc::clone(edge);
+    let (response, own) = Persistent::new(asking, move |rest| {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            if let Some(_place) = going_on.admission.place() {
+                rest.await;
+            }
+        });
+    })
+    .await;
+    exchange.written.merge(&own.written);
+    exchange.cache = own.cache;
+    exchange.stored = own.stored;
+    response
 }
 
 /// Asks whoever answers the route.
@@ -309,7 +321,7 @@ async fn ask_origin(
     edge: &Edge,
     exchange: &mut Exchange,
     fill: Fill,
-    origin: &str,
+    origin: &OriginTarget,
 ) -> Response<Body> {
     let request = origin_request(exchange);
     let (mut head, mut body) = match edge.origins.send(origin, request).await {
@@ -330,7 +342,19 @@ async fn ask_origin(
         exchange.cache = Some(fill.pass(&mut head));
         return Response::from_parts(head, body);
     };
-    match take(&mut body, bytes_max).await {
+    let patience = fill.may_stream(&head).then_some(WHOLE_WAIT_MAX);
+    match take(&mut body, bytes_max, patience).await {
+        Taken::Some(beginning) => match fill.stream(head, dependencies, SystemTime::now()) {
+            Ok((answer, filling)) => {
+                tokio::spawn(filling.run(beginning, body));
+                send(exchange, answer)
+            }
+            Err(passed) => {
+                let (head, status) = *passed;
+                exchange.cache = Some(status);
+                Response::from_parts(head, Body::stream(Rejoined::new(beginning, body)))
+            }
+        },
         Taken::Whole(whole) => {
             let answer = fill.complete(head, whole, dependencies, SystemTime::now());
             send(exchange, answer)
@@ -369,6 +393,7 @@ fn origin_request(exchange: &mut Exchange) -> Request<Body> {
 
 /// No answer came: a stale one if there is one that may be served, else the problem.
 fn give_up(exchange: &mut Exchange, fill: Fill, problem: Problem) -> Response<Body> {
+    fill.tell(&problem);
     match fill.failed(SystemTime::now()) {
         Some(answer) => send(exchange, answer),
         None => exchange.problem(problem),
@@ -389,14 +414,35 @@ fn fixed(answer: &StaticAnswer) -> Response<Body> {
 /// What was read of a body that is worth storing if it is not too long.
 enum Taken {
     Whole(bytes::Bytes),
+    /// More will come that is worth it.
+    Some(Vec<bytes::Bytes>),
+    /// It is too long.
     Beginning(Vec<bytes::Bytes>),
     Broken(String),
 }
 
-async fn take(body: &mut Body, bytes_max: u64) -> Taken {
+/// How long an answer may take to come whole before what there is of it is sent.
+const WHOLE_WAIT_MAX: Duration = Duration::from_millis(20);
+/// How many bytes of an answer are taken before what there is of it is sent.
+const WHOLE_BYTES_MAX: u64 = 256 << 10;
+
+/// Takes at most `bytes_max`; with `patience` no more than [`WHOLE_BYTES_MAX`], nor for longer than this.
+async fn take(body: &mut Body, bytes_max: u64, patience: Option<Duration>) -> Taken {
     let mut pieces: Vec<bytes::Bytes> = Vec::new();
     let mut length = 0u64;
-    while let Some(frame) = body.frame().await {
+    let mut waiting = std::pin::pin!(patience.map(tokio::time::sleep));
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = async {
+                match waiting.as_mut().as_pin_mut() {
+                    Some(waiting) => waiting.await,
+                    None => std::future::pending().await,
+                }
+            } => return Taken::Some(pieces),
+        };
+        let Some(frame) = frame else { break };
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => return Taken::Broken(error.to_string()),
@@ -406,6 +452,9 @@ async fn take(body: &mut Body, bytes_max: u64) -> Taken {
             pieces.push(piece);
             if length > bytes_max {
                 return Taken::Beginning(pieces);
+            }
+            if patience.is_some() && length > WHOLE_BYTES_MAX {
+                return Taken::Some(pieces);
             }
         }
     }

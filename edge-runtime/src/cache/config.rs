@@ -17,9 +17,10 @@ pub struct Config {
     pub object_bytes_max: u64,
     /// Most variants (`Vary`) of one URI; a further one takes the place of the oldest. Default 64.
     pub variants_max: usize,
-    /// Most requests that wait for one fill; further ones are forwarded by themselves. Default 10,000.
+    /// Most requests that wait for one fill; further ones are forwarded by themselves. Default 100,000.
     pub followers_max: usize,
-    /// How long a request waits for another's fill before it is forwarded by itself, in milliseconds. Default 5,000.
+    /// When a fill takes longer than this, in milliseconds, one of the requests that wait for it is forwarded by itself; after
+    /// as long another one, and so on. Each waits for a minute at most. Default 5,000.
     pub follower_wait_ms_max: u64,
     /// How long a key whose answer could not be shared is not collapsed, in milliseconds. Default 10,000.
     pub uncollapsed_ms: u64,
@@ -47,7 +48,7 @@ impl Default for Config {
             disk_bytes_max: 1 << 30,
             object_bytes_max: 8 << 20,
             variants_max: 64,
-            followers_max: 10_000,
+            followers_max: 100_000,
             follower_wait_ms_max: 5_000,
             uncollapsed_ms: 10_000,
             changes_max: 1 << 18,

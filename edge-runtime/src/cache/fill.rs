@@ -2,6 +2,7 @@
 
 use super::{
     flights::{Posted, Ticket},
+    growing::Reader,
     invalidation,
     judgement::{self, Subject},
     reply::{Reply, compose, set_status},
@@ -22,7 +23,7 @@ use brink_policy::{
     },
     key::CacheKey,
 };
-use brink_protocol::Position;
+use brink_protocol::{Position, problem::Problem};
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
@@ -42,6 +43,8 @@ pub struct Answer {
     pub head: Parts,
     /// The body; empty for `HEAD` and 304.
     pub body: Bytes,
+    /// The body where it is still on its way; then `body` is empty.
+    pub stream: Option<Reader>,
     /// What `Cache-Status` says, for logs and metrics.
     pub status: CacheStatus,
     /// `stale-while-revalidate`: run this fill beside; dropping it is harmless.
@@ -55,7 +58,11 @@ impl Answer {
     /// The answer as a response.
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
-        Response::from_parts(self.head, Body::full(self.body))
+        let body = match self.stream {
+            Some(stream) => Body::stream(stream),
+            None => Body::full(self.body),
+        };
+        Response::from_parts(self.head, body)
     }
 
     pub(super) fn new(reply: Reply, revalidate: Option<Fill>) -> Self {
@@ -68,6 +75,7 @@ impl Answer {
         Self {
             head,
             body,
+            stream: None,
             status,
             revalidate,
             stored,
@@ -381,9 +389,12 @@ impl Fill {
         }
     }
 
-    /// Strips what is for caches alone, sets `Cache-Status`, remembers that the key need not be waited for.
+    /// Strips what is for caches alone, sets `Cache-Status`, remembers that the key need not be waited for. A failure says
+    /// nothing of the next answer: those who wait do not storm an origin that is in distress.
     fn mark(&self, head: &mut Parts, reason: Option<NoStoreReason>) -> CacheStatus {
-        if self.ticket.is_some() && reason.is_none_or(NoStoreReason::lasts) {
+        if is_failure(head.status) {
+            self.tell(&failed_answer(head.status));
+        } else if self.ticket.is_some() && reason.is_none_or(NoStoreReason::lasts) {
             self.shared
                 .flights
                 .set_uncollapsed(self.hash, Instant::now());
@@ -445,6 +456,19 @@ impl Fill {
         status
     }
 
+    /// Tells those who wait why no answer came. Before [`Fill::failed`].
+    pub fn tell(&self, problem: &Problem) {
+        if let Some(ticket) = &self.ticket {
+            ticket.failed(problem.clone());
+        }
+    }
+
+    /// Others may wait for it.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::leads)
+    }
+
     /// No answer came (the origin or the core is away, the module trapped). The stored answer, if it may be served
     /// stale now.
     #[must_use]
@@ -475,6 +499,20 @@ pub(super) fn set_received_age(headers: &mut HeaderMap, received: &HeaderMap) {
 }
 
 /// Errors for which `stale-if-error` is meant. RFC 5861 §4.
-fn is_failure(status: StatusCode) -> bool {
+pub(super) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// What those are told who waited for an answer that is a failure.
+fn failed_answer(status: StatusCode) -> Problem {
+    let detail = format!(
+        "the same request was answered with status {} twice while this one waited for it",
+        status.as_u16()
+    );
+    Problem::new(
+        status.as_u16(),
+        "answer-failed",
+        "No answer could be had",
+        detail,
+    )
 }

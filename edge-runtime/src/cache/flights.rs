@@ -1,5 +1,12 @@
 //! Collapsing: one fill for a key at a time, bounded followers, and a memory of keys whose answers cannot be shared.
+//!
+//! A follower waits until the leader's answer begins to come, or its fill ends, or another fill of the key beside it
+//! ends; then it looks again. A leader that takes long is not left alone, and not stormed either: one follower goes
+//! forward by itself each time that [`super::Config::follower_wait_ms_max`] has passed. One that fails is followed by
+//! another; after the second failure those that wait are told of it.
 
+use super::growing::Growing;
+use brink_protocol::problem::Problem;
 use rustc_hash::FxHashMap;
 use std::{
     sync::{
@@ -13,18 +20,30 @@ use tokio::sync::watch;
 const SHARDS: usize = 16;
 /// Most keys of a shard that are remembered as not to be collapsed; when there are more, all are forgotten.
 const UNCOLLAPSED_MAX: usize = 4096;
+/// Most validations beside stale answers at a time; further ones are left to a later request.
+const BESIDE_MAX: usize = 256;
 
 /// Fills under way, by the hash of their keys. Keys with one hash wait for each other in vain, and do no other harm.
 #[derive(Debug)]
 pub(super) struct Flights {
     shards: [Mutex<Shard>; SHARDS],
-    followers_max: usize,
-    uncollapsed_for: Duration,
+    bounds: Bounds,
+    /// Validations beside stale answers.
+    beside: AtomicUsize,
+}
+
+/// See [`super::Config`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) followers_max: usize,
+    /// After so long another request of the key goes forward by itself.
+    pub(super) patience: Duration,
+    pub(super) uncollapsed_for: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    leaders: FxHashMap<u64, Flight>,
+    leaders: FxHashMap<u64, Arc<Flight>>,
     /// How many fills of a URI are open, leaders and others, of any variant.
     open: FxHashMap<u64, u32>,
     uncollapsed: FxHashMap<u64, Instant>,
@@ -32,10 +51,25 @@ struct Shard {
     posts: FxHashMap<u64, (u32, u64)>,
 }
 
+/// One fill that others wait for.
 #[derive(Debug)]
-struct Flight {
-    done: watch::Receiver<()>,
-    followers: Arc<AtomicUsize>,
+pub(super) struct Flight {
+    news: watch::Sender<News>,
+    followers: AtomicUsize,
+    /// When the next follower goes forward by itself.
+    next_try: Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    /// The leader's fill is over.
+    is_over: bool,
+    /// How many fills of the key have ended beside it.
+    beside: u64,
+    /// The leader's answer comes, and may be shared.
+    stream: Option<Arc<Growing>>,
+    /// The leader got no answer.
+    failure: Option<Arc<Problem>>,
 }
 
 /// What a request is to do.
@@ -49,14 +83,30 @@ pub(super) enum Joined {
     Alone(Ticket),
 }
 
+/// What came of waiting.
+#[derive(Debug)]
+pub(super) enum Waited {
+    /// A fill of the key is over: look again.
+    Over,
+    /// The leader got no answer: look again, unless this happened before.
+    Failed(Arc<Problem>),
+    /// The answer comes.
+    Streams(Arc<Growing>),
+    /// It takes long, and it is this one's turn to go forward by itself.
+    Turn,
+    /// The deadline has passed.
+    TooLong,
+}
+
 /// One open fill. Dropping it lets those go on that wait.
 #[derive(Debug)]
 pub(super) struct Ticket {
     flights: Arc<Flights>,
     hash: u64,
     uri: u64,
-    /// Waiting requests see it dropped.
-    leads: Option<watch::Sender<()>>,
+    /// Others wait for it.
+    leads: Option<Arc<Flight>>,
+    is_beside: bool,
 }
 
 /// One open `POST`.
@@ -71,16 +121,19 @@ pub(super) struct Posted {
 /// One that waits.
 #[derive(Debug)]
 pub(super) struct Follower {
-    done: watch::Receiver<()>,
-    followers: Arc<AtomicUsize>,
+    flight: Arc<Flight>,
+    news: watch::Receiver<News>,
+    /// Fills beside that had ended before.
+    beside: u64,
+    patience: Duration,
 }
 
 impl Flights {
-    pub(super) fn new(followers_max: usize, uncollapsed_for: Duration) -> Arc<Self> {
+    pub(super) fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
             shards: Default::default(),
-            followers_max,
-            uncollapsed_for,
+            bounds,
+            beside: AtomicUsize::new(0),
         })
     }
 
@@ -103,7 +156,8 @@ impl Flights {
             .is_some_and(|until| *until > now);
         let present = shard.leaders.get(&hash);
         if uncollapsed
-            || present.is_some_and(|f| f.followers.load(Ordering::Acquire) >= self.followers_max)
+            || present
+                .is_some_and(|f| f.followers.load(Ordering::Acquire) >= self.bounds.followers_max)
         {
             drop(shard);
             return Joined::Alone(self.alone(hash, uri));
@@ -111,10 +165,16 @@ impl Flights {
         if let Some(flight) = present {
             // The shard's lock is held: nobody else adds.
             flight.followers.fetch_add(1, Ordering::AcqRel);
-            let (done, followers) = (flight.done.clone(), flight.followers.clone());
-            return Joined::Follower(Follower { done, followers });
+            let (flight, news) = (flight.clone(), flight.news.subscribe());
+            let beside = news.borrow().beside;
+            return Joined::Follower(Follower {
+                flight,
+                news,
+                beside,
+                patience: self.bounds.patience,
+            });
         }
-        let leads = shard.lead(hash);
+        let leads = shard.lead(hash, now + self.bounds.patience);
         drop(shard);
         Joined::Leader(self.ticket(hash, uri, Some(leads)))
     }
@@ -124,24 +184,54 @@ impl Flights {
         self.ticket(hash, uri, None)
     }
 
-    /// A fill beside, if there is none under way.
-    pub(super) fn lead(self: &Arc<Self>, hash: u64, uri: u64) -> Option<Ticket> {
+    /// A validation beside a stale answer, if there is none of its key under way and not too many of others.
+    pub(super) fn lead_beside(
+        self: &Arc<Self>,
+        hash: u64,
+        uri: u64,
+        now: Instant,
+    ) -> Option<Ticket> {
         let mut shard = self.shard(hash);
         if shard.leaders.contains_key(&hash) {
             return None;
         }
-        let leads = shard.lead(hash);
+        if self.beside.fetch_add(1, Ordering::AcqRel) >= BESIDE_MAX {
+            self.beside.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        let leads = shard.lead(hash, now + self.bounds.patience);
+        drop(shard);
+        let mut ticket = self.ticket(hash, uri, Some(leads));
+        ticket.is_beside = true;
+        Some(ticket)
+    }
+
+    /// Leads in the place of a flight whose answer a change has ended; none if another does by now.
+    pub(super) fn supersede(
+        self: &Arc<Self>,
+        hash: u64,
+        uri: u64,
+        old: &Follower,
+        now: Instant,
+    ) -> Option<Ticket> {
+        let mut shard = self.shard(hash);
+        let is_old = |flight: &Arc<Flight>| Arc::ptr_eq(flight, &old.flight);
+        if shard.leaders.get(&hash).is_some_and(|f| !is_old(f)) {
+            return None;
+        }
+        let leads = shard.lead(hash, now + self.bounds.patience);
         drop(shard);
         Some(self.ticket(hash, uri, Some(leads)))
     }
 
-    fn ticket(self: &Arc<Self>, hash: u64, uri: u64, leads: Option<watch::Sender<()>>) -> Ticket {
+    fn ticket(self: &Arc<Self>, hash: u64, uri: u64, leads: Option<Arc<Flight>>) -> Ticket {
         *self.shard(uri).open.entry(uri).or_default() += 1;
         Ticket {
             flights: self.clone(),
             hash,
             uri,
             leads,
+            is_beside: false,
         }
     }
 
@@ -178,7 +268,9 @@ impl Flights {
                 shard.uncollapsed.clear();
             }
         }
-        shard.uncollapsed.insert(hash, now + self.uncollapsed_for);
+        shard
+            .uncollapsed
+            .insert(hash, now + self.bounds.uncollapsed_for);
     }
 
     /// The key's answer was shared.
@@ -188,23 +280,54 @@ impl Flights {
 }
 
 impl Shard {
-    fn lead(&mut self, hash: u64) -> watch::Sender<()> {
-        let (leads, done) = watch::channel(());
-        self.leaders.insert(
-            hash,
-            Flight {
-                done,
-                followers: Arc::default(),
-            },
-        );
-        leads
+    fn lead(&mut self, hash: u64, next_try: Instant) -> Arc<Flight> {
+        let flight = Arc::new(Flight {
+            news: watch::Sender::default(),
+            followers: AtomicUsize::new(0),
+            next_try: Mutex::new(next_try),
+        });
+        self.leaders.insert(hash, flight.clone());
+        flight
+    }
+}
+
+impl Ticket {
+    /// Others may be waiting for it.
+    pub(super) fn leads(&self) -> bool {
+        self.leads.is_some()
+    }
+
+    /// The answer comes: those who wait may read along.
+    pub(super) fn streams(&self, growing: &Arc<Growing>) {
+        if let Some(flight) = &self.leads {
+            let stream = Some(growing.clone());
+            flight.news.send_modify(|news| news.stream = stream);
+        }
+    }
+
+    /// No answer came, or one that says no more than that.
+    pub(super) fn failed(&self, problem: Problem) {
+        if let Some(flight) = &self.leads {
+            let failure = Some(Arc::new(problem));
+            flight.news.send_modify(|news| news.failure = failure);
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.leads.is_some() {
-            self.flights.shard(self.hash).leaders.remove(&self.hash);
+        let mut shard = self.flights.shard(self.hash);
+        match (&self.leads, shard.leaders.get(&self.hash)) {
+            (Some(own), Some(present)) if Arc::ptr_eq(own, present) => {
+                shard.leaders.remove(&self.hash);
+            }
+            (Some(_), _) | (None, None) => {}
+            // What it stored may be what they wait for.
+            (None, Some(present)) => present.news.send_modify(|news| news.beside += 1),
+        }
+        drop(shard);
+        if self.is_beside {
+            self.flights.beside.fetch_sub(1, Ordering::AcqRel);
         }
         let mut shard = self.flights.shard(self.uri);
         if let Some(open) = shard.open.get_mut(&self.uri) {
@@ -213,7 +336,11 @@ impl Drop for Ticket {
                 shard.open.remove(&self.uri);
             }
         }
-        // `leads` is dropped after this: whoever wakes finds the flight gone.
+        drop(shard);
+        // Last: whoever wakes finds the flight gone.
+        if let Some(flight) = &self.leads {
+            flight.news.send_modify(|news| news.is_over = true);
+        }
     }
 }
 
@@ -238,18 +365,58 @@ impl Drop for Posted {
     }
 }
 
+impl Flight {
+    /// Whether this one goes forward by itself now; if not, when the next one does.
+    fn take_turn(&self, now: Instant, patience: Duration) -> Result<(), Instant> {
+        let mut next = self.next_try.lock().unwrap_or_else(PoisonError::into_inner);
+        if *next > now {
+            return Err(*next);
+        }
+        *next = now + patience;
+        Ok(())
+    }
+}
+
 impl Follower {
-    /// Waits for the leader, at most until `deadline`; whether it came to its end.
-    pub(super) async fn wait(mut self, deadline: Instant) -> bool {
-        // The sender sends nothing: it is dropped.
-        tokio::time::timeout_at(deadline.into(), self.done.changed())
-            .await
-            .is_ok()
+    /// Waits for news of the leader, at most until `deadline`.
+    pub(super) async fn wait(&mut self, deadline: Instant) -> Waited {
+        let mut next_try = match self.flight.next_try.lock() {
+            Ok(next) => *next,
+            Err(poisoned) => *poisoned.into_inner(),
+        };
+        loop {
+            if let Some(waited) = self.look() {
+                return waited;
+            }
+            let until = next_try.min(deadline);
+            let changed = tokio::time::timeout_at(until.into(), self.news.changed());
+            if changed.await.is_ok() {
+                continue;
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Waited::TooLong;
+            }
+            match self.flight.take_turn(now, self.patience) {
+                Ok(()) => return Waited::Turn,
+                Err(next) => next_try = next,
+            }
+        }
+    }
+
+    fn look(&mut self) -> Option<Waited> {
+        let news = self.news.borrow_and_update();
+        match (&news.failure, &news.stream) {
+            (Some(failure), _) if news.is_over => Some(Waited::Failed(failure.clone())),
+            (_, Some(growing)) => Some(Waited::Streams(growing.clone())),
+            _ if news.is_over || news.beside != self.beside => Some(Waited::Over),
+            _ => None,
+        }
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.followers.fetch_sub(1, Ordering::AcqRel);
+        self.flight.followers.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     fill::{Answer, Fill},
-    flights::{Joined, Ticket},
+    flights::{Joined, Ticket, Waited},
+    growing::Growing,
     judgement::Subject,
     reply::compose,
     request::{CacheRequest, Session},
@@ -12,10 +13,12 @@ use super::{
 };
 use brink_policy::{
     cache_status::{CacheStatus, ForwardReason, Outcome},
+    coherence::Verdict,
     http::{
         NoStoreReason, RequestDirectives, Reuse, StaleReason,
         condition::has_preconditions,
         reuse::{self, reuse, ttl},
+        vary,
     },
     key::{CacheKey, KEY_BYTES_MAX},
 };
@@ -39,6 +42,42 @@ pub enum Lookup {
     /// There is nothing that may be served and nothing that may be asked: `only-if-cached` (504), or the feed is silent
     /// and the route wants to fail (503).
     Unavailable(Problem),
+}
+
+/// How long a request waits in all for the fills of others.
+const FOLLOWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// So many fills that fail are waited for.
+const FAILURES_MAX: u32 = 2;
+
+/// What a request has waited for.
+#[derive(Debug, Default)]
+struct Waits {
+    /// Set once it waits.
+    deadline: Option<Instant>,
+    /// Fills that failed meanwhile.
+    failures: u32,
+    /// The hash of the variant that it turned out to want.
+    variant: Option<u64>,
+}
+
+/// What a request does that nothing stored answers.
+enum Next {
+    Look,
+    Forward(Ticket),
+    Answer(Box<Answer>),
+    /// It is told this, unless there is something stale that it may get.
+    GiveUp(Ticket, Box<Problem>),
+}
+
+/// Whether a request may read an answer that is on its way to another.
+enum Along {
+    Answer(Box<Answer>),
+    /// The answer is another variant's; the hash of this request's own.
+    Other(u64),
+    /// A change has ended it.
+    Ended,
+    /// It does not suit this request, or cannot be read from its beginning.
+    Alone,
 }
 
 /// A request under way in the cache.
@@ -99,7 +138,7 @@ impl Way<'_> {
 
     /// Looks, waits for another's fill, looks again; in the end it answers or goes forward.
     async fn walk(&self, key: Key) -> Lookup {
-        let mut waited_until = None;
+        let mut waits = Waits::default();
         loop {
             let applied = self.has_applied();
             let mut found = self.shared.find(&key, self.request).await;
@@ -107,7 +146,8 @@ impl Way<'_> {
             let (reason, alone) = match entry {
                 None => (found.reason, false),
                 Some(entry) => {
-                    match self.use_entry(&key, &mut found, entry, applied, waited_until.is_some()) {
+                    let waited = waits.deadline.is_some();
+                    match self.use_entry(&key, &mut found, entry, applied, waited) {
                         Ok(lookup) => return lookup,
                         Err(why) => why,
                     }
@@ -116,26 +156,62 @@ impl Way<'_> {
             if self.directives.only_if_cached {
                 return Lookup::Unavailable(only_if_cached());
             }
-            let hash = found.hash;
-            let uri = self.shared.tiers.hash(&key.0);
-            let flights = &self.shared.flights;
-            let joined = match alone || !self.collapses() {
-                true => Joined::Alone(flights.alone(hash, uri)),
-                false => flights.join(hash, uri, Instant::now()),
-            };
-            match joined {
-                Joined::Leader(ticket) | Joined::Alone(ticket) => {
-                    return Lookup::Forward(self.forward(key, reason, found, ticket));
+            found.hash = waits.variant.unwrap_or(found.hash);
+            let ticket = match self.joined(&key, &found, alone, &mut waits).await {
+                Next::Look => continue,
+                Next::Forward(ticket) => ticket,
+                Next::Answer(answer) => return Lookup::Hit(*answer),
+                Next::GiveUp(ticket, problem) => {
+                    let fill = self.forward(key, reason, found, ticket);
+                    return match fill.failed(SystemTime::now()) {
+                        Some(answer) => Lookup::Hit(answer),
+                        None => Lookup::Unavailable(*problem),
+                    };
                 }
-                Joined::Follower(follower) => {
-                    let wait = Duration::from_millis(self.shared.config.follower_wait_ms_max);
-                    let deadline = *waited_until.get_or_insert_with(|| Instant::now() + wait);
-                    if !follower.wait(deadline).await {
-                        let ticket = flights.alone(hash, uri);
-                        return Lookup::Forward(self.forward(key, reason, found, ticket));
+            };
+            return Lookup::Forward(self.forward(key, reason, found, ticket));
+        }
+    }
+
+    /// Leads a fill, goes alone, or waits for another's.
+    async fn joined(&self, key: &Key, found: &Found, alone: bool, waits: &mut Waits) -> Next {
+        let (hash, uri) = (found.hash, self.shared.tiers.hash(&key.0));
+        let flights = &self.shared.flights;
+        if alone || !self.collapses() {
+            return Next::Forward(flights.alone(hash, uri));
+        }
+        let mut follower = match flights.join(hash, uri, Instant::now()) {
+            Joined::Leader(ticket) | Joined::Alone(ticket) => return Next::Forward(ticket),
+            Joined::Follower(follower) => follower,
+        };
+        let deadline = *waits
+            .deadline
+            .get_or_insert_with(|| Instant::now() + FOLLOWER_TIME_MAX);
+        match follower.wait(deadline).await {
+            Waited::Over => Next::Look,
+            Waited::Turn => Next::Forward(flights.alone(hash, uri)),
+            Waited::TooLong => Next::GiveUp(flights.alone(hash, uri), Box::new(too_long())),
+            Waited::Failed(problem) => {
+                waits.failures += 1;
+                match waits.failures < FAILURES_MAX {
+                    true => Next::Look,
+                    false => {
+                        let problem = Box::new((*problem).clone());
+                        Next::GiveUp(flights.alone(hash, uri), problem)
                     }
                 }
             }
+            Waited::Streams(growing) => match self.along(key, &growing) {
+                Along::Answer(answer) => Next::Answer(answer),
+                Along::Alone => Next::Forward(flights.alone(hash, uri)),
+                Along::Other(variant) => {
+                    waits.variant = Some(variant);
+                    Next::Look
+                }
+                Along::Ended => flights
+                    .supersede(hash, uri, &follower, Instant::now())
+                    .map_or(Next::Look, Next::Forward),
+            },
         }
     }
 
@@ -197,6 +273,54 @@ impl Way<'_> {
             .flight_hash(&key.0, &entry.stored, self.request.headers);
         found.entry = Some(entry);
         Err(forward)
+    }
+
+    /// Reads an answer on its way to another, if it may: as a stored one, it is held against the changes first.
+    fn along(&self, key: &Key, growing: &Arc<Growing>) -> Along {
+        let stored = &growing.entry;
+        let Some(fields) = vary::fields(&stored.headers) else {
+            return Along::Alone;
+        };
+        let wanted = vary::selection(&fields, self.request.headers);
+        if wanted.is_none() || !self.request.set_on_way.iter().all(|n| fields.contains(n)) {
+            return Along::Alone;
+        }
+        if wanted != vary::selection(&fields, &growing.request) {
+            let variant = key.0.variant(wanted.as_deref().unwrap_or_default());
+            return Along::Other(self.shared.tiers.hash(&variant));
+        }
+        let applied = self.has_applied();
+        let vouched = self.shared.ledger.vouched();
+        if self.shared.ledger.verdict(stored) != Verdict::Valid {
+            return Along::Ended;
+        }
+        let entry = Entry {
+            stored: stored.clone(),
+            tier: Tier::Memory,
+            soft: false,
+            vouched,
+        };
+        let age = stored.age(self.now);
+        let held = reuse::Stored {
+            lifetime: &stored.lifetime,
+            age_seconds: age,
+            soft_purged: false,
+        };
+        let connection = self
+            .shared
+            .connection(vouched, self.request.when_disconnected);
+        if !self.is_new_enough(&entry, applied)
+            || reuse(&self.directives, &held, connection) != Reuse::Serve
+        {
+            return Along::Alone;
+        }
+        let Some(reader) = growing.read() else {
+            return Along::Alone;
+        };
+        let mut answer = self.answer(&entry, age, None, true, None);
+        let has_body = answer.head.status == stored.status;
+        answer.stream = has_body.then_some(reader);
+        Along::Answer(Box::new(answer))
     }
 
     /// Whether this PoP has applied what a session has seen: what is then found untouched is not older. Asked before
@@ -279,7 +403,7 @@ impl Way<'_> {
         let ticket = self
             .shared
             .flights
-            .lead(hash, self.shared.tiers.hash(&key.0))?;
+            .lead_beside(hash, self.shared.tiers.hash(&key.0), Instant::now())?;
         let mut fill = self.fill(key.clone(), ForwardReason::Stale, Ok(()));
         // The client has its answer; what comes now is for the cache, whole and without conditions.
         fill.subject.method = Method::GET;
@@ -372,6 +496,15 @@ fn only_if_cached() -> Problem {
         "only-if-cached",
         "Nothing usable is stored",
         "the request says only-if-cached, and there is no stored answer that it may get",
+    )
+}
+
+fn too_long() -> Problem {
+    Problem::new(
+        504,
+        "answer-slow",
+        "The answer takes too long",
+        "the same was asked before, and is not answered yet; try again soon",
     )
 }
 

@@ -19,7 +19,9 @@ mod engine;
 mod error;
 mod explain;
 mod fill;
+mod filling;
 mod flights;
+mod growing;
 mod invalidation;
 mod journal;
 mod judgement;
@@ -38,6 +40,8 @@ pub use counters::Figures;
 pub use engine::{Applied, Cache};
 pub use error::Error;
 pub use fill::{Answer, Fill};
+pub use filling::Filling;
+pub use growing::Reader;
 pub use lookup::Lookup;
 pub use request::{CacheRequest, Dependencies};
 

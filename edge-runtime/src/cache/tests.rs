@@ -8,6 +8,7 @@ mod origins;
 mod races;
 mod restart;
 mod semantics;
+mod streams;
 mod support;
 
 use support::*;

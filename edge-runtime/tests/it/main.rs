@@ -9,6 +9,7 @@
 mod admin;
 mod canary;
 mod coherence;
+mod collapse;
 mod cores;
 mod deployments;
 mod feed;

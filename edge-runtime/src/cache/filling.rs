@@ -1,0 +1,185 @@
+//! A fill whose answer is sent while its body comes.
+
+use super::{
+    fill::{Answer, Fill, is_failure, set_received_age},
+    growing::Growing,
+    request::Dependencies,
+};
+use brink_listener::Body;
+use brink_policy::{
+    cache_status::{CacheStatus, Outcome},
+    http::{freshen::restore_unstored, reuse::ttl},
+};
+use bytes::Bytes;
+use http::{
+    StatusCode,
+    header::{AGE, CONTENT_LENGTH},
+    response::Parts,
+};
+use http_body_util::BodyExt as _;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+/// The rest of a fill: brings the body to those who read it, and into the cache. To be run in a task of its own, so that no
+/// client that goes away ends it.
+pub struct Filling {
+    fill: Fill,
+    growing: Arc<Growing>,
+    head: Parts,
+    dependencies: Dependencies,
+}
+
+impl fmt::Debug for Filling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Filling").field(&self.fill).finish()
+    }
+}
+
+impl Fill {
+    /// Whether the answer with this head, for which [`Fill::wants`] has a place, can be sent before it is whole.
+    #[must_use]
+    pub fn may_stream(&self, head: &Parts) -> bool {
+        let validates = self.stored.is_some()
+            && (head.status == StatusCode::NOT_MODIFIED || is_failure(head.status));
+        self.wants_whole()
+            && self.posted.is_none()
+            && !validates
+            && head.status != StatusCode::PARTIAL_CONTENT
+    }
+
+    /// The answer comes and is not whole yet. Gives what to send, and what is left to do; or, if it may not be stored
+    /// any more, what [`Fill::pass`] does.
+    ///
+    /// # Errors
+    /// It is passed.
+    pub fn stream(
+        self,
+        mut head: Parts,
+        dependencies: Dependencies,
+        now: SystemTime,
+    ) -> Result<(Answer, Filling), Box<(Parts, CacheStatus)>> {
+        let Ok(mut entry) = self.admit(&head, &Bytes::new(), &dependencies, now) else {
+            let status = self.pass(&mut head);
+            return Err(Box::new((head, status)));
+        };
+        let length = head.headers.get(CONTENT_LENGTH).cloned();
+        if let Some(entry) = Arc::get_mut(&mut entry) {
+            match &length {
+                Some(length) => entry.headers.insert(CONTENT_LENGTH, length.clone()),
+                None => entry.headers.remove(CONTENT_LENGTH),
+            };
+        }
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let growing = Growing::new(entry, self.subject.headers.clone(), length);
+        let answer = self.beginning(&growing, &head, now);
+        if let Some(ticket) = &self.ticket {
+            ticket.streams(&growing);
+        }
+        let filling = Filling {
+            fill: self,
+            growing,
+            head,
+            dependencies,
+        };
+        Ok((answer, filling))
+    }
+
+    /// The answer to the request that began it.
+    fn beginning(&self, growing: &Arc<Growing>, received: &Parts, now: SystemTime) -> Answer {
+        let entry = &growing.entry;
+        let is_shared = entry.lifetime.fresh_seconds > entry.initial_age
+            && !entry.lifetime.always_validate;
+        if !is_shared {
+            self.shared
+                .flights
+                .set_uncollapsed(self.hash, Instant::now());
+        }
+        let age = entry.age(now);
+        let status = CacheStatus {
+            outcome: Outcome::Forward {
+                reason: self.reason,
+                status: None,
+                stored: true,
+                collapsed: false,
+            },
+            ttl_seconds: Some(ttl(&entry.lifetime, age)),
+            detail: None,
+        };
+        let mut reply = self.reply(entry, age, status);
+        reply.stored = None;
+        if age == 0 {
+            // It comes from the origin itself: RFC 9111 §5.1.
+            reply.head.headers.remove(AGE);
+        }
+        restore_unstored(&mut reply.head.headers, &received.headers);
+        set_received_age(&mut reply.head.headers, &received.headers);
+        let has_body = reply.head.status == entry.status;
+        let mut answer = Answer::new(reply, None);
+        answer.stream = has_body.then(|| growing.read()).flatten();
+        answer
+    }
+}
+
+impl Filling {
+    /// Takes the body, of which `beginning` came already, to its end.
+    pub async fn run(self, beginning: Vec<Bytes>, mut body: Body) {
+        for piece in beginning {
+            self.growing.push(piece);
+        }
+        let bytes_max = self.fill.shared.config.object_bytes_max;
+        let mut trailers = None;
+        while self.growing.came() <= bytes_max {
+            match body.frame().await {
+                None => return self.complete(trailers),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => self.growing.push(piece),
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+                Some(Err(error)) => {
+                    tracing::warn!(fill = ?self.fill, %error, "an answer broke off");
+                    self.growing.break_off(&error.to_string());
+                    return;
+                }
+            }
+        }
+        self.pass(trailers, body).await;
+    }
+
+    /// Stored before the end is told: who asks then finds it.
+    fn complete(self, trailers: Option<http::HeaderMap>) {
+        let Self {
+            fill,
+            growing,
+            head,
+            dependencies,
+        } = self;
+        let whole = growing.whole();
+        drop(fill.complete(head, whole, dependencies, SystemTime::now()));
+        growing.end(trailers);
+    }
+
+    /// It is too long to be stored: who reads it gets the rest, at the pace of the slowest.
+    async fn pass(self, mut trailers: Option<http::HeaderMap>, mut body: Body) {
+        let Self {
+            fill,
+            growing,
+            mut head,
+            ..
+        } = self;
+        growing.pass();
+        fill.pass(&mut head);
+        while growing.room().await {
+            match body.frame().await {
+                None => return growing.end(trailers),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(piece) => growing.push(piece),
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+                Some(Err(error)) => return growing.break_off(&error.to_string()),
+            }
+        }
+    }
+}

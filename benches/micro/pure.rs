@@ -226,6 +226,7 @@ fn routes(criterion: &mut Criterion) {
         when_disconnected: WhenDisconnected::ServeStale,
         show_coherence: false,
         session_cookie: false,
+        cache: Default::default(),
     };
     let table = RouteTable::new((0..HOSTS * PATHS).map(route).collect());
     assert!(

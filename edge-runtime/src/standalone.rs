@@ -137,6 +137,7 @@ fn route(target: Target) -> Route {
         show_coherence: false,
         session_cookie: false,
     }
+        cache: Default::default(),
 }
 
 impl Serve {

@@ -103,6 +103,7 @@ mod tests {
             when_disconnected: WhenDisconnected::ServeStale,
             show_coherence: false,
             session_cookie: false,
+            cache: Default::default(),
         }
         .normal()
         .unwrap()

@@ -22,6 +22,7 @@ fn table() -> Table {
         when_disconnected: WhenDisconnected::ServeStale,
         show_coherence: false,
         session_cookie: false,
+        cache: Default::default(),
     };
     let origin = Route {
         path: "/o".into(),

@@ -22,6 +22,7 @@ fn exchange(fields: &[(&'static str, &'static str)]) -> Exchange {
         when_disconnected: WhenDisconnected::ServeStale,
         show_coherence: false,
         session_cookie: false,
+        cache: Default::default(),
     };
     let source = DeploymentTable {
         revision: 1,

@@ -65,6 +65,7 @@ pub(crate) fn route(path: &str, module: &str, plugins: &[&str]) -> Route {
         when_disconnected: WhenDisconnected::ServeStale,
         show_coherence: false,
         session_cookie: false,
+        cache: Default::default(),
     }
 }
 
@@ -359,6 +360,7 @@ async fn nothing_is_fresh_until_the_feed_has_brought_what_was_missed() {
             when_disconnected: WhenDisconnected::Fail,
             show_coherence: false,
             session_cookie: false,
+            cache: Default::default(),
             ..route("/shop", "shop", &[])
         }],
     };

@@ -150,6 +150,9 @@ pub struct NewRoute {
     /// See [`crate::deployment::Route::session_cookie`].
     #[serde(default)]
     pub session_cookie: bool,
+    /// See [`crate::deployment::Route::cache`].
+    #[serde(default)]
+    pub cache: crate::caching::RouteCache,
 }
 
 /// What is deployed after a deploy or a rollback.

@@ -1,7 +1,10 @@
 //! What PoPs run: deployments of modules, and the routes that lead to them.
 
+mod wire;
+
 use crate::{
     Digest, Error, ModuleName, TenantName,
+    caching::RouteCache,
     origins::OriginGroup,
     purge::{normal_host, normal_path},
 };
@@ -124,8 +127,9 @@ impl World {
 }
 
 /// Where requests of a host and path go.
+// On the link and in stores it has another form than in JSON: see `wire`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Route {
     /// Whose route; taken from the token that sets it.
@@ -150,6 +154,9 @@ pub struct Route {
     /// Answers to writes set the session token as a cookie too, for browsers.
     #[serde(default)]
     pub session_cookie: bool,
+    /// What it says of caching.
+    #[serde(default)]
+    pub cache: RouteCache,
 }
 
 /// The tenant of a single-tenant installation.
@@ -163,7 +170,23 @@ pub fn default_tenant() -> TenantName {
 }
 
 impl Route {
-    /// Checks host, path and plugins, and brings the host to lower case.
+    /// A route of the default tenant and of every host, with the defaults of all else.
+    #[must_use]
+    pub fn new(path: &str, target: Target) -> Self {
+        Self {
+            tenant: default_tenant(),
+            host: None,
+            path: path.to_owned(),
+            target,
+            plugins: Vec::new(),
+            when_disconnected: WhenDisconnected::default(),
+            show_coherence: false,
+            session_cookie: false,
+            cache: RouteCache::default(),
+        }
+    }
+
+    /// Checks host, path, plugins and rules of caching, and brings the host to lower case.
     ///
     /// # Errors
     /// The part that is not allowed.
@@ -201,6 +224,7 @@ impl Route {
                 limit: PLUGINS_MAX as u64,
             });
         }
+        self.cache = self.cache.normal()?;
         if self.path.len() > 1 {
             let trimmed = self.path.trim_end_matches('/').len();
             self.path.truncate(trimmed.max(1));

@@ -4,6 +4,7 @@
 //! `TryFrom` or [`codec::decode`], which refuse what is beyond the documented limits.
 
 pub mod address;
+pub mod caching;
 pub mod change;
 pub mod codec;
 pub mod control;

@@ -156,6 +156,7 @@ mod tests {
             when_disconnected: Default::default(),
             show_coherence: false,
             session_cookie: false,
+            cache: Default::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{args::Shown, error::Error};
 use brink_protocol::{
     ModuleName,
+    caching::RouteCache,
     control::{NewPurge, NewRoute},
     deployment::{Route, Target, WhenDisconnected, default_tenant},
     purge::{SELECTORS_MAX, TagName, normal_host, normal_url},
@@ -44,6 +45,7 @@ impl std::str::FromStr for RouteAddress {
             when_disconnected: WhenDisconnected::default(),
             show_coherence: false,
             session_cookie: false,
+            cache: Default::default(),
         };
         let normal = route.normal().map_err(|error| wrong(&error))?;
         Ok(Self {
@@ -66,6 +68,7 @@ pub(crate) fn new_routes(
     texts: &[String],
     plugins: &[ModuleName],
     shown: Shown,
+    cache: &RouteCache,
 ) -> Result<Vec<NewRoute>, Error> {
     let route = |text: &String| {
         let RouteAddress { host, path } = text.parse()?;
@@ -76,6 +79,7 @@ pub(crate) fn new_routes(
             when_disconnected: WhenDisconnected::default(),
             show_coherence: shown.show_coherence,
             session_cookie: shown.session_cookie,
+            cache: cache.clone(),
         })
     };
     texts.iter().map(route).collect()

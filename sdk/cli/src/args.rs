@@ -1,5 +1,6 @@
 //! The command line.
 
+mod caching;
 mod operations;
 mod placement;
 mod platform;
@@ -8,6 +9,7 @@ mod records;
 mod streams;
 mod workflows;
 
+pub(crate) use caching::*;
 pub(crate) use operations::*;
 pub(crate) use placement::*;
 pub(crate) use platform::*;

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use brink_protocol::{
     ModuleName,
+    caching::RouteCache,
     deployment::{Grants, Limits},
 };
 use serde::Deserialize;
@@ -62,6 +63,8 @@ pub(crate) struct DeployDefaults {
     pub(crate) grants: Option<Grants>,
     /// Bounds of its runs.
     pub(crate) limits: Option<Limits>,
+    /// What its routes say of caching.
+    pub(crate) cache: RouteCache,
 }
 
 /// Where the control API is and how to speak to it: `[platform]` of `brink.toml`, and the user's configuration.

@@ -1,5 +1,6 @@
 //! The command line of what speaks with the control API.
 
+use super::Caching;
 use brink_protocol::{ModuleName, TenantName, control::Role};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -81,6 +82,9 @@ pub(crate) struct Deploy {
     /// What answers of the routes show of coherence.
     #[command(flatten)]
     pub(crate) shown: Shown,
+    /// What the routes say of caching.
+    #[command(flatten)]
+    pub(crate) caching: Caching,
     /// A value for the module; may be repeated. Replaces all that were set before
     #[arg(long = "config", value_name = "NAME=VALUE")]
     pub(crate) config: Vec<String>,
@@ -203,6 +207,9 @@ pub(crate) struct Shown {
     /// Answers carry the field Brink-Coherence: their position, and how stale they are at most
     #[arg(long)]
     pub(crate) show_coherence: bool,
+    /// What it says of caching.
+    #[command(flatten)]
+    pub(crate) caching: Caching,
     /// Answers to writes set a cookie with the session, so that browsers read their own writes at every PoP
     #[arg(long)]
     pub(crate) session_cookie: bool,

@@ -10,7 +10,7 @@ use crate::{
     rollout::{self, PopRun},
 };
 use brink_protocol::{
-    ModuleName, control,
+    ModuleName, caching::RouteCache, control,
     control::Deployed,
     deployment::{Deployment, Grants, Limits},
 };
@@ -82,10 +82,13 @@ fn request(
         show_coherence,
         session_cookie,
     } = args.shown;
-    let mut routes = new_routes(texts, plugins, args.shown)?;
-    if routes.is_empty() && (!plugins.is_empty() || show_coherence || session_cookie) {
+    let cache = args.caching.rules();
+    let cache = cache.unwrap_or_else(|| defaults.cache.clone());
+    let mut routes = new_routes(texts, plugins, args.shown, &cache)?;
+    let says_more = show_coherence || session_cookie || cache != RouteCache::default();
+    if routes.is_empty() && (!plugins.is_empty() || says_more) {
         // The route that a module without any has, named so that it can carry what is asked for.
-        routes = new_routes(&[format!("/{module}")], plugins, args.shown)?;
+        routes = new_routes(&[format!("/{module}")], plugins, args.shown, &cache)?;
     }
     let config = if args.config.is_empty() {
         defaults.config.clone()

@@ -2,7 +2,7 @@
 
 use crate::{
     address::{RouteAddress, route_text},
-    args::{Disconnected, RouteSet, Routes, RoutesAction},
+    args::{Disconnected, RouteSet, Routes, RoutesAction, described},
     client::{Client, encoded},
     error::Error,
     output::{Output, table},
@@ -76,6 +76,7 @@ fn route(set: RouteSet) -> Result<Route, Error> {
         when_disconnected,
         show_coherence: set.shown.show_coherence,
         session_cookie: set.shown.session_cookie,
+        cache: set.caching.rules().unwrap_or_default(),
     })
 }
 
@@ -138,10 +139,18 @@ fn list(routes: &[Route]) -> String {
             plugins.join(","),
             disconnected.to_owned(),
             shown(route),
+            described(&route.cache),
         ]
     };
     table(
-        &["ROUTE", "ANSWERS", "PLUGINS", "DISCONNECTED", "SHOWS"],
+        &[
+            "ROUTE",
+            "ANSWERS",
+            "PLUGINS",
+            "DISCONNECTED",
+            "SHOWS",
+            "CACHING",
+        ],
         &routes.iter().map(row).collect::<Vec<_>>(),
     )
 }
@@ -197,6 +206,10 @@ mod tests {
             assert_eq!(
                 check(&format!("brink routes set {line}")).as_deref(),
                 Ok(row)
+            (
+                "/q --module orders --no-compress --ignore-query utm_* --ignore-query b --sort-query --key-header A --no-cookies --key-device",
+                "/q module orders serve-stale no-compress,query-without=utm_*+b,sort-query,headers=A,cookies=,device",
+            ),
             );
         }
         for line in [

@@ -212,7 +212,12 @@ async fn release(
         config: Some(defaults.config.clone().unwrap_or_default()),
         limits: Some(defaults.limits.clone().unwrap_or_default()),
         grants: Some(grants),
-        routes: new_routes(&defaults.routes, &defaults.plugins, Shown::default())?,
+        routes: new_routes(
+            &defaults.routes,
+            &defaults.plugins,
+            Shown::default(),
+            &defaults.cache,
+        )?,
     };
     let deployed: Deployed = client
         .send_json(Method::POST, "/v1/deployments", &deploy)
@@ -254,6 +259,7 @@ async fn set_plugin_route(name: &ModuleName, client: &Client) -> Result<(), Erro
         when_disconnected: WhenDisconnected::default(),
         show_coherence: false,
         session_cookie: false,
+        cache: Default::default(),
     };
     client
         .send_json::<Route>(Method::PUT, "/v1/routes", &route)

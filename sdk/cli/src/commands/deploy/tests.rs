@@ -29,7 +29,7 @@ fn check(line: &str, defaults: &str, expected: serde_json::Value) {
 fn route(host: Option<&str>, path: &str, plugins: &[&str]) -> serde_json::Value {
     json!({
         "host": host, "path": path, "plugins": plugins, "when_disconnected": "serve-stale", "show_coherence": false,
-        "session_cookie": false
+        "session_cookie": false, "cache": RouteCache::default()
     })
 }
 
@@ -69,6 +69,13 @@ fn requests() {
         "",
         json!({ "routes": [shown] }),
     );
+    let mut cached = route(None, "/shop", &[]);
+    cached["cache"]["key"]["query"] = json!({ "only": ["page"] });
+    let cache = "cache = { key = { query = { only = [\"page\"] } } }";
+    check("brink deploy", cache, json!({ "routes": [cached] }));
+    cached["cache"]["key"]["query"] = json!({ "only": [] });
+    let line = "brink deploy --no-query";
+    check(line, cache, json!({ "routes": [cached] }));
     check(
         "brink deploy --grant none",
         project,

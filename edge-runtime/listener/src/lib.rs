@@ -14,6 +14,7 @@
 mod activity;
 mod admission;
 pub mod authority;
+mod batched;
 mod body;
 pub mod client;
 mod config;
@@ -24,6 +25,7 @@ mod inbound;
 mod listener;
 mod quic;
 mod request;
+mod streams;
 mod tcp;
 mod tls;
 

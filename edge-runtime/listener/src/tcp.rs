@@ -6,13 +6,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -21,11 +21,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Patience};
 use crate::admission::Admission;
+use crate::batched::{Outlet, batched};
 use crate::client::ALPN_HTTP2;
 use crate::config::Limits;
 use crate::connection::{Connection, Protocol, TlsPeer};
 use crate::dispatch::{Dispatcher, Service, Shared};
 use crate::error::{BoxError, Error};
+use crate::streams::Streams;
 use crate::tls;
 
 /// RFC 9113 §3.4; three bytes tell it from any method but `PRI`, which is reserved.
@@ -169,8 +171,14 @@ impl<S: Service> Acceptor<S> {
             let dispatcher = Arc::clone(&dispatcher);
             async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request).await) }
         });
-        let connection =
-            http2_builder(&self.shared.limits).serve_connection(TokioIo::new(stream), service);
+        let (stream, outlet) = batched(stream);
+        let streams = Streams::default();
+        let builder = http2_builder(&self.shared.limits, streams.clone());
+        let connection = Http2 {
+            connection: Box::pin(builder.serve_connection(TokioIo::new(stream), service)),
+            streams,
+            outlet,
+        };
         let limits = &self.shared.limits;
         let patience = Patience {
             first: limits.header(),
@@ -223,10 +231,10 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
     let resets = usize::try_from(limits.resets_max).unwrap_or(usize::MAX);
     let send_buffer = usize::try_from(limits.send_buffer_bytes_max).unwrap_or(usize::MAX);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
@@ -271,6 +279,43 @@ where
 {
     fn graceful_shutdown(self: Pin<&mut Self>) {
         self.graceful_shutdown();
+    }
+}
+
+/// A connection of hyper's that answers what is at hand itself, and writes all of it at once.
+struct Http2<C, I> {
+    connection: Pin<Box<C>>,
+    streams: Streams,
+    outlet: Outlet<I>,
+}
+
+impl<C, I> Future for Http2<C, I>
+where
+    C: Future<Output = hyper::Result<()>>,
+    I: tokio::io::AsyncWrite + Unpin,
+{
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let polled = self.connection.as_mut().poll(cx);
+            let begun = self.streams.begin();
+            if polled.is_ready() {
+                return polled;
+            }
+            if !begun {
+                break;
+            }
+        }
+        // A stream that takes no more wakes this task, and one that is broken is found by the next read.
+        let _ = self.outlet.poll_out(cx);
+        Poll::Pending
+    }
+}
+
+impl<C: Graceful, I: tokio::io::AsyncWrite + Unpin> Graceful for Http2<C, I> {
+    fn graceful_shutdown(mut self: Pin<&mut Self>) {
+        self.connection.as_mut().graceful_shutdown();
     }
 }
 

@@ -7,7 +7,8 @@ use std::fmt;
 pub const KEY_BYTES_MAX: usize = 16 << 10;
 
 /// Tenant, scheme, host, path and query of a request; for one variant of several also the normalised fields that
-/// selected it. The parts stand apart by a line feed, which none of them can have.
+/// selected it. The parts stand apart by a line feed, which none of them can have. By a route's rules more of the request
+/// follows, before what selects the variant.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey(Box<str>);
 
@@ -29,6 +30,22 @@ impl CacheKey {
             text.push_str(part);
         }
         Self(text.into())
+    }
+
+    /// The key of a URI and what else a route's rules make part of it (see [`crate::keying`]), which has no line feed.
+    #[must_use]
+    pub fn with(
+        tenant: &TenantName,
+        scheme: &str,
+        host: &str,
+        path_and_query: &str,
+        extra: &str,
+    ) -> Self {
+        let key = Self::new(tenant, scheme, host, path_and_query);
+        match extra {
+            "" => key,
+            extra => Self(format!("{}\n{extra}", key.0).into()),
+        }
     }
 
     /// The key of the variant that `selected` (the normalised selecting fields, see `http::vary`) stands for.
@@ -79,12 +96,16 @@ mod tests {
             CacheKey::new(&a, "https", "h", "/?"),
             CacheKey::new(&a, "https", "h", "/").variant("accept-language: de"),
             CacheKey::new(&a, "https", "h", "/").variant(""),
+            CacheKey::with(&a, "https", "h", "/", "dmobile"),
+            CacheKey::with(&a, "https", "h", "/", "dmobile").variant(""),
         ];
         for (i, one) in keys.iter().enumerate() {
             for (j, other) in keys.iter().enumerate() {
                 assert_eq!(i == j, one == other);
             }
         }
+        assert_eq!(CacheKey::with(&a, "https", "h", "/", ""), keys[0]);
+        assert_eq!(keys[7].parts(), Some(("a", "https", "h", "/")));
         assert_eq!(keys[4].parts(), Some(("a", "https", "h", "/?")));
         assert_eq!(CacheKey::from_text(keys[5].as_str().to_owned()), keys[5]);
     }

@@ -9,14 +9,18 @@
 //! | [`cores`], [`hedge`] | which core is used, when a second one is asked as well | - |
 //! | [`origins`] | which origin is asked, for how long one that fails is left alone, what is asked again | RFC 9110 §9.2.2 |
 //! | [`cache_status`] | what the answer says of it | RFC 9211 |
-//! | [`key`], [`names`], [`routes`] | under what key, with which names, by whom | RFC 9111 §2, RFC 9875 |
+//! | [`coding`] | which answers are compressed, and for whom | RFC 9110 §8.4, §12.5.3 |
+//! | [`shield`] | which shield is asked before an origin, and what its answers are worth | coherence.md |
+//! | [`key`], [`keying`], [`names`], [`routes`] | under what key, with which names, by whom | RFC 9111 §2, RFC 9875 |
 
 pub mod cache_status;
 pub mod coherence;
+pub mod coding;
 pub mod cores;
 pub mod hedge;
 pub mod http;
 pub mod key;
 pub mod names;
 pub mod origins;
+pub mod keying;
 pub mod routes;

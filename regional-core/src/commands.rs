@@ -322,7 +322,11 @@ impl Commands {
         let now = now_ms();
         let store = Arc::clone(&self.store);
         let records = Arc::new(TransactionRecords::new(store, run.partition.clone(), now));
-        let answer = self.call(run, Arc::clone(&records), now).await?;
+        let answer = self.call(run, Arc::clone(&records), now).await;
+        if let Some(text) = records.unavailable() {
+            return Err(CommandError::Unavailable(text));
+        }
+        let answer = answer?;
         let (seen, mut writes) = records.take();
         if answer.is_err() {
             // A refusal writes nothing, but what it was decided on must have been true at one moment.

@@ -5,6 +5,7 @@ mod overlay;
 
 use self::overlay::{Base, Overlay};
 use crate::{
+    Error,
     records::record_error,
     store::{Seen, Store, Write},
 };
@@ -19,7 +20,7 @@ use brink_protocol::{
 use brink_sandbox::{EventLog, Events, Records};
 use bytes::Bytes;
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -30,6 +31,7 @@ pub(crate) struct TransactionRecords {
     now_ms: u64,
     overlay: Mutex<Overlay>,
     appended: AtomicUsize,
+    unavailable: OnceLock<String>,
 }
 
 impl TransactionRecords {
@@ -41,7 +43,30 @@ impl TransactionRecords {
             now_ms,
             overlay: Mutex::default(),
             appended: AtomicUsize::new(0),
+            unavailable: OnceLock::new(),
         }
+    }
+
+    /// What of the store could not be had in this run; none: it had all that it asked for. What a run decides without that is
+    /// not to count, whatever the component makes of it: it would be another decision than that of the run that has it.
+    pub(crate) fn unavailable(&self) -> Option<String> {
+        self.unavailable.get().cloned()
+    }
+
+    /// What the component is told of a failure of the store, which is noted.
+    fn failed(&self, error: &Error) -> RecordError {
+        let told = record_error(error);
+        if let RecordError::Unavailable(text) = &told {
+            self.unavailable.get_or_init(|| text.clone());
+        }
+        told
+    }
+
+    fn damaged(&self, error: &brink_protocol::Error) -> RecordError {
+        self.failed(&Error::Corrupt {
+            what: "a stream of events",
+            reason: error.to_string(),
+        })
     }
 
     fn overlay(&self) -> MutexGuard<'_, Overlay> {
@@ -77,7 +102,7 @@ impl TransactionRecords {
         self.store
             .get(&self.partition.tenant, key, self.now_ms)
             .await
-            .map_err(|e| record_error(&e))
+            .map_err(|e| self.failed(&e))
     }
 
     /// Notes what a write to a record builds on that was just read.
@@ -92,7 +117,7 @@ impl TransactionRecords {
                     .store
                     .last_version(&self.partition.tenant, key)
                     .await
-                    .map_err(|e| record_error(&e))?;
+                    .map_err(|e| self.failed(&e))?;
                 Base {
                     present: None,
                     last,
@@ -148,7 +173,7 @@ impl Records for TransactionRecords {
                 .store
                 .scan(tenant, &asked, self.now_ms)
                 .await
-                .map_err(|e| record_error(&e))?;
+                .map_err(|e| self.failed(&e))?;
             let last = page.entries.last().map(|entry| entry.sort.clone());
             let merged = self.overlay().merge(asked, limit, page)?;
             match last {
@@ -216,7 +241,8 @@ impl Events for TransactionRecords {
             0 => Page::default(),
             _ => self.scan(range(0, 1)).await?,
         };
-        event::page(found, head.as_ref(), oldest.entries.first()).map_err(|error| damaged(&error))
+        event::page(found, head.as_ref(), oldest.entries.first())
+            .map_err(|error| self.damaged(&error))
     }
 }
 
@@ -265,20 +291,16 @@ impl TransactionRecords {
                 .zip(overlay.base(HEAD_SORT))
         };
         if let Some((head, base)) = own {
-            let newest = decode_head(&head.value).map_err(|error| damaged(&error))?;
+            let newest = decode_head(&head.value).map_err(|error| self.damaged(&error))?;
             return Ok((newest, base));
         }
         let key = head_key(&self.partition.collection, &self.partition.partition);
         let found = self.stored(&key).await?;
         let newest = match &found {
-            Some(head) => decode_head(&head.value).map_err(|error| damaged(&error))?,
+            Some(head) => decode_head(&head.value).map_err(|error| self.damaged(&error))?,
             None => 0,
         };
         let base = self.base_of(&key, found.map(|head| head.version)).await?;
         Ok((newest, base))
     }
-}
-
-fn damaged(error: &brink_protocol::Error) -> RecordError {
-    RecordError::Unavailable(format!("the stream is damaged: {error}"))
 }

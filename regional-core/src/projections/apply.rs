@@ -12,20 +12,16 @@ use crate::{
     store::{Action, Commit, Seen, Store, Transaction, Write},
     transaction::TransactionRecords,
 };
-use async_trait::async_trait;
 use brink_protocol::{
     address::PartitionAddress,
     event::Event,
     link::Condition,
-    record::{Entry, Key, Page, Range, RecordError, Version},
+    record::RecordError,
     trail::{Author, AuthorKind},
 };
 use brink_sandbox::Records;
 use bytes::Bytes;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 /// How often a transaction is repeated because others wrote to its partition.
 const ATTEMPTS_MAX: u32 = 8;
@@ -114,22 +110,21 @@ impl Application<'_> {
         let Some(last) = events.last() else {
             return Ok(0);
         };
-        let watched = Arc::new(Watched {
-            records: Arc::clone(&records),
-            was_unavailable: AtomicBool::new(false),
-        });
-        let given: Arc<dyn Records> = Arc::clone(&watched) as Arc<dyn Records>;
+        let given: Arc<dyn Records> = Arc::clone(&records) as Arc<dyn Records>;
         let applied = self.projection.apply(self.stream, events, given, now).await;
-        let was_unavailable = watched.was_unavailable.load(Ordering::Relaxed);
+        // A projection that then gives up is not to blame, and one that goes on has not seen what it should.
+        if let Some(text) = records.unavailable() {
+            return Err(Stop::Is(Applied::Unavailable(text)));
+        }
         match applied {
             Ok(()) => {}
-            Err(Fault::Failed(text)) if !was_unavailable => {
+            Err(Fault::Failed(text)) => {
                 return Err(Stop::Is(Applied::Failed(Failure::OfEvent, text)));
             }
-            Err(Fault::Late(text)) if !was_unavailable => {
+            Err(Fault::Late(text)) => {
                 return Err(Stop::Is(Applied::Failed(Failure::OfTime, text)));
             }
-            Err(Fault::Failed(text) | Fault::Late(text) | Fault::Unavailable(text)) => {
+            Err(Fault::Unavailable(text)) => {
                 return Err(Stop::Is(Applied::Unavailable(text)));
             }
         }
@@ -287,61 +282,4 @@ pub(super) async fn commit(
         store.commit(transaction).await?,
         Commit::Done { .. }
     ))
-}
-
-/// Records whose reader is told whether the store failed: a projection that then gives up is not to blame.
-struct Watched {
-    records: Arc<TransactionRecords>,
-    was_unavailable: AtomicBool,
-}
-
-impl Watched {
-    fn watch<T>(&self, outcome: Result<T, RecordError>) -> Result<T, RecordError> {
-        if matches!(outcome, Err(RecordError::Unavailable(_))) {
-            self.was_unavailable.store(true, Ordering::Relaxed);
-        }
-        outcome
-    }
-}
-
-#[async_trait]
-impl Records for Watched {
-    async fn get(&self, key: Key) -> Result<Option<Entry>, RecordError> {
-        self.watch(self.records.get(key).await)
-    }
-
-    async fn get_many(&self, keys: Vec<Key>) -> Result<Vec<Option<Entry>>, RecordError> {
-        self.watch(self.records.get_many(keys).await)
-    }
-
-    async fn scan(&self, range: Range) -> Result<Page, RecordError> {
-        self.watch(self.records.scan(range).await)
-    }
-
-    async fn put(
-        &self,
-        key: Key,
-        value: Bytes,
-        lifetime_ms: Option<u64>,
-    ) -> Result<Version, RecordError> {
-        self.watch(self.records.put(key, value, lifetime_ms).await)
-    }
-
-    async fn delete(&self, key: Key) -> Result<(), RecordError> {
-        self.watch(self.records.delete(key).await)
-    }
-
-    async fn compare_and_set(
-        &self,
-        key: Key,
-        expected: Option<Version>,
-        value: Bytes,
-        lifetime_ms: Option<u64>,
-    ) -> Result<Version, RecordError> {
-        let outcome = self
-            .records
-            .compare_and_set(key, expected, value, lifetime_ms)
-            .await;
-        self.watch(outcome)
-    }
 }

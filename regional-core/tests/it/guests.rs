@@ -57,7 +57,8 @@ const COUNTER: &str = r#"(module
             (else (call $give (i32.const 0) (i32.const 512) (i32.const 8))))))"#;
 
 /// A command of which the input says what it does: how (`.` well, `r` it refuses, `t` it traps), the length of its partition
-/// key, that key, a sort key. It counts how often it took effect on the record there, in collection `work`.
+/// key, that key, a sort key. It counts how often it took effect on the record there, in collection `work`. What it cannot
+/// read or write it refuses, as most commands do.
 const EFFECT: &str = r#"(module
     (import "brink:platform/records@0.1.0" "get" (func $get (param i32 i32 i32 i32 i32 i32 i32)))
     (import "brink:platform/records@0.1.0" "put" (func $put (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32)))
@@ -72,14 +73,14 @@ const EFFECT: &str = r#"(module
         (local.set $s (i32.add (local.get $p) (local.get $pl)))
         (local.set $sl (i32.sub (i32.sub (local.get $length) (i32.const 2)) (local.get $pl)))
         (call $get (i32.const 16) (i32.const 4) (local.get $p) (local.get $pl) (local.get $s) (local.get $sl) (i32.const 256))
-        (if (i32.load8_u (i32.const 256)) (then (unreachable)))
+        (if (i32.load8_u (i32.const 256)) (then (return (call $give (i32.const 1) (i32.const 64) (i32.const 7)))))
         (i64.store (i32.const 512) (i64.add (i64.const 1)
             (if (result i64) (i32.load8_u (i32.const 264))
                 (then (i64.load (i32.load (i32.const 280))))
                 (else (i64.const 0)))))
         (call $put (i32.const 16) (i32.const 4) (local.get $p) (local.get $pl) (local.get $s) (local.get $sl)
             (i32.const 512) (i32.const 8) (i32.const 0) (i64.const 0) (i32.const 1024))
-        (if (i32.load8_u (i32.const 1024)) (then (unreachable)))
+        (if (i32.load8_u (i32.const 1024)) (then (return (call $give (i32.const 1) (i32.const 64) (i32.const 7)))))
         (if (i32.eq (local.get $how) (i32.const 116)) (then (unreachable)))
         (if (result i32) (i32.eq (local.get $how) (i32.const 114))
             (then (call $give (i32.const 1) (i32.const 64) (i32.const 7)))

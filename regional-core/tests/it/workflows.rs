@@ -74,7 +74,29 @@ killed! {
     killed_at_every_7th_point_when_a_step_traps: "t@3", 7 => Failed;
 }
 
-/// The same on a CQL engine, for each way that a workflow may go.
+/// Each operation fails once in a life, done or not: nobody takes that for an answer of what was asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_at_any_point_changes_nothing() {
+    let world = Platform::new(100).await;
+    for (fault, phase) in [
+        ("good", WorkflowPhase::Completed),
+        ("r@3", WorkflowPhase::Failed),
+    ] {
+        let id = format!("whole-{fault}");
+        let operations = world.live(&id, fault, Death::Never).await.unwrap();
+        for number in 0..operations {
+            for death in [Death::Fails(number), Death::Loses(number)] {
+                let id = format!("{fault}-{death:?}");
+                world.live(&id, fault, death).await.unwrap();
+                let found = world.check(&id, &format!("{fault} {death:?}")).await;
+                assert_eq!(found, phase, "{fault} {death:?}");
+            }
+        }
+        eprintln!("workflow {fault}: the store failed at {operations} points");
+    }
+}
+
+/// Killed at so many points on a CQL engine, for each way that a workflow may go.
 async fn killed_on_an_engine(stride: usize) {
     let world = Platform::on(Engine::Cql, 20).await;
     for (fault, phase) in [

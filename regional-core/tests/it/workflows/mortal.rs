@@ -1,4 +1,5 @@
-//! A store of a process that dies: before or after a chosen operation nothing more is done, and nothing is ever answered.
+//! A store of a process that dies: before or after a chosen operation nothing more is done, and nothing is ever answered. Or
+//! one operation alone fails.
 
 use async_trait::async_trait;
 use brink_core::{
@@ -39,6 +40,10 @@ pub enum Death {
     Never,
     Before(usize),
     After(usize),
+    /// It lives, and the operation fails without having been done.
+    Fails(usize),
+    /// It lives, and the operation fails although it was done.
+    Loses(usize),
 }
 
 pub struct Mortal {
@@ -84,7 +89,7 @@ impl Mortal {
         done
     }
 
-    async fn live<T>(&self, operation: impl Future<Output = T>) -> T {
+    async fn live<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let number = self.done.fetch_add(1, Ordering::SeqCst);
         if self.death == Death::Before(number) {
             self.dead.cancel();
@@ -92,7 +97,17 @@ impl Mortal {
         if self.dead.is_cancelled() {
             return pending().await;
         }
+        let lost = || Error::Store {
+            operation: "test",
+            reason: "this one is to fail".to_owned(),
+        };
+        if self.death == Death::Fails(number) {
+            return Err(lost());
+        }
         let done = operation.await;
+        if self.death == Death::Loses(number) {
+            return Err(lost());
+        }
         if self.death == Death::After(number) {
             self.dead.cancel();
         }

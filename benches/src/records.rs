@@ -7,6 +7,7 @@ mod embedded;
 mod engine;
 mod linked;
 mod load;
+mod quota;
 mod report;
 
 use crate::feed::Carrier;
@@ -54,6 +55,10 @@ pub struct Plan {
     /// A CQL node that runs, `ADDRESS:PORT`, data centre `dc1`; otherwise one is started
     #[arg(long)]
     pub engine: Option<SocketAddr>,
+    /// Percent of one processor that the engine which is started may use, so that it is what bounds the rate, as it does where
+    /// cores and clients have machines of their own; needs root
+    #[arg(long, conflicts_with = "engine")]
+    pub engine_percent: Option<u32>,
 }
 
 /// A part of the measurement.

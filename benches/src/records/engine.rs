@@ -5,9 +5,10 @@ use super::{
     driver::Driver,
     linked::{self, Connected, RECORDS_MAX, measured},
     load::{self, Client},
+    quota::Quota,
     report::{Line, Report, Runs},
 };
-use crate::core::Core;
+use crate::{core::Core, cpu};
 use anyhow::{Context as _, Result};
 use brink_engines::{Cluster, DATA_CENTRE, Durability, Options};
 use std::net::SocketAddr;
@@ -32,6 +33,11 @@ pub(super) async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
         .engine
         .or_else(|| cluster.as_ref()?.contact_points().first().copied())
         .context("an engine")?;
+    let started = cpu::descendants(std::process::id());
+    let share = plan
+        .engine_percent
+        .map(|percent| Quota::of(&started, percent));
+    let share = share.transpose()?;
     let directory = tempfile::tempdir()?;
     let keyspace = format!("bench_{}", std::process::id());
     let core = Core::start_with(&plan.core, directory.path(), &store(engine, &keyspace))?;
@@ -46,8 +52,12 @@ pub(super) async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
         core,
         driver,
     };
+    let engine = plan.engine_percent.map_or_else(
+        || "one node".to_owned(),
+        |percent| format!("one node, which may use {percent} % of a processor"),
+    );
     report.section(format!(
-        "Link to a core on a CQL engine (one node), beside the bare driver on the same node in the same rounds: {records} records of {} bytes",
+        "Link to a core on a CQL engine ({engine}), beside the bare driver on the same node in the same rounds: {records} records of {} bytes",
         plan.value_bytes
     ));
     let mut links = Vec::new();
@@ -64,6 +74,7 @@ pub(super) async fn measure(plan: &Plan, report: &mut Report) -> Result<()> {
     }
     drop(setting);
     tokio::task::spawn_blocking(move || drop(cluster)).await?;
+    drop(share);
     Ok(())
 }
 

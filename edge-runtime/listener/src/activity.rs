@@ -71,6 +71,16 @@ impl Activity {
         }
     }
 
+    /// The same, for whoever looks without waiting.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Whether a request is in flight.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
     async fn idle(&self, patience: Patience) {
         const TICKS: u32 = 4;
         tokio::time::sleep(patience.first).await;

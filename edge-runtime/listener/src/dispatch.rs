@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -18,6 +19,7 @@ use crate::body::Body;
 use crate::config::Limits;
 use crate::connection::{Connection, Protocol};
 use crate::error::BoxError;
+use crate::http1::PlainRequest;
 use crate::inbound::{Bounds, Inbound, Source};
 use crate::request::{self, Defaults, HeadLimits, Refusal};
 
@@ -30,6 +32,24 @@ pub trait Service: Send + Sync + 'static {
         request: Request<Body>,
         connection: Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Answers a plain request of HTTP/1.1 at once, if nothing has to be waited for: puts the status line and the fields
+    /// into `head`, each with its line's end, and gives the body, whose length one of the fields says. None: whatever is
+    /// in `head` is forgotten, and [`call`](Self::call) answers. A panic counts as none.
+    fn at_once(
+        &self,
+        request: &PlainRequest<'_>,
+        connection: &Connection,
+        head: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        let _ = (request, connection, head);
+        None
+    }
+
+    /// The last byte of what was answered at once is with the kernel, so long after the first of the request was read.
+    fn written(&self, after: Duration) {
+        let _ = after;
+    }
 }
 
 /// What all connections of a listener share.
@@ -66,6 +86,12 @@ pub(crate) struct Dispatcher<S> {
     scheme: Scheme,
     local: Authority,
     known: Mutex<Option<Authority>>,
+}
+
+impl<S> Shared<S> {
+    pub(crate) fn alt_svc(&self) -> Option<&HeaderValue> {
+        self.alt_svc.as_ref()
+    }
 }
 
 impl<S: Service> Dispatcher<S> {
@@ -174,6 +200,18 @@ impl<S: Service> Dispatcher<S> {
             }
         }
         Ok(Request::from_parts(parts, body))
+    }
+
+    /// Whether a `Host` is valid. Most connections have one only.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_some_and(|known| known.as_str() == host) {
+            return true;
+        }
+        let authority = request::authority_of(host.as_bytes()).ok();
+        let is_valid = authority.is_some();
+        *known = authority.or_else(|| known.take());
+        is_valid
     }
 
     fn refuse(&self, refusal: Refusal) -> Response<Body> {

@@ -164,13 +164,13 @@ pub(crate) fn normalise(
             {
                 return Err(Refusal::HostDiffers);
             }
-            parse(host)?;
+            authority_of(host)?;
             valid(authority.clone())?
         }
         (None, Some(host)) => match known {
             Some(known) if known.as_str().as_bytes() == host => known.clone(),
             _ => {
-                let authority = parse(host)?;
+                let authority = authority_of(host)?;
                 *known = Some(authority.clone());
                 authority
             }
@@ -205,7 +205,8 @@ fn sole_host(headers: &HeaderMap, version: Version) -> Result<Option<&[u8]>, Ref
     Ok(host.map(http::HeaderValue::as_bytes))
 }
 
-fn parse(host: &[u8]) -> Result<Authority, Refusal> {
+/// A `Host` as an authority.
+pub(crate) fn authority_of(host: &[u8]) -> Result<Authority, Refusal> {
     valid(Authority::try_from(host).map_err(|_| Refusal::Host)?)
 }
 

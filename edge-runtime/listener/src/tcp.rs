@@ -27,6 +27,7 @@ use crate::config::Limits;
 use crate::connection::{Connection, Protocol, TlsPeer};
 use crate::dispatch::{Dispatcher, Service, Shared};
 use crate::error::{BoxError, Error};
+use crate::http1::{Gate, Next, Plain};
 use crate::streams::Streams;
 use crate::tls;
 
@@ -139,26 +140,82 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
+    /// In turn: what can be answered at once, and what hyper answers. See [`crate::http1`].
     async fn http1<I>(&self, stream: I, connection: Connection) -> Result<(), BoxError>
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&self.shared), connection));
         let activity = Arc::clone(&dispatcher.activity);
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let dispatcher = Arc::clone(&dispatcher);
-            async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request).await) }
-        });
-        let connection =
-            http1_builder(&self.shared.limits).serve_connection(TokioIo::new(stream), service);
-        // Both at once, as a head may be on its way: hyper's own header deadline costs a timer a request.
         let limits = &self.shared.limits;
-        let next = limits.header().min(limits.idle());
+        // Both at once, as a head may be on its way: hyper's own header deadline costs a timer a request.
         let patience = Patience {
             first: limits.header(),
-            next,
+            next: limits.header().min(limits.idle()),
         };
-        self.drive(connection, &activity, patience).await
+        let _watch = activity.watch(self.stop.clone(), patience);
+        let mut stream = stream;
+        let mut plain = Plain::new(&dispatcher);
+        loop {
+            let (beginning, is_shut) = match self.plain(&mut plain, &mut stream, &activity).await? {
+                Next::Ended => return Ok(()),
+                Next::One(request) => (request, true),
+                Next::Rest(beginning) => (beginning, false),
+            };
+            let (gate, watch) = Gate::new(stream, beginning, is_shut);
+            let called = Arc::clone(&dispatcher);
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                let dispatcher = Arc::clone(&called);
+                async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request).await) }
+            });
+            let mut connection =
+                http1_builder(limits).serve_connection(TokioIo::new(gate), service);
+            let until = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(ended) => Poll::Ready(Until::Ended(ended)),
+                Poll::Pending if is_shut && watch.is_through() && !activity.is_busy() => {
+                    Poll::Ready(Until::Through)
+                }
+                Poll::Pending => activity.poll_over(cx).map(|()| Until::Over),
+            });
+            match until.await {
+                Until::Ended(ended) => return ended.map_err(Into::into),
+                Until::Through => {
+                    let gate = connection.into_parts().io.into_inner();
+                    stream = gate.into_stream();
+                }
+                // Nothing was asked: nothing to finish. hyper would wait for a first request.
+                Until::Over if activity.begun() == 0 => return Ok(()),
+                Until::Over => {
+                    Pin::new(&mut connection).graceful_shutdown();
+                    let drained = tokio::time::timeout(limits.drain(), connection).await?;
+                    return drained.map_err(Into::into);
+                }
+            }
+        }
+    }
+
+    /// Answers what can be answered at once. When it is over for the connection, an answer on its way is still written.
+    async fn plain<I>(
+        &self,
+        plain: &mut Plain<'_, S>,
+        stream: &mut I,
+        activity: &Activity,
+    ) -> Result<Next, BoxError>
+    where
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let mut serving = pin!(plain.serve(stream));
+        let next = poll_fn(|cx| match serving.as_mut().poll(cx) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending => activity.poll_over(cx).map(|()| None),
+        });
+        match next.await {
+            Some(next) => Ok(next?),
+            None if activity.is_busy() => {
+                Ok(tokio::time::timeout(self.shared.limits.drain(), serving).await??)
+            }
+            None => Ok(Next::Ended),
+        }
     }
 
     async fn http2<I>(&self, stream: I, connection: Connection) -> Result<(), BoxError>
@@ -250,22 +307,17 @@ fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
     builder
 }
 
-/// What hyper's two connection types have in common.
-trait Graceful: Future<Output = hyper::Result<()>> {
-    fn graceful_shutdown(self: Pin<&mut Self>);
+/// Why a connection of hyper's is not driven any further.
+enum Until {
+    Ended(hyper::Result<()>),
+    /// It has answered its one request.
+    Through,
+    Over,
 }
 
-impl<I, B, S> Graceful for http1::Connection<I, S>
-where
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<BoxError>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<BoxError>,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
+/// What hyper's connection types have in common.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
 impl<I, B, S, E> Graceful for http2::Connection<I, S, E>

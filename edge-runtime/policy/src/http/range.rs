@@ -83,11 +83,14 @@ fn one(text: &str, length: usize) -> Option<Part> {
     let first = number(first)?;
     let end = match last {
         "" => length,
-        last => number(last)?.saturating_add(1),
+        last => {
+            let last = number(last)?;
+            if last < first {
+                return None;
+            }
+            last.saturating_add(1)
+        }
     };
-    if end <= first && !last.is_empty() {
-        return None;
-    }
     Some(if first >= length {
         Part::Unsatisfiable
     } else {
@@ -208,6 +211,10 @@ mod tests {
             ("BYTES=5-5", Part::Range(5..6)),
             ("bytes=11-", Part::Unsatisfiable),
             ("bytes=-0", Part::Unsatisfiable),
+            (
+                "bytes=18446744073709551615-18446744073709551616",
+                Part::Unsatisfiable,
+            ),
             ("bytes=5-4", Part::Whole),
             ("bytes=0-1,3-4", Part::Whole),
             ("bytes=-", Part::Whole),

@@ -21,7 +21,7 @@ use crate::{
     purging::Purging,
     reporter::Reporter,
     reports::Reports,
-    routes::Table,
+    routes::{Table, Target},
     session::Sessions,
 };
 use arc_swap::ArcSwap;
@@ -40,6 +40,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const CLOSE_MAX: Duration = Duration::from_millis(1500);
 /// How often it is looked whether the edge is ready, until it is.
 const READY_LOOK: Duration = Duration::from_millis(20);
+
+/// How often it is looked which origins there are.
+const ORIGINS_LOOK: Duration = Duration::from_secs(1);
 
 /// An edge that is bound and put together, and not serving yet.
 pub struct Assembled {
@@ -185,6 +188,7 @@ impl Assembled {
         if let Some(admin) = admin {
             tasks.spawn(admin.serve(view.clone(), background.clone()));
         }
+        tasks.spawn(watch_origins(Arc::clone(&view.edge), background.clone()));
         if let (Some(link), Some(deployments)) = (view.link.clone(), deployments) {
             follow_core(&tasks, &view, link, reports, deployments, &background);
         }
@@ -208,6 +212,25 @@ impl Assembled {
                 tracing::warn!("the cache did not close in time");
                 Ok(())
             }
+        }
+    }
+}
+
+/// Makes the origins of the active table known, so that their health checks go on, until `stop`.
+async fn watch_origins(edge: Arc<Edge>, stop: CancellationToken) {
+    loop {
+        let table = edge.table.load_full();
+        let targets = table
+            .entries()
+            .iter()
+            .filter_map(|entry| match &entry.target {
+                Target::Origin(origin) => Some(origin),
+                Target::Module(_) | Target::Missing(_) | Target::Static(_) => None,
+            });
+        edge.origins.keep(targets);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ORIGINS_LOOK) => {}
         }
     }
 }

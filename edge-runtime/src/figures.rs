@@ -51,6 +51,18 @@ pub fn describe() {
             "Dry runs of purges that were not counted because too many came",
         ),
         (
+            "brink_origin_requests_total",
+            "Requests to origins, by origin and outcome; refused: there was no place",
+        ),
+        (
+            "brink_origin_repeats_total",
+            "Requests sent again after they failed at this origin",
+        ),
+        (
+            "brink_origin_opened_total",
+            "Times that an origin was left alone because it failed",
+        ),
+        (
             "brink_lease_expiries_total",
             "Times that the lease ran out, and nothing was called fresh",
         ),
@@ -71,8 +83,16 @@ pub fn describe() {
             "From a request's head to the head of its answer, by route",
         ),
         (
+            "brink_hit_seconds",
+            "From the first byte of a plain request over HTTP/1.1 to the last of its answer from memory, with the kernel",
+        ),
+        (
             "brink_module_run_seconds",
             "Runs of modules and plugins, with the answer's body",
+        ),
+        (
+            "brink_origin_seconds",
+            "From a request to an origin to the head of its answer",
         ),
         (
             "brink_link_request_seconds",
@@ -102,6 +122,14 @@ pub fn describe() {
         (
             "brink_staleness_bound_seconds",
             "How old this PoP's knowledge of the cores' logs is at most; infinite while nothing vouches for any",
+        ),
+        (
+            "brink_origin_in_flight",
+            "Requests in flight to an origin, with the body of the answer",
+        ),
+        (
+            "brink_origin_well",
+            "1: the origin gets requests; 0: it failed of late, or is down by its health checks",
         ),
         (
             "brink_deployments_revision",

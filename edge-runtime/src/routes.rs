@@ -3,7 +3,7 @@
 //! A table is built whole beside the old one and then takes its place at once; exchanges keep the entry that they began
 //! with.
 
-use crate::figures::Red;
+use crate::{figures::Red, origin::OriginTarget};
 use brink_policy::routes::RouteTable;
 use brink_protocol::{
     ModuleName, TenantName,
@@ -58,8 +58,8 @@ pub enum Target {
     Module(Arc<Deployed>),
     /// A module that is not deployed, not loaded or not a module: the text says which.
     Missing(String),
-    /// An HTTP origin.
-    Origin(String),
+    /// HTTP origins.
+    Origin(OriginTarget),
     /// A fixed answer.
     Static(StaticAnswer),
 }
@@ -95,11 +95,10 @@ impl Entry {
                 Ok(module) => Target::Module(module),
                 Err(reason) => Target::Missing(reason),
             },
-            RouteTarget::Origin(origin) => Target::Origin(origin.clone()),
-            RouteTarget::Origins(group) => match group.members.first() {
-                Some(first) => Target::Origin(first.url.clone()),
-                None => Target::Missing("the route has no origin".into()),
-            },
+            RouteTarget::Origin(url) => Target::Origin(OriginTarget::one(&route.tenant, url)),
+            RouteTarget::Origins(group) => {
+                Target::Origin(OriginTarget::new(&route.tenant, group.clone()))
+            }
             RouteTarget::Static(answer) => Target::Static(answer.clone()),
         };
         let plugins = route

@@ -12,6 +12,7 @@ use brink_protocol::{
         Deployment, DeploymentTable, Grants, Limits, Route, Target, WhenDisconnected, World,
         default_tenant,
     },
+    origins::OriginGroup,
 };
 use brink_sandbox::{BoxError, Sandbox};
 use bytes::Bytes;
@@ -89,9 +90,9 @@ pub struct Serve {
 /// An origin to stand before.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Proxy {
-    /// The origin, `http[s]://HOST[:PORT]`.
-    #[arg(long)]
-    pub origin: String,
+    /// The origin, `http[s]://HOST[:PORT]`. May be repeated: the first that is well is asked.
+    #[arg(long = "origin", required = true)]
+    pub origins: Vec<String>,
     /// What both kinds have in common.
     #[command(flatten)]
     pub common: Common,
@@ -136,8 +137,8 @@ fn route(target: Target) -> Route {
         when_disconnected: WhenDisconnected::default(),
         show_coherence: false,
         session_cookie: false,
-    }
         cache: Default::default(),
+    }
 }
 
 impl Serve {
@@ -199,7 +200,7 @@ impl Proxy {
         let source = DeploymentTable {
             revision: 0,
             deployments: Vec::new(),
-            routes: vec![route(Target::Origin(self.origin.clone()))],
+            routes: vec![route(Target::Origins(OriginGroup::of(&self.origins)))],
         };
         assembled
             .table()

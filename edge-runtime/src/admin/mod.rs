@@ -5,6 +5,7 @@ use crate::{
     error::Error,
     figures::Sums,
     link::Link,
+    origin::OriginView,
     pipeline::Edge,
     progress::{Progress, lag},
     routes::{Entry, Target},
@@ -84,6 +85,7 @@ impl Admin {
             .route("/status", get(status))
             .route("/routes", get(routes))
             .route("/cores", get(cores))
+            .route("/origins", get(origins))
             .fallback(nothing)
             .with_state(view);
         let serving = axum::serve(self.listener, router).into_future();
@@ -106,7 +108,8 @@ fn problem(status: u16, slug: &str, title: &str, detail: impl Into<String>) -> R
 }
 
 async fn nothing() -> Response {
-    let paths = "served are /health, /ready, /metrics, /cache?url=, /status, /cores and /routes";
+    let paths =
+        "served are /health, /ready, /metrics, /cache?url=, /status, /cores, /origins and /routes";
     problem(404, "no-page", "There is no such page", paths)
 }
 
@@ -153,6 +156,12 @@ fn gauges(view: &View) {
     let in_flight = view.edge.admission.in_flight();
     metrics::gauge!("brink_requests_in_flight").set(in_flight);
     metrics::gauge!("brink_deployments_revision").set(as_gauge(view.progress.revision_active()));
+    for origin in view.edge.origins.views() {
+        let url = || origin.url().to_owned();
+        metrics::gauge!("brink_origin_in_flight", "origin" => url()).set(origin.in_flight());
+        let is_well = u32::from(origin.is_well());
+        metrics::gauge!("brink_origin_well", "origin" => url()).set(is_well);
+    }
     let behind = lag(&view.cache.position(), &view.progress.head());
     metrics::gauge!("brink_feed_lag_changes").set(as_gauge(behind));
     let bound = view.cache.staleness_bound(Instant::now());
@@ -211,6 +220,7 @@ async fn status(State(view): State<View>) -> Json<serde_json::Value> {
         "hits": view.sums.hits(),
         "in_flight": view.edge.admission.in_flight(),
         "cache": view.cache.figures(),
+        "origins": view.edge.origins.views(),
         "deployments": deployments,
     }))
 }
@@ -246,6 +256,11 @@ fn describe(deployed: &crate::routes::Deployed) -> serde_json::Value {
 async fn cores(State(view): State<View>) -> Response {
     let cores = view.link.as_ref().map(Link::cores).unwrap_or_default();
     Json(cores).into_response()
+}
+
+/// Which origins there are, how each stands, and how much is in flight to it.
+async fn origins(State(view): State<View>) -> Json<Vec<OriginView>> {
+    Json(view.edge.origins.views())
 }
 
 #[derive(Serialize)]

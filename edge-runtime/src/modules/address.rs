@@ -91,7 +91,7 @@ pub fn is_allowed(address: IpAddr, allow: &[Block]) -> bool {
 }
 
 /// An IPv4 address inside an IPv6 one is judged as what it is: RFC 4291 §2.5.5.2, RFC 6052 §2.1, RFC 3056.
-fn plain(address: IpAddr) -> IpAddr {
+pub(crate) fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
     };

@@ -1,6 +1,8 @@
-//! An origin's body: bounded in size, and in the time between two pieces.
+//! An origin's body: bounded in size, and in the time between two pieces. It holds a place at its origin until it ends.
 
+use super::ticket::Held;
 use brink_listener::BoxError;
+use brink_policy::origins::Failure;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -32,6 +34,16 @@ pub enum BodyError {
     Broken(#[source] hyper::Error),
 }
 
+impl BodyError {
+    fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::TooLarge { .. } => None,
+            Self::Idle { .. } => Some(Failure::Late),
+            Self::Broken(_) => Some(Failure::Broken),
+        }
+    }
+}
+
 /// A body that is watched.
 pub(super) struct Watched {
     inner: Incoming,
@@ -40,17 +52,26 @@ pub(super) struct Watched {
     idle_ms_max: u64,
     /// Runs while a piece is awaited.
     idle: Option<Pin<Box<Sleep>>>,
+    held: Option<Held>,
 }
 
 impl Watched {
-    pub(super) fn new(inner: Incoming, bytes_max: u64, idle_ms_max: u64) -> Self {
+    pub(super) fn new(inner: Incoming, bytes_max: u64, idle_ms_max: u64, held: Held) -> Self {
         Self {
             inner,
             bytes_max,
             bytes: 0,
             idle_ms_max,
             idle: None,
+            held: Some(held),
         }
+    }
+
+    fn end(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let (Some(held), Some(failure)) = (self.held.take(), error.failure()) {
+            held.broke_off(failure);
+        }
+        Poll::Ready(Some(Err(error.into())))
     }
 }
 
@@ -65,16 +86,19 @@ impl Body for Watched {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.idle = None;
-            let Some(frame) = frame.transpose().map_err(BodyError::Broken)? else {
-                return Poll::Ready(None);
+            let frame = match frame {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return this.end(BodyError::Broken(error)),
+                None => {
+                    this.held = None;
+                    return Poll::Ready(None);
+                }
             };
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
             this.bytes = this.bytes.saturating_add(length);
             if this.bytes > this.bytes_max {
-                return Poll::Ready(Some(Err(BodyError::TooLarge {
-                    limit: this.bytes_max,
-                }
-                .into())));
+                let limit = this.bytes_max;
+                return this.end(BodyError::TooLarge { limit });
             }
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -83,7 +107,7 @@ impl Body for Watched {
             .idle
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(limit_ms))));
         ready!(idle.as_mut().poll(cx));
-        Poll::Ready(Some(Err(BodyError::Idle { limit_ms }.into())))
+        this.end(BodyError::Idle { limit_ms })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,262 +1,186 @@
 //! The client.
 
 use super::{
-    body::Watched,
+    checks,
     config::Config,
-    connector::{ConnectTimeout, Connector},
+    connector,
     error::Error,
     forwarded,
+    group::{Group, Outgoing},
+    reach::{Owner, Reach},
+    target::OriginTarget,
+    upstream::{Attempt, OriginView, Upstream},
 };
 use brink_listener::{Body, BodyTooLarge};
-use brink_policy::http::fields::remove_hop_by_hop;
-use bytes::Bytes;
-use http::{
-    HeaderMap, Method, Request, Response, Uri, Version,
-    uri::{Authority, PathAndQuery, Scheme},
-};
+use brink_policy::{http::fields::remove_hop_by_hop, origins::Neighbours};
+use brink_protocol::origins::{Origin, OriginGroup};
+use http::{Request, Response, uri::PathAndQuery};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, Error as ClientError},
-    rt::{TokioExecutor, TokioTimer},
+use http_body_util::BodyExt as _;
+use rustls::ClientConfig;
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use std::{error::Error as StdError, fmt, net::SocketAddr, time::Duration};
 
-/// Largest head of an origin's HTTP/1.1 answer, in bytes.
-const HEAD_BYTES_MAX: usize = 128 << 10;
-/// Largest body of an idempotent request that is held until the answer begins, to be sent once more, in bytes.
+/// Largest body of a request that is held until the answer begins, to be sent once more, in bytes.
 const HELD_BYTES_MAX: u64 = 64 << 10;
-/// Largest head of an origin's HTTP/2 answer, in bytes.
-const HEADER_LIST_BYTES_MAX: u32 = 128 << 10;
 
-/// HTTP origins, with a pool of connections to each. Clones share it.
+/// Which origins are one: routes that say the same of one share its connections and its standing.
+type Key = (Origin, Owner, Neighbours);
+
+/// HTTP origins, with a pool of connections to each. Clones share them.
 #[derive(Clone)]
 pub struct Origins {
-    client: Client<Connector, Limited<Body>>,
-    config: Config,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<Config>,
+    tls: ClientConfig,
+    known: Mutex<HashMap<Key, Arc<Upstream>>>,
 }
 
 impl fmt::Debug for Origins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origins")
-            .field("config", &self.config)
+            .field("config", &self.inner.config)
             .finish_non_exhaustive()
     }
 }
 
-/// What of a request can be sent again.
-struct Attempt {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
 impl Origins {
-    /// A client with the platform's authorities and those of `config.ca`. Call it from within a tokio runtime.
+    /// A client with the platform's authorities and those of `config.ca`.
     ///
     /// # Errors
     /// The file of authorities cannot be used.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_millis(config.idle_ms_max))
-            .pool_max_idle_per_host(config.idle_max)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .http2_adaptive_window(true)
-            .build(Connector::new(&config)?);
-        Ok(Self { client, config })
+        let tls = connector::tls(&config)?;
+        let inner = Inner {
+            tls,
+            config: Arc::new(config),
+            known: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
-    /// Sends `request` (in the client's terms: its URI carries scheme and host as the client wrote them) to `origin`,
-    /// `http[s]://host[:port]`. Hop-by-hop fields are stripped both ways; `Host` becomes the origin's; `Via`,
-    /// `Forwarded` and `X-Forwarded-*` are set from the request's URI and from its extension [`SocketAddr`] (the
-    /// client's address). An idempotent request is sent once more if the connection fails before the answer begins, as a reused
-    /// one may (RFC 9110 §9.2.2), unless its body is of unknown length or over 64 KiB.
+    /// Sends `request` (in the client's terms: its URI carries scheme and host as the client wrote them) to an origin of
+    /// `target`. Hop-by-hop fields are stripped both ways; `Host` becomes the origin's; `Via`, `CDN-Loop`, `Forwarded` and
+    /// `X-Forwarded-*` are set from the request's URI and from its extension [`SocketAddr`] (the client's address). What
+    /// fails before an answer begins is sent again where that makes no difference, unless its body is of unknown length or
+    /// over 64 KiB; see [`brink_policy::origins::repeat`]. Call it from within a tokio runtime.
     ///
     /// # Errors
     /// There is no answer; see [`Error::problem`]. The answer's body may end with a [`super::BodyError`].
     pub async fn send(
         &self,
-        origin: &str,
+        target: &OriginTarget,
         request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
+        let group = self.group(target)?;
         let (mut head, body) = request.into_parts();
-        let uri = target(origin, &head.uri)?;
-        if body.size_hint().lower() > self.config.request_bytes_max {
-            return Err(self.too_large(origin));
+        let limit = self.inner.config.request_bytes_max;
+        if body.size_hint().lower() > limit {
+            return Err(Error::RequestTooLarge { limit });
+        }
+        let times = forwarded::passed(&head.headers);
+        if times > forwarded::PASSED_MAX {
+            return Err(Error::Circle { times });
         }
         remove_hop_by_hop(&mut head.headers);
         let client = head.extensions.get::<SocketAddr>().copied();
         forwarded::set(&mut head.headers, &head.uri, head.version, client);
-        let is_small = body
-            .size_hint()
-            .exact()
-            .is_some_and(|length| length <= HELD_BYTES_MAX);
-        let (body, held) = match head.method.is_idempotent() && is_small {
-            true => {
-                let held = whole(origin, body).await?;
-                (Body::full(held.clone()), Some(held))
-            }
-            false => (body, None),
+        let length = body.size_hint().exact();
+        let is_small = length.is_some_and(|length| length <= HELD_BYTES_MAX);
+        let may_repeat = head.method.is_idempotent() || group.has_several();
+        let body = match is_small && may_repeat {
+            true => Outgoing::Held(whole(body, limit).await?),
+            false => Outgoing::Streamed(body),
         };
+        let path = head.uri.path_and_query().cloned();
         let attempt = Attempt {
             method: head.method,
-            uri,
+            path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             headers: head.headers,
         };
-        let again = held.map(|held| {
-            let attempt = Attempt {
-                method: attempt.method.clone(),
-                uri: attempt.uri.clone(),
-                headers: attempt.headers.clone(),
-            };
-            (attempt, Body::full(held))
-        });
-        let answered = match (self.attempt(origin, attempt, body).await, again) {
-            (Err(Error::Exchange { .. }), Some((again, body))) => {
-                self.attempt(origin, again, body).await?
+        group.send(&attempt, body).await
+    }
+
+    /// Makes the origins of all routes known, so that their health checks begin, and forgets those that no route and no
+    /// request uses. Call it from within a tokio runtime.
+    pub fn keep<'a>(&self, targets: impl Iterator<Item = &'a OriginTarget>) {
+        for target in targets {
+            if let Err(error) = self.group(target) {
+                tracing::warn!(%error, "a route's origins cannot be used");
             }
-            (answered, _) => answered?,
+        }
+        self.known().retain(|_, known| Arc::strong_count(known) > 1);
+    }
+
+    /// All that are known, by URL.
+    #[must_use]
+    pub fn views(&self) -> Vec<OriginView> {
+        let mut views: Vec<_> = self.known().values().map(|known| known.view()).collect();
+        views.sort_by(|a, b| a.url().cmp(b.url()));
+        views
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Key, Arc<Upstream>>> {
+        let known = &self.inner.known;
+        known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn group<'a>(&self, target: &'a OriginTarget) -> Result<&'a Arc<Group>, Error> {
+        if let Some(group) = target.group.get() {
+            return Ok(group);
+        }
+        let spec = target.spec().map_err(|reason| Error::Origin {
+            reason: reason.to_owned(),
+        })?;
+        let members = self.members(spec, target.owner())?;
+        let group = Arc::new(Group::new(spec, members));
+        Ok(target.group.get_or_init(|| group))
+    }
+
+    fn members(&self, spec: &OriginGroup, owner: Owner) -> Result<Vec<Arc<Upstream>>, Error> {
+        let neighbours = match spec.members.len() {
+            1 => Neighbours::None,
+            _ => Neighbours::Some,
         };
-        self.bounded(origin, answered)
-    }
-
-    async fn attempt(
-        &self,
-        origin: &str,
-        attempt: Attempt,
-        body: Body,
-    ) -> Result<Response<Incoming>, Error> {
-        let limit = usize::try_from(self.config.request_bytes_max).unwrap_or(usize::MAX);
-        let mut request = Request::new(Limited::new(body, limit));
-        *request.method_mut() = attempt.method;
-        *request.uri_mut() = attempt.uri;
-        *request.headers_mut() = attempt.headers;
-        *request.version_mut() = Version::HTTP_11;
-        let limit_ms = self.config.response_ms_max;
-        let answer = tokio::time::timeout(
-            Duration::from_millis(limit_ms),
-            self.client.request(request),
-        )
-        .await;
-        match answer {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.failed(origin, &error)),
-            Err(_) => Err(Error::Timeout {
-                origin: origin.to_owned(),
-                limit_ms,
-            }),
+        let mut known = self.known();
+        let mut members = Vec::with_capacity(spec.members.len());
+        for origin in &spec.members {
+            let key = (origin.clone(), owner, neighbours);
+            if let Some(upstream) = known.get(&key) {
+                members.push(Arc::clone(upstream));
+                continue;
+            }
+            let allow = self.inner.config.allow.clone().into();
+            let reach = Reach { owner, allow };
+            let Inner { tls, config, .. } = &*self.inner;
+            let upstream = Upstream::new(origin.clone(), neighbours, reach, tls, config)?;
+            let upstream = Arc::new(upstream);
+            checks::begin(&upstream);
+            known.insert(key, Arc::clone(&upstream));
+            members.push(upstream);
         }
-    }
-
-    fn too_large(&self, origin: &str) -> Error {
-        Error::RequestTooLarge {
-            origin: origin.to_owned(),
-            limit: self.config.request_bytes_max,
-        }
-    }
-
-    fn failed(&self, origin: &str, error: &ClientError) -> Error {
-        let origin = origin.to_owned();
-        if caused_by::<LengthLimitError>(error) || caused_by::<BodyTooLarge>(error) {
-            return self.too_large(&origin);
-        }
-        if caused_by::<ConnectTimeout>(error) {
-            return Error::Timeout {
-                origin,
-                limit_ms: self.config.connect_ms_max,
-            };
-        }
-        let reason = root(error).to_string();
-        if error.is_connect() {
-            Error::Connect { origin, reason }
-        } else {
-            Error::Exchange { origin, reason }
-        }
-    }
-
-    /// Strips the answer's head and watches its body.
-    fn bounded(&self, origin: &str, response: Response<Incoming>) -> Result<Response<Body>, Error> {
-        let (mut head, body) = response.into_parts();
-        let limit = self.config.response_bytes_max;
-        if body.size_hint().lower() > limit {
-            let reason = format!("the answer is over {limit} bytes");
-            return Err(Error::Exchange {
-                origin: origin.to_owned(),
-                reason,
-            });
-        }
-        remove_hop_by_hop(&mut head.headers);
-        head.version = Version::HTTP_11;
-        head.extensions.clear();
-        let body = match body.size_hint().exact() {
-            Some(0) => Body::empty(),
-            Some(_) | None => Body::stream(Watched::new(body, limit, self.config.body_idle_ms_max)),
-        };
-        Ok(Response::from_parts(head, body))
+        Ok(members)
     }
 }
 
 /// A body as a whole.
-async fn whole(origin: &str, body: Body) -> Result<Bytes, Error> {
+async fn whole(body: Body, limit: u64) -> Result<bytes::Bytes, Error> {
     match body.collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) => Err(Error::Exchange {
-            origin: origin.to_owned(),
-            reason: format!("the request's body broke off: {error}"),
+        Err(error) if error.is::<BodyTooLarge>() => Err(Error::RequestTooLarge { limit }),
+        Err(error) => Err(Error::Request {
+            reason: error.to_string(),
         }),
     }
-}
-
-/// The origin's URL with the request's path and query.
-fn target(origin: &str, requested: &Uri) -> Result<Uri, Error> {
-    let wrong = || Error::Origin {
-        origin: origin.chars().take(80).collect(),
-    };
-    let base: Uri = origin.parse().map_err(|_| wrong())?;
-    let scheme = base
-        .scheme()
-        .filter(|s| **s == Scheme::HTTP || **s == Scheme::HTTPS)
-        .ok_or_else(wrong)?;
-    let authority: &Authority = base
-        .authority()
-        .filter(|a| !a.as_str().contains('@'))
-        .ok_or_else(wrong)?;
-    if !matches!(base.path(), "" | "/") || base.query().is_some() {
-        return Err(wrong());
-    }
-    let path = requested
-        .path_and_query()
-        .cloned()
-        .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::builder()
-        .scheme(scheme.clone())
-        .authority(authority.clone())
-        .path_and_query(path)
-        .build()
-        .map_err(|_| wrong())
-}
-
-fn caused_by<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<E>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
-    let mut root = error;
-    while let Some(source) = root.source() {
-        root = source;
-    }
-    root
 }
 
 #[cfg(test)]

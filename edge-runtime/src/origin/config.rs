@@ -1,5 +1,6 @@
 //! Bounds of the origin client.
 
+use crate::modules::address::Block;
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -9,9 +10,12 @@ use std::path::PathBuf;
 pub struct Config {
     /// A PEM file of authorities trusted beside the platform's.
     pub ca: Option<PathBuf>,
+    /// Addresses, as `ADDRESS` or `ADDRESS/BITS`, that origins of any tenant may have though they are not public. Those of the
+    /// tenant `default` may have any but link-local and other special ones without it. Default none.
+    pub allow: Vec<Block>,
     /// Time to connect, TLS included, in milliseconds. Default 3,000.
     pub connect_ms_max: u64,
-    /// Time from the request to the head of the answer, in milliseconds. Default 30,000.
+    /// Time from the end of the request to the head of the answer, in milliseconds. Default 30,000.
     pub response_ms_max: u64,
     /// Time between two pieces of an answer's body, in milliseconds. Default 30,000.
     pub body_idle_ms_max: u64,
@@ -30,6 +34,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             ca: None,
+            allow: Vec::new(),
             connect_ms_max: 3_000,
             response_ms_max: 30_000,
             body_idle_ms_max: 30_000,

@@ -1,7 +1,8 @@
-//! Connections to origins: TCP, TLS where the origin's URL says so, within one time.
+//! Connections to one origin: TCP, TLS where its URL says so, within one time.
 
-use super::{config::Config, error::Error};
+use super::{config::Config, error::Error, reach::Reach};
 use brink_listener::BoxError;
+use brink_protocol::origins::OriginProtocol;
 use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
@@ -18,32 +19,46 @@ use std::{
 use tokio::net::TcpStream;
 use tower::Service;
 
-/// A connector whose connections are made within a time.
+/// A connector to one origin, whatever is asked for.
 #[derive(Clone)]
 pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector>,
+    inner: HttpsConnector<HttpConnector<Reach>>,
+    reach: Reach,
+    origin: Uri,
     limit: Duration,
 }
 
 impl Connector {
-    /// A connector that trusts the platform's authorities and those of `config.ca`.
-    pub(super) fn new(config: &Config) -> Result<Self, Error> {
-        let mut tcp = HttpConnector::new();
+    /// A connector to `origin`.
+    pub(super) fn new(
+        tls: &ClientConfig,
+        reach: Reach,
+        origin: Uri,
+        protocol: OriginProtocol,
+        limit: Duration,
+    ) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(reach.clone());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let inner = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(config.ca.as_deref())?)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
-        Ok(Self {
+        let builder = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http();
+        let inner = match protocol {
+            OriginProtocol::Auto => builder.enable_all_versions().wrap_connector(tcp),
+            OriginProtocol::Http1 => builder.enable_http1().wrap_connector(tcp),
+            OriginProtocol::Http2 => builder.enable_http2().wrap_connector(tcp),
+        };
+        Self {
             inner,
-            limit: Duration::from_millis(config.connect_ms_max),
-        })
+            reach,
+            origin,
+            limit,
+        }
     }
 }
 
-fn tls(ca: Option<&Path>) -> Result<ClientConfig, Error> {
+/// TLS that trusts the platform's authorities and those of `config.ca`.
+pub(super) fn tls(config: &Config) -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     let platform = rustls_native_certs::load_native_certs();
     let (trusted, _) = roots.add_parsable_certificates(platform.certs);
@@ -52,21 +67,8 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, Error> {
             "the platform has no authorities: only those configured are trusted for origins"
         );
     }
-    if let Some(path) = ca {
-        let wrong = |reason: String| Error::Authorities {
-            path: path.to_owned(),
-            reason,
-        };
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?;
-        let mut count = 0;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
-            roots.add(certificate).map_err(|e| wrong(e.to_string()))?;
-            count += 1;
-        }
-        if count == 0 {
-            return Err(wrong("no certificate in it".into()));
-        }
+    if let Some(path) = &config.ca {
+        add_authorities(&mut roots, path)?;
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -74,6 +76,24 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, Error> {
             reason: e.to_string(),
         })?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
+    let wrong = |reason: String| Error::Authorities {
+        path: path.to_owned(),
+        reason,
+    };
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))?;
+    let mut count = 0;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
+        roots.add(certificate).map_err(|e| wrong(e.to_string()))?;
+        count += 1;
+    }
+    match count {
+        0 => Err(wrong("no certificate in it".into())),
+        _ => Ok(()),
+    }
 }
 
 /// The connection could not be made in time.
@@ -94,9 +114,12 @@ impl Service<Uri> for Connector {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, limit) = (self.inner.call(uri), self.limit);
+    /// The URI of a request may name another host (see [`brink_protocol::origins::Origin::host`]): it is not connected to.
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let allowed = self.reach.check(&self.origin);
+        let (connecting, limit) = (self.inner.call(self.origin.clone()), self.limit);
         Box::pin(async move {
+            allowed?;
             match tokio::time::timeout(limit, connecting).await {
                 Ok(connected) => connected,
                 Err(_) => Err(ConnectTimeout { limit }.into()),

@@ -1,5 +1,7 @@
-//! What an origin is told about the client: `Via` (RFC 9110 §7.6.3), `Forwarded` (RFC 7239), `X-Forwarded-*`.
+//! What an origin is told about the client: `Via` (RFC 9110 §7.6.3), `CDN-Loop` (RFC 8586), `Forwarded` (RFC 7239),
+//! `X-Forwarded-*`.
 
+use brink_policy::http::fields::{lines, members};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{EXPECT, FORWARDED, HOST, VIA},
@@ -25,6 +27,24 @@ const CLAIMS: [HeaderName; 8] = [
     HeaderName::from_static("x-http-host-override"),
 ];
 
+/// RFC 8586: whom the request has passed. Clients and other networks leave it as it is.
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+const CDN_ID: &str = "brink";
+/// Most PoPs that a request may have passed. One before another is meant; more are a circle.
+pub(super) const PASSED_MAX: usize = 4;
+
+/// How often the request has passed a PoP.
+pub(super) fn passed(headers: &HeaderMap) -> usize {
+    let is_own = |member: &&str| {
+        let id = member.split(';').next().unwrap_or_default();
+        id.trim().eq_ignore_ascii_case(CDN_ID)
+    };
+    lines(headers, &CDN_LOOP)
+        .flat_map(members)
+        .filter(is_own)
+        .count()
+}
+
 /// Sets the fields for a request that came by `version` for `uri` from `client`. What the client said of these things
 /// itself is dropped: this is the first place that can be believed. `Host` becomes the origin's own.
 pub(super) fn set(
@@ -49,6 +69,7 @@ pub(super) fn set(
     headers.remove(EXPECT);
     // A client is no surrogate: what it says of itself here would change the answer and not the key.
     put(headers, SURROGATE_CAPABILITY, CAPABILITY);
+    headers.append(CDN_LOOP, HeaderValue::from_static(CDN_ID));
     headers.append(VIA, HeaderValue::from_static(via(version)));
     let host = uri.authority().map(http::uri::Authority::as_str);
     let mut members = Vec::new();
@@ -93,6 +114,22 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use brink_policy::http::directives::SURROGATE_DEVICE;
+
+    #[test]
+    fn circles() {
+        for (lines, times) in [
+            (&[][..], 0),
+            (&["brink"], 1),
+            (&["other, Brink ; x=1", "brink"], 2),
+            (&["brinkman, \"brink\""], 0),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CDN_LOOP, HeaderValue::from_static(line));
+            }
+            assert_eq!(passed(&headers), times, "{lines:?}");
+        }
+    }
 
     #[test]
     fn what_the_origin_is_told() {

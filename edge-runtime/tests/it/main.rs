@@ -17,6 +17,7 @@ mod guest;
 mod harness;
 mod leases;
 mod link;
+mod origins;
 mod process;
 mod proxy;
 mod purging;

@@ -86,7 +86,7 @@ async fn origin() -> Origin {
 
 async fn before(url: &str) -> Edge {
     let proxy = Proxy {
-        origin: url.to_owned(),
+        origins: vec![url.to_owned()],
         common: Common {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin: None,

@@ -229,6 +229,18 @@ impl Origin {
 }
 
 impl HealthCheck {
+    /// A check of `path`, all else by default.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            interval_ms: interval_ms(),
+            timeout_ms: check_ms_max(),
+            healthy_after: healthy_after(),
+            unhealthy_after: unhealthy_after(),
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
         let is_path = self.path.starts_with('/')
             && self.path.len() <= CHECK_PATH_BYTES_MAX
@@ -383,11 +395,8 @@ mod tests {
 
     fn check(path: &str, interval_ms: u32) -> HealthCheck {
         HealthCheck {
-            path: path.into(),
             interval_ms,
-            timeout_ms: check_ms_max(),
-            healthy_after: healthy_after(),
-            unhealthy_after: unhealthy_after(),
+            ..HealthCheck::of(path)
         }
     }
 

@@ -214,9 +214,9 @@ Needs the programs brink-edge and brink-core: beside this program, in BRINK_BIN_
 pub(crate) struct Dev {
     /// A component to serve as it is
     pub(crate) file: Option<PathBuf>,
-    /// Cache this origin: http[s]://HOST[:PORT]
+    /// Cache this origin: http[s]://HOST[:PORT]; may be repeated: the first that is well is asked
     #[arg(long, value_name = "URL")]
-    pub(crate) origin: Option<String>,
+    pub(crate) origin: Vec<String>,
     /// Where to listen. Default: 127.0.0.1:8080 for a component or an origin, a free port for a project
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,

@@ -26,13 +26,13 @@ const READY_TIME_MAX: Duration = Duration::from_secs(60);
 /// A server is missing, does not start or ends by itself; the project does not build the first time.
 pub(crate) async fn run(args: Dev, output: Output) -> Result<(), Error> {
     let stop = stop_signal()?;
-    if args.file.is_none() && args.origin.is_none() {
+    if args.file.is_none() && args.origin.is_empty() {
         let project = Project::open(&args.dir)?;
         return session::run(&project, &args, output, stop).await;
     }
-    let (arguments, what) = match (&args.file, &args.origin) {
-        (Some(file), _) => serve(file)?,
-        (_, origin) => proxy(origin.as_deref().unwrap_or_default()),
+    let (arguments, what) = match &args.file {
+        Some(file) => serve(file)?,
+        None => proxy(&args.origin),
     };
     let listen = args.listen.unwrap_or(LISTEN);
     let ready =
@@ -88,11 +88,15 @@ fn serve(file: &Path) -> Result<(Vec<std::ffi::OsString>, String), Error> {
     ))
 }
 
-/// What `brink-edge` is told to cache an origin.
-fn proxy(origin: &str) -> (Vec<std::ffi::OsString>, String) {
+/// What `brink-edge` is told to cache origins.
+fn proxy(origins: &[String]) -> (Vec<std::ffi::OsString>, String) {
+    let named = origins.iter().flat_map(|url| ["--origin", url]);
     (
-        vec!["proxy".into(), "--origin".into(), origin.into()],
-        format!("A cache before {origin}"),
+        std::iter::once("proxy")
+            .chain(named)
+            .map(Into::into)
+            .collect(),
+        format!("A cache before {}", origins.join(", ")),
     )
 }
 

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 use super::*;
 use crate::origin::BodyError;
+use brink_protocol::deployment::default_tenant;
 use bytes::Bytes;
+use http::Method;
 use http_body_util::BodyExt;
 use std::sync::{
     Arc,
@@ -12,26 +14,6 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-
-#[test]
-fn targets() {
-    for (origin, requested, expected) in [
-        ("http://o", "https://h/a?b", Some("http://o/a?b")),
-        ("https://o:8443/", "/a", Some("https://o:8443/a")),
-        ("http://[::1]:80", "https://h", Some("http://[::1]:80/")),
-        ("ftp://o", "/a", None),
-        ("o:80", "/a", None),
-        ("http://u:p@o", "/a", None),
-        ("http://o/base", "/a", None),
-        ("http://o/?x", "/a", None),
-        ("", "/a", None),
-    ] {
-        let got = target(origin, &requested.parse().unwrap())
-            .ok()
-            .map(|uri| uri.to_string());
-        assert_eq!(got.as_deref(), expected, "{origin} {requested}");
-    }
-}
 
 /// An origin that does with its connection number `n` what `act` says.
 async fn origin<F, A>(act: A) -> String
@@ -70,6 +52,10 @@ fn origins(change: impl FnOnce(&mut Config)) -> Origins {
     Origins::new(config).unwrap()
 }
 
+fn at(url: &str) -> OriginTarget {
+    OriginTarget::one(&default_tenant(), url)
+}
+
 fn get(path: &str) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = format!("https://public.example{path}").parse().unwrap();
@@ -105,7 +91,7 @@ async fn fields_both_ways() {
     ] {
         request.headers_mut().insert(name, value.parse().unwrap());
     }
-    let response = origins(|_| {}).send(&url, request).await.unwrap();
+    let response = origins(|_| {}).send(&at(&url), request).await.unwrap();
     assert_eq!(response.status(), 200);
     assert!(response.headers().contains_key("x-end"));
     for gone in ["connection", "x-hop", "keep-alive"] {
@@ -153,11 +139,11 @@ async fn a_reused_connection_that_fails_is_tried_again_for_idempotent_requests_a
     .await;
     let origins = origins(|_| {});
     assert_eq!(
-        body(origins.send(&url, get("/1")).await.unwrap()).await,
+        body(origins.send(&at(&url), get("/1")).await.unwrap()).await,
         "ok"
     );
     assert_eq!(
-        body(origins.send(&url, get("/2")).await.unwrap()).await,
+        body(origins.send(&at(&url), get("/2")).await.unwrap()).await,
         "ok"
     );
     assert_eq!(
@@ -168,11 +154,14 @@ async fn a_reused_connection_that_fails_is_tried_again_for_idempotent_requests_a
     let mut put = get("/3");
     *put.method_mut() = Method::PUT;
     *put.body_mut() = Body::from("x");
-    assert_eq!(body(origins.send(&url, put).await.unwrap()).await, "ok");
+    assert_eq!(
+        body(origins.send(&at(&url), put).await.unwrap()).await,
+        "ok"
+    );
     let mut post = get("/4");
     *post.method_mut() = Method::POST;
     *post.body_mut() = Body::from("x");
-    let error = origins.send(&url, post).await.unwrap_err();
+    let error = origins.send(&at(&url), post).await.unwrap_err();
     assert!(matches!(error, Error::Exchange { .. }), "{error}");
     assert_eq!(error.problem().status, 502);
 }
@@ -207,14 +196,14 @@ async fn limits_of_time_and_size() {
         (&origins, "/large", 502),
         (&origins, "/nonsense", 502),
     ] {
-        let error = client.send(&url, get(path)).await.unwrap_err();
+        let error = client.send(&at(&url), get(path)).await.unwrap_err();
         assert_eq!(error.problem().status, status, "{path}: {error}");
     }
     for (client, path, too_large) in [
         (&origins_idle, "/stalls", false),
         (&origins, "/endless", true),
     ] {
-        let response = client.send(&url, get(path)).await.unwrap();
+        let response = client.send(&at(&url), get(path)).await.unwrap();
         let error = response.into_body().collect().await.unwrap_err();
         let error = error.downcast_ref::<BodyError>().unwrap();
         assert_eq!(
@@ -232,7 +221,12 @@ async fn limits_of_time_and_size() {
     *post.method_mut() = Method::POST;
     *post.body_mut() = Body::from("four");
     assert_eq!(
-        origins.send(&url, post).await.unwrap_err().problem().status,
+        origins
+            .send(&at(&url), post)
+            .await
+            .unwrap_err()
+            .problem()
+            .status,
         413
     );
     let mut streamed = get("/");
@@ -243,7 +237,7 @@ async fn limits_of_time_and_size() {
     *streamed.body_mut() = Body::stream(http_body_util::StreamBody::new(frames));
     assert_eq!(
         origins
-            .send(&url, streamed)
+            .send(&at(&url), streamed)
             .await
             .unwrap_err()
             .problem()
@@ -257,11 +251,11 @@ async fn nobody_there() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = origins(|_| {}).send(&url, get("/")).await.unwrap_err();
+    let error = origins(|_| {}).send(&at(&url), get("/")).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
     assert_eq!(error.problem().status, 502);
     let error = origins(|_| {})
-        .send("not a url", get("/"))
+        .send(&at("not a url"), get("/"))
         .await
         .unwrap_err();
     assert_eq!(error.problem().status, 500);
@@ -295,9 +289,9 @@ async fn tls_with_an_authority_of_our_own() {
     let serving = tokio::spawn(listener.serve(Arc::new(Echo), stop.clone()));
     let url = format!("https://localhost:{port}");
     let trusting = origins(|config| config.ca = Some(dir.path().join("ca.pem")));
-    let response = trusting.send(&url, get("/over-h2")).await.unwrap();
+    let response = trusting.send(&at(&url), get("/over-h2")).await.unwrap();
     assert_eq!(body(response).await, "h2 /over-h2");
-    let error = origins(|_| {}).send(&url, get("/")).await.unwrap_err();
+    let error = origins(|_| {}).send(&at(&url), get("/")).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error}");
     stop.cancel();
     serving.await.unwrap();

@@ -140,6 +140,7 @@ Examples:
   brink routes
   brink routes set /shop --module orders --plugin api-key
   brink routes set shop.example/ --origin http://127.0.0.1:3000
+  brink routes set shop.example/ --origin https://a.example --origin https://b.example --health-check /up
   brink routes set /healthz --static 'ok'
   brink routes delete shop.example/")]
 pub(crate) struct Routes {
@@ -173,9 +174,15 @@ pub(crate) struct RouteSet {
     /// A deployed module answers
     #[arg(long, value_name = "NAME")]
     pub(crate) module: Option<ModuleName>,
-    /// An HTTP origin answers: http[s]://HOST[:PORT]
+    /// An HTTP origin answers: http[s]://HOST[:PORT]; may be repeated: the first that is well is asked
     #[arg(long, value_name = "URL")]
-    pub(crate) origin: Option<String>,
+    pub(crate) origin: Vec<String>,
+    /// With several origins: spread requests over all that are well
+    #[arg(long, requires = "origin")]
+    pub(crate) spread: bool,
+    /// Ask each origin every 5 seconds for this path, and leave it alone while that fails
+    #[arg(long, value_name = "PATH", requires = "origin")]
+    pub(crate) health_check: Option<String>,
     /// A fixed answer: this text
     #[arg(long = "static", value_name = "BODY")]
     pub(crate) static_body: Option<String>,

@@ -9,7 +9,7 @@ use crate::{
 };
 use brink_protocol::{
     deployment::{Route, StaticAnswer, Target, WhenDisconnected, default_tenant},
-    origins::{Choice, OriginGroup},
+    origins::{Choice, HealthCheck, OriginGroup},
 };
 use http::Method;
 
@@ -53,13 +53,13 @@ fn delete_path(host: Option<&str>, path: &str) -> String {
 
 fn route(set: RouteSet) -> Result<Route, Error> {
     let RouteAddress { host, path } = set.route.parse()?;
-    let target = match (set.module, set.origin, set.static_body) {
-        (Some(module), _, _) => Target::Module(module),
-        (_, Some(origin), _) => Target::Origin(origin_url(&origin)?),
-        (_, _, body) => Target::Static(StaticAnswer {
+    let target = match (&set.module, &set.static_body) {
+        (Some(module), _) => Target::Module(module.clone()),
+        (None, None) => origin_target(&set)?,
+        (None, Some(body)) => Target::Static(StaticAnswer {
             status: set.status,
             content_type: set.content_type,
-            body: body.unwrap_or_default(),
+            body: body.clone(),
         }),
     };
     let when_disconnected = match set.when_disconnected {
@@ -80,22 +80,22 @@ fn route(set: RouteSet) -> Result<Route, Error> {
     })
 }
 
-/// `http[s]://HOST[:PORT]`, without a slash at its end.
-fn origin_url(text: &str) -> Result<String, Error> {
-    let wrong = || {
-        Error::Usage(format!(
-            "origin {text:?} is not written http[s]://HOST[:PORT]"
-        ))
-    };
-    let uri: http::Uri = text.parse().map_err(|_| wrong())?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(wrong());
-    };
-    let plain = uri.path() == "/" && uri.query().is_none() && !authority.as_str().contains('@');
-    if !plain || !["http", "https"].contains(&scheme) {
-        return Err(wrong());
+/// One origin is written as its URL alone, so that PoPs of earlier versions understand it.
+fn origin_target(set: &RouteSet) -> Result<Target, Error> {
+    let mut group = OriginGroup::of(&set.origin);
+    if set.spread {
+        group.choice = Choice::Spread;
     }
-    Ok(format!("{scheme}://{authority}"))
+    for member in &mut group.members {
+        member.health = set.health_check.as_deref().map(HealthCheck::of);
+    }
+    let group = group
+        .normal()
+        .map_err(|error| Error::Usage(error.to_string()))?;
+    Ok(match group.members.as_slice() {
+        [one] if group == OriginGroup::of([&*one.url]) => Target::Origin(one.url.clone()),
+        _ => Target::Origins(group),
+    })
 }
 
 fn origins(group: &OriginGroup) -> String {
@@ -195,6 +195,14 @@ mod tests {
                 "shop.example/ origin http://127.0.0.1:3000 serve-stale",
             ),
             (
+                "/ --origin http://a --origin https://B:1/",
+                "/ origins http://a,https://b:1 serve-stale",
+            ),
+            (
+                "/ --origin http://a --spread --health-check /up",
+                "/ spread-origins http://a serve-stale",
+            ),
+            (
                 "/own --module orders --show-coherence --session-cookie",
                 "/own module orders serve-stale coherence,session-cookie",
             ),
@@ -217,6 +225,8 @@ mod tests {
             "/a --origin ftp://a",
             "/a --origin http://a/b",
             "/a --origin a",
+            "/a --origin http://a --origin http://a/",
+            "/a --origin http://a --health-check up",
         ] {
             assert!(
                 check(&format!("brink routes set {line}")).is_err(),

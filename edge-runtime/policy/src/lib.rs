@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`http`] | what may be stored and reused, for how long, what a client's condition or range gets | RFC 9110, 9111, 9213, 5861 |
 //! | [`coherence`] | which stored entries a change ends, what a fill may store, when a silent feed counts | coherence.md |
+//! | [`eviction`] | which stored entries make room | - |
 //! | [`cores`], [`hedge`] | which core is used, when a second one is asked as well | - |
 //! | [`origins`] | which origin is asked, for how long one that fails is left alone, what is asked again | RFC 9110 §9.2.2 |
 //! | [`cache_status`] | what the answer says of it | RFC 9211 |
@@ -17,6 +18,7 @@ pub mod cache_status;
 pub mod coherence;
 pub mod coding;
 pub mod cores;
+pub mod eviction;
 pub mod hedge;
 pub mod http;
 pub mod key;

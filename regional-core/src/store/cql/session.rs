@@ -216,10 +216,13 @@ impl Cql {
         if let Some(found) = self.prepared.get(text) {
             return Ok(found);
         }
-        let statement = self.session.prepare(text).await.map_err(|error| Failure {
+        let mut statement = self.session.prepare(text).await.map_err(|error| Failure {
             is_ours: false,
             error: Error::store("preparing a statement", error),
         })?;
+        // What a reading gives is named in it, column by column, and no migration changes a column's type: the engine need not
+        // describe it in each answer. An answer to a condition has other columns when it is refused.
+        statement.set_use_cached_result_metadata(text.starts_with("SELECT"));
         let statement = Arc::new(statement);
         self.prepared.put(text, Arc::clone(&statement));
         Ok(statement)

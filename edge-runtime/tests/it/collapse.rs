@@ -78,7 +78,7 @@ impl Slow {
 
 async fn before(origin: &Slow, requests: usize) -> Edge {
     let proxy = Proxy {
-        origin: origin.url.clone(),
+        origins: vec![origin.url.clone()],
         common: Common {
             listen: "127.0.0.1:0".parse().unwrap(),
             admin: None,

@@ -7,21 +7,26 @@ mod answer;
 mod body;
 mod filter;
 mod qpack;
+mod socket;
 mod transport;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h3::error::Code;
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, TransportConfig, VarInt};
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, Incoming, Runtime as _, TransportConfig, VarInt,
+};
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use socket::BatchingSocket;
 use transport::{Handoff, Transport, var_int};
 
 use crate::activity::Patience;
@@ -75,8 +80,10 @@ pub(crate) fn bind(
     };
     let socket = UdpSocket::bind(address).map_err(failed)?;
     let runtime = Arc::new(quinn::TokioRuntime);
-    let endpoint =
-        Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime).map_err(failed)?;
+    let socket = BatchingSocket::new(runtime.wrap_udp_socket(socket).map_err(failed)?);
+    let config = EndpointConfig::default();
+    let endpoint = Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)
+        .map_err(failed)?;
     let bound = endpoint.local_addr().map_err(failed)?;
     Ok((endpoint, bound))
 }
@@ -201,7 +208,14 @@ impl<S: Service> Acceptor<S> {
                 continue;
             };
             let stop = self.stop.clone();
-            requests.spawn(answer::run(Arc::clone(dispatcher), resolver, stream, stop));
+            let dispatcher = Arc::clone(dispatcher);
+            let mut request = Box::pin(answer::run(dispatcher, resolver, stream, stop));
+            // What is at hand is answered here: the answers to requests that came together leave together, and none of
+            // them costs a task. Only who has to wait gets one.
+            let polled = poll_fn(|cx| Poll::Ready(request.as_mut().poll(cx))).await;
+            if polled.is_pending() {
+                requests.spawn(request);
+            }
         }
     }
 

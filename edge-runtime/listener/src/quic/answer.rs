@@ -1,6 +1,8 @@
 //! One HTTP/3 request, from its first frame to the last byte of its answer.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,6 +14,7 @@ use http::header::{CONTENT_LENGTH, DATE, EXPECT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use super::body::RequestBody;
@@ -59,7 +62,7 @@ pub(super) async fn run<S: Service>(
     let _in_flight = dispatcher.activity.begin();
     let limits = &dispatcher.shared.limits;
     let stall = Duration::from_millis(limits.stall_ms_max);
-    let resolved = tokio::time::timeout(limits.header(), resolver.resolve_request()).await;
+    let resolved = within(limits.header(), resolver.resolve_request()).await;
     let resolved = match resolved {
         Ok(Ok((request, body))) => read_request(request, body).await,
         Ok(Err(error)) => Err(unresolved(&error, stream.excess())),
@@ -114,7 +117,7 @@ async fn read_request(
     // One that is not valid is refused in a moment, by the one who checks the head.
     let declared = content_length(request.headers()).ok().flatten();
     let mut body = Box::pin(RequestBody::new(stream, declared));
-    let looked = std::future::poll_fn(|cx| Poll::Ready(body.look(cx))).await;
+    let looked = poll_fn(|cx| Poll::Ready(body.look(cx))).await;
     looked.map_err(|_| Unresolved::Reset(Code::H3_MESSAGE_ERROR))?;
     let source = (!body.is_end_stream()).then_some(Source::Boxed(body));
     Ok(request.map(|()| source))
@@ -166,15 +169,25 @@ async fn send_response(
             .or_insert_with(|| HeaderValue::from(length));
     }
     parts.headers.entry(DATE).or_insert_with(date);
-    let mut buffer = BytesMut::with_capacity(HEAD_BYTES);
-    if bodiless || head_only || body.is_end_stream() {
-        qpack::put_head(parts.status, &parts.headers, &mut buffer);
-        write(send, [buffer.freeze(), Bytes::new()], stall).await?;
-    } else if let Some(payload) = body.take_full() {
-        buffer.reserve(payload.len().min(qpack::COPIED_BYTES_MAX));
+    let payload = if bodiless || head_only {
+        None
+    } else {
+        body.take_full()
+    };
+    let copied = payload.as_ref().map_or(0, Bytes::len);
+    let copied = if copied > qpack::COPIED_BYTES_MAX {
+        0
+    } else {
+        copied
+    };
+    let mut buffer = BytesMut::with_capacity(HEAD_BYTES + copied);
+    if let Some(payload) = payload {
         qpack::put_head(parts.status, &parts.headers, &mut buffer);
         let rest = qpack::put_data(payload, &mut buffer).unwrap_or_default();
         write(send, [buffer.freeze(), rest], stall).await?;
+    } else if bodiless || head_only || body.is_end_stream() {
+        qpack::put_head(parts.status, &parts.headers, &mut buffer);
+        write(send, [buffer.freeze(), Bytes::new()], stall).await?;
     } else {
         qpack::put_head(parts.status, &parts.headers, &mut buffer);
         send_stream(send, buffer, body, stall).await?;
@@ -234,9 +247,18 @@ async fn write(
     if chunks.iter().all(Bytes::is_empty) {
         return Ok(());
     }
-    match tokio::time::timeout(stall, send.write_all_chunks(chunks)).await {
+    match within(stall, send.write_all_chunks(chunks)).await {
         Ok(written) => Ok(written?),
         Err(_) => Err(Unsent::Stalled),
+    }
+}
+
+/// A timeout that costs neither timer nor clock when nothing has to be waited for, as is usual.
+async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => tokio::time::timeout(limit, future).await,
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! `setup` installs what is missing, `up` runs a core and its PoPs, `test` and `ci` check everything, `tidy` holds the
 //! rules, `docs` writes what is made from the sources, `bench` measures, `seed` makes the sample data, `sim` simulates
-//! a planet of PoPs, `chaos` and `history` hold real processes to what is promised.
+//! a planet of PoPs, `chaos` and `history` hold real processes to what is promised, `fuzz` feeds the parsers.
 
 pub mod bench;
 pub mod binaries;
 pub mod chaos;
 pub mod curl;
+pub mod fuzz;
 pub mod guests;
 pub mod history;
 pub mod interrupt;

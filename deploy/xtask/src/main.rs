@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, process::ExitCode};
 use xtask::{
-    bench, chaos, history, interrupt, launch, reference, repository_root, seed, setup, sim, test,
-    tidy, up,
+    bench, chaos, fuzz, history, interrupt, launch, reference, repository_root, seed, setup, sim,
+    test, tidy, up,
 };
 
 /// The one tool of the repository.
@@ -38,6 +38,8 @@ enum Task {
     Sim(sim::Arguments),
     /// Holds a real store to linearizability while its clients and nodes are killed
     History(history::Arguments),
+    /// Feeds every parser random bytes, guided by what they reach, and fails on a crash
+    Fuzz(fuzz::Arguments),
     /// The sample data, as lines for the control API's import
     Seed(seed::Arguments),
     /// Runs a program that ends with the process that started it
@@ -98,6 +100,10 @@ fn run(task: Task) -> Result<()> {
         Task::Sim(arguments) => {
             interrupt::watch()?;
             sim::run(&arguments)
+        }
+        Task::Fuzz(arguments) => {
+            interrupt::watch()?;
+            fuzz::run(&root, &arguments)
         }
         Task::Bound { .. } => Ok(()),
     }

@@ -146,7 +146,7 @@ pub(super) fn recover(dir: &Path, tags_max: usize) -> Option<Recovered> {
     read(&bytes, tags_max)
 }
 
-fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
+pub(super) fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
     let mut rest = bytes;
     let head: Head = take(&mut rest)?;
     if head.version != VERSION {

@@ -35,8 +35,9 @@ const TABLE: [(&str, &[&str]); 10] = [
     ("brink-engines", &[]),
 ];
 /// May import anything of ours.
-const FREE: [&str; 5] = [
+const FREE: [&str; 6] = [
     "brink-bench",
+    "brink-fuzz",
     "brink-history",
     "brink-planet",
     "brink-wan",

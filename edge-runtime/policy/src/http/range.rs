@@ -68,16 +68,18 @@ fn one(text: &str, length: usize) -> Option<Part> {
         return None;
     }
     let (first, last) = set.trim().split_once('-')?;
-    let number = |text: &str| -> Option<usize> {
+    // Far beyond any length, so that two different numbers are not taken for one.
+    let number = |text: &str| -> Option<u128> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        digits.then(|| text.parse().unwrap_or(usize::MAX))
+        digits.then(|| text.parse().unwrap_or(u128::MAX))
     };
+    let at_most_length = |at: u128| usize::try_from(at).unwrap_or(usize::MAX).min(length);
     if first.is_empty() {
         let suffix = number(last)?;
         return Some(match suffix {
             0 => Part::Unsatisfiable,
             _ if length == 0 => Part::Unsatisfiable,
-            _ => Part::Range(length.saturating_sub(suffix)..length),
+            _ => Part::Range(length - at_most_length(suffix)..length),
         });
     }
     let first = number(first)?;
@@ -88,13 +90,14 @@ fn one(text: &str, length: usize) -> Option<Part> {
             if last < first {
                 return None;
             }
-            last.saturating_add(1)
+            at_most_length(last.saturating_add(1))
         }
     };
+    let first = at_most_length(first);
     Some(if first >= length {
         Part::Unsatisfiable
     } else {
-        Part::Range(first..end.min(length))
+        Part::Range(first..end)
     })
 }
 

@@ -1,9 +1,19 @@
 //! Any bytes on the core link are read or refused, whole or in pieces, and what was read is written back the same.
-#![no_main]
 
+use crate::Target;
 use brink_protocol::{codec, deployment::DeploymentTable, link};
-use libfuzzer_sys::fuzz_target;
 use std::fmt::Debug;
+
+pub(crate) const TARGET: Target = Target {
+    name: "link_messages",
+    seeds,
+    run,
+};
+
+fn seeds() -> Vec<Vec<u8>> {
+    let table = codec::encode(&DeploymentTable::default()).unwrap_or_default();
+    vec![table.to_vec(), vec![0; 16], vec![1; 16]]
+}
 
 fn check<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
     if let Ok(message) = codec::decode::<T>(bytes) {
@@ -12,7 +22,7 @@ fn check<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + Debug>(
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fn run(bytes: &[u8]) {
     check::<link::FeedMessage>(bytes);
     check::<link::FeedRequest>(bytes);
     check::<link::RecordsRequest>(bytes);
@@ -27,4 +37,4 @@ fuzz_target!(|bytes: &[u8]| {
         reader.push(piece);
         while let Ok(Some(_)) = reader.next::<link::FeedMessage>() {}
     }
-});
+}

@@ -1,0 +1,63 @@
+//! Any table of routes and any request: the longest path of the most exact host is found, as a naive search finds it. Empty
+//! segments do not count, and an encoded slash is one.
+//!
+//! The input's first line is the request, `host path`; the others are routes of the same form, with `*` for any host.
+
+use super::fields::texts;
+use crate::Target;
+use brink_policy::routes::RouteTable;
+use brink_protocol::deployment::Route;
+
+pub(crate) const TARGET: Target = Target {
+    name: "routes",
+    seeds,
+    run,
+};
+
+fn seeds() -> Vec<Vec<u8>> {
+    texts(&[
+        "a /b/c\n* /\na /b\na /b/c/d\nb /b/c",
+        "a /\n* /\n* /a",
+        "b /a//b\nb /a/b\n* /a",
+    ])
+}
+
+fn leads(route: &Route, host: &str, path: &str) -> Option<(bool, usize)> {
+    let host_fits = route.host.as_deref().is_none_or(|own| own == host);
+    let rest = path.strip_prefix(route.path.as_str());
+    let path_fits =
+        route.path == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    (host_fits && path_fits).then_some((route.host.is_some(), route.path.len()))
+}
+
+fn run(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let Some((host, path)) = lines.next().filter(|(_, path)| path.starts_with('/')) else {
+        return;
+    };
+    let routes: Vec<Route> = lines
+        .take(32)
+        .filter_map(|(host, path)| {
+            let host = (host != "*").then_some(host);
+            let json =
+                serde_json::json!({ "host": host, "path": path, "target": { "module": "m" } });
+            serde_json::from_value::<Route>(json).ok()?.normal().ok()
+        })
+        .collect();
+    let mut plain = path.replace("%2f", "/").replace("%2F", "/");
+    while plain.contains("//") {
+        plain = plain.replace("//", "/");
+    }
+    let table = RouteTable::new(routes.clone());
+    let found = table
+        .find(host, path)
+        .and_then(|route| leads(route, host, &plain));
+    let best = routes
+        .iter()
+        .filter_map(|route| leads(route, host, &plain))
+        .max();
+    assert_eq!(found, best, "{host} {path} {routes:?}");
+}

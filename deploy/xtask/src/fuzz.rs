@@ -169,7 +169,7 @@ fn build(root: &Path) -> Result<PathBuf> {
     let mut command = Command::new(cargo());
     command
         .current_dir(root.join("benches/fuzz/fuzzer"))
-        .args(["build", "--release", "--locked", "--target", triple])
+        .args(["build", "--release", "--target", triple])
         .env("CARGO_TARGET_DIR", &folder)
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
     launch::run(&launch::launcher(), "cargo build", &command, None)?;

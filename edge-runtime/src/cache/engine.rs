@@ -135,7 +135,8 @@ impl Cache {
 
     /// Ends entries by decision of this PoP, as a hard purge would: a module or a route took another's place here.
     pub fn invalidate(&self, tenant: &TenantName, selector: &Selector) {
-        let touch = Touch::hard(&[selected(tenant, selector)]);
+        let tags: Vec<_> = selected(tenant, selector).collect();
+        let touch = Touch::hard(&tags);
         self.shared.ledger.touch(&touch);
         remove_ended(&self.shared.tiers, &touch);
     }
@@ -144,7 +145,7 @@ impl Cache {
     /// there may be many, call it from where blocking is allowed.
     #[must_use]
     pub fn count(&self, tenant: &TenantName, selectors: &[Selector]) -> (u64, u64) {
-        let tags: Vec<_> = selectors.iter().map(|s| selected(tenant, s)).collect();
+        let tags: Vec<_> = selectors.iter().flat_map(|s| selected(tenant, s)).collect();
         self.shared.tiers.count(&Touch::hard(&tags))
     }
 

@@ -23,6 +23,7 @@ enum Kind {
     Host,
     Everything,
     Group,
+    Page,
 }
 
 fn hash(kind: Kind, tenant: &TenantName, parts: &[&str]) -> TagHash {
@@ -113,6 +114,24 @@ pub fn implicit(tenant: &TenantName, name: &str, path_and_query: &str) -> Vec<Ta
         tags.extend(cuts.map(|cut| hash(Kind::Prefix, tenant, &[name, cut])));
     }
     tags
+}
+
+/// The URL without its query, at its host with the port and without: what an entry has beside where its key leaves some of the
+/// query out, so that a purge of any URL that leads to it ends it.
+pub fn pages(
+    tenant: &TenantName,
+    name: &str,
+    path_and_query: &str,
+) -> impl Iterator<Item = TagHash> {
+    let path = without_query(path_and_query);
+    let names = std::iter::once(name).chain(without_port(name));
+    names.map(move |name| page(tenant, &format!("{name}{path}")))
+}
+
+/// All URLs that differ in their query alone from one in the form of [`brink_protocol::purge::normal_url`].
+#[must_use]
+pub fn page(tenant: &TenantName, url: &str) -> TagHash {
+    hash(Kind::Page, tenant, &[without_query(url)])
 }
 
 fn without_query(path: &str) -> &str {

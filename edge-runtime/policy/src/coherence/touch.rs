@@ -94,7 +94,7 @@ pub fn touched_by(change: &Change) -> Touch {
         ChangeKind::Purge(purge) => {
             let selectors = purge.selectors.iter();
             Touch {
-                tags: selectors.map(|s| selected(&purge.tenant, s)).collect(),
+                tags: selectors.flat_map(|s| selected(&purge.tenant, s)).collect(),
                 written: None,
                 soft: purge.soft,
             }
@@ -113,15 +113,24 @@ pub fn touched_by(change: &Change) -> Touch {
     }
 }
 
-/// The tag of everything that a selector of `tenant` matches.
-#[must_use]
-pub fn selected(tenant: &TenantName, selector: &Selector) -> TagHash {
-    match selector {
+/// The tags of everything that a selector of `tenant` matches. A URL has a second one: where keys leave some of the query
+/// out, it ends all that differ in their query alone.
+pub fn selected(tenant: &TenantName, selector: &Selector) -> impl Iterator<Item = TagHash> {
+    let page = match selector {
+        Selector::Url(url) => Some(tags::page(tenant, url)),
+        Selector::Key(_)
+        | Selector::Prefix(_)
+        | Selector::Host(_)
+        | Selector::Module(_)
+        | Selector::Everything => None,
+    };
+    let own = match selector {
         Selector::Key(name) => tags::name(tenant, name.as_str()),
         Selector::Url(url) => tags::url(tenant, url),
         Selector::Prefix(prefix) => tags::prefix(tenant, prefix),
         Selector::Host(host) => tags::host(tenant, host),
         Selector::Module(module) => tags::module(tenant, module.as_str()),
         Selector::Everything => tags::everything(tenant),
-    }
+    };
+    std::iter::once(own).chain(page)
 }

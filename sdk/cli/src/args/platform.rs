@@ -142,6 +142,7 @@ Examples:
   brink routes set shop.example/ --origin http://127.0.0.1:3000
   brink routes set shop.example/ --origin https://a.example --origin https://b.example --health-check /up
   brink routes set /healthz --static 'ok'
+  brink routes set shop.example/ --origin http://127.0.0.1:3000 --ignore-query 'utm_*' --sort-query --no-cookies
   brink routes delete shop.example/")]
 pub(crate) struct Routes {
     /// What to do; `list` if it is left out.
@@ -206,6 +207,9 @@ pub(crate) struct RouteSet {
     /// What answers show of coherence.
     #[command(flatten)]
     pub(crate) shown: Shown,
+    /// What it says of caching.
+    #[command(flatten)]
+    pub(crate) caching: Caching,
 }
 
 /// What answers of a route carry for reading one's own writes.
@@ -214,9 +218,6 @@ pub(crate) struct Shown {
     /// Answers carry the field Brink-Coherence: their position, and how stale they are at most
     #[arg(long)]
     pub(crate) show_coherence: bool,
-    /// What it says of caching.
-    #[command(flatten)]
-    pub(crate) caching: Caching,
     /// Answers to writes set a cookie with the session, so that browsers read their own writes at every PoP
     #[arg(long)]
     pub(crate) session_cookie: bool,

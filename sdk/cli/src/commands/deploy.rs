@@ -10,7 +10,9 @@ use crate::{
     rollout::{self, PopRun},
 };
 use brink_protocol::{
-    ModuleName, caching::RouteCache, control,
+    ModuleName,
+    caching::RouteCache,
+    control,
     control::Deployed,
     deployment::{Deployment, Grants, Limits},
 };

@@ -207,6 +207,10 @@ mod tests {
                 "/own module orders serve-stale coherence,session-cookie",
             ),
             (
+                "/q --module orders --no-compress --ignore-query utm_* --ignore-query b --sort-query --key-header A --no-cookies --key-device",
+                "/q module orders serve-stale no-compress,query-without=utm_*+b,sort-query,headers=A,cookies=,device",
+            ),
+            (
                 "/up --static ok --status 204 --when-disconnected fail",
                 "/up static 204 text/plain; charset=utf-8 fail",
             ),
@@ -214,10 +218,6 @@ mod tests {
             assert_eq!(
                 check(&format!("brink routes set {line}")).as_deref(),
                 Ok(row)
-            (
-                "/q --module orders --no-compress --ignore-query utm_* --ignore-query b --sort-query --key-header A --no-cookies --key-device",
-                "/q module orders serve-stale no-compress,query-without=utm_*+b,sort-query,headers=A,cookies=,device",
-            ),
             );
         }
         for line in [

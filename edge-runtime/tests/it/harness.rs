@@ -95,6 +95,13 @@ impl Edge {
         self.send("GET", path, &[]).await
     }
 
+    /// As [`Edge::get`]; an error if the body breaks off.
+    pub(crate) async fn try_get(&self, path: &str) -> Result<Answer, BoxError> {
+        let request = Request::builder().uri(format!("{}{path}", self.url));
+        let request = request.body(Full::default()).unwrap();
+        whole(within(self.client.request(request)).await?).await
+    }
+
     pub(crate) async fn ask_admin(&self, path: &str) -> Answer {
         let request = Request::builder().uri(format!("{}{path}", self.admin));
         self.answer(request.body(Full::default()).unwrap()).await

@@ -31,9 +31,9 @@ impl Candidate {
         self.standing == Standing::Well
     }
 
-    /// Less is better.
+    /// Less is better. All are alike that have nothing to do: then the weights alone decide.
     fn load(&self) -> u64 {
-        (u64::from(self.in_flight) + 1) * 1_000 / u64::from(self.weight.max(1))
+        u64::from(self.in_flight) * 1_000 / u64::from(self.weight.max(1))
     }
 }
 
@@ -167,6 +167,13 @@ mod tests {
         assert!(in_flight[0].abs_diff(2_000) < 100, "{in_flight:?}");
         assert!(in_flight[1].abs_diff(1_000) < 60, "{in_flight:?}");
         assert_eq!(in_flight[3], 0);
+        // Nothing stays: weights are kept to as well.
+        let mut idle = candidates("www");
+        idle[0].weight = 2;
+        let first = chances()
+            .take(4_000)
+            .map(|c| order(Choice::Spread, &idle, true, c)[0]);
+        assert!(first.filter(|at| *at == 0).count().abs_diff(2_000) < 150);
         // One that is busy is asked only if nobody else was drawn.
         let mut busy = candidates("ww");
         busy[0].in_flight = 100;

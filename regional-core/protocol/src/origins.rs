@@ -417,6 +417,7 @@ mod tests {
         // One origin is written as ever, and read from bytes as ever.
         let one: Target = serde_json::from_str(r#"{"origin":"http://a"}"#).unwrap();
         assert_eq!(one, Target::Origin("http://a".into()));
-        assert_eq!(&crate::codec::encode(&one).unwrap()[..2], [1, 8]);
+        let bytes = crate::codec::encode(&one).unwrap();
+        assert!(bytes.starts_with(&[1, 8]));
     }
 }

@@ -70,7 +70,9 @@ pub fn order(
                 well.insert(0, first);
             }
             // One request in as many as there are origins: enough to learn, and few wait for it.
-            let is_its_turn = chance.rotate_left(32) % candidates.len().max(1) as u64 == 0;
+            let is_its_turn = chance
+                .rotate_left(32)
+                .is_multiple_of(candidates.len().max(1) as u64);
             let trials: Vec<usize> = trials.collect();
             match is_repeatable && is_its_turn {
                 true => trials.into_iter().chain(well).collect(),

@@ -1,4 +1,5 @@
 //! When it opens, for how long, and what closes it.
+#![allow(clippy::indexing_slicing)]
 
 use super::*;
 use proptest::prelude::*;

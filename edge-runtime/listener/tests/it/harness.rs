@@ -8,8 +8,8 @@ use std::time::Duration;
 use brink_listener::authority::{DevAuthority, Leaf};
 use brink_listener::client::ClientTls;
 use brink_listener::{
-    Body, BodyTooLarge, BodyTooSlow, BoxError, Config, Connection, Limits, Listener, Service,
-    TlsConfig,
+    Body, BodyTooLarge, BodyTooSlow, BoxError, Config, Connection, Limits, Listener, PlainRequest,
+    Service, TlsConfig,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -94,7 +94,27 @@ impl Service for Sample {
             _ => Response::new(Body::from("hello")),
         }
     }
+
+    fn at_once(
+        &self,
+        request: &PlainRequest<'_>,
+        connection: &Connection,
+        head: &mut Vec<u8>,
+    ) -> Option<Bytes> {
+        head.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        let body = match request.target {
+            "/at-once" => Bytes::from(format!("{} {}", request.host, connection.scheme())),
+            "/at-once/large" => Bytes::from(vec![b'z'; LARGE]),
+            "/at-once/panic" => panic!("as asked"),
+            _ => return None,
+        };
+        head.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        Some(body)
+    }
 }
+
+/// Length of `/at-once/large`.
+pub(crate) const LARGE: usize = 3_000_000;
 
 async fn echo(request: Request<Body>) -> Response<Body> {
     let declared = http_body::Body::size_hint(request.body()).exact();

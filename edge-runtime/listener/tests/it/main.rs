@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod at_once;
 mod drain;
 mod harness;
 mod http1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brink_listener::client::{ALPN_HTTP2, ClientTls};
+use brink_listener::client::{ALPN_HTTP1, ALPN_HTTP2, ClientTls};
 use brink_listener::{Body, Config, Error, Limits, Listener, TlsConfig};
 use http::Request;
 use http_body_util::BodyExt;
@@ -15,8 +15,21 @@ use crate::harness::{Security, Server, issue, within};
 use crate::http2::handshake;
 use crate::http3;
 
+/// A connection that speaks HTTP/1.1.
+pub(crate) async fn http1(server: &Server) -> TlsStream<TcpStream> {
+    connect(&server.client(), server, ALPN_HTTP1).await.unwrap()
+}
+
 async fn tls(client: &ClientTls, server: &Server) -> std::io::Result<TlsStream<TcpStream>> {
-    let connector = TlsConnector::from(Arc::new(client.config(&[ALPN_HTTP2]).unwrap()));
+    connect(client, server, ALPN_HTTP2).await
+}
+
+async fn connect(
+    client: &ClientTls,
+    server: &Server,
+    alpn: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let connector = TlsConnector::from(Arc::new(client.config(&[alpn]).unwrap()));
     let stream = TcpStream::connect(server.tcp).await.unwrap();
     within(connector.connect(ServerName::try_from("localhost").unwrap(), stream)).await
 }

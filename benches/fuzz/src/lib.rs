@@ -21,12 +21,13 @@ pub struct Target {
 }
 
 /// All of them, those of the cache first.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     targets::cache_control::TARGET,
     targets::structured_fields::TARGET,
     targets::vary::TARGET,
     targets::ranges::TARGET,
     targets::dates::TARGET,
+    targets::codings_and_keys::TARGET,
     cache::journals::TARGET,
     targets::http_fields::TARGET,
     targets::link_messages::TARGET,

@@ -1,6 +1,7 @@
 //! What comes from clients, origins, cores and people.
 
 pub(crate) mod cache_control;
+pub(crate) mod codings_and_keys;
 pub(crate) mod control_bodies;
 pub(crate) mod dates;
 pub(crate) mod fields;

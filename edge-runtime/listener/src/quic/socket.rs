@@ -194,6 +194,8 @@ impl AsyncUdpSocket for BatchingSocket {
         batch.send(&*self.inner)?;
         // An empty batch takes anything.
         batch.push(transmit, segments_max);
+        drop(batch);
+        lane.waker.wake();
         Ok(())
     }
 
@@ -222,3 +224,6 @@ impl AsyncUdpSocket for BatchingSocket {
         self.inner.may_fragment()
     }
 }
+
+#[cfg(test)]
+mod tests;

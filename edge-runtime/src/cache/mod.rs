@@ -9,7 +9,7 @@
 //!        -> Unavailable(problem)
 //! ```
 //!
-//! Two tiers by foyer ([`tiers`]); a hit costs one look-up in a shard, one comparison of apply indexes, one copy of the
+//! Memory and disk ([`tiers`]); a hit costs one look-up in a shard, one comparison of apply indexes, one copy of the
 //! prepared head. What the feed says stands in the [`ledger`], and in the [`journal`] across restarts.
 
 mod config;
@@ -27,6 +27,7 @@ mod journal;
 mod judgement;
 mod ledger;
 mod lookup;
+mod memory;
 mod post;
 mod reply;
 mod request;

@@ -10,5 +10,6 @@ mod restart;
 mod semantics;
 mod streams;
 mod support;
+mod tiers;
 
 use support::*;

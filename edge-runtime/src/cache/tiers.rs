@@ -1,18 +1,19 @@
-//! Memory and disk: one foyer hybrid cache, and the tag index of its memory tier.
+//! Memory and disk, and the tag index of what is in memory.
 //!
 //! Every entry is written to disk when it is stored (not when memory evicts it), so that a program that is killed finds
-//! it again. Direct I/O is off: with it, foyer lost most inserts when it was tried.
+//! it again.
 
 use super::{
     config::Config,
     error::Error,
-    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id, weight, weight_of},
+    memory::{Memory, id_of},
+    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id, weight_of},
 };
 use brink_policy::coherence::{EntryId, Met, TagIndex, Touch, Walk};
 use brink_policy::key::CacheKey;
 use foyer::{
-    BlockEngineConfig, DeviceBuilder, Event, EventListener, FsDeviceBuilder, HybridCache,
-    HybridCacheBuilder, HybridCachePolicy, PsyncIoEngineConfig, RecoverMode, S3FifoConfig, Source,
+    BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
+    HybridCachePolicy, PsyncIoEngineConfig, RecoverMode,
 };
 use std::{
     hash::{BuildHasher, DefaultHasher, Hasher},
@@ -61,24 +62,10 @@ pub(super) enum Tier {
 /// Both tiers.
 #[derive(Debug)]
 pub(super) struct Tiers {
-    cache: HybridCache<Key, Slot, Seeded>,
+    memory: Memory,
+    disk: Option<HybridCache<Key, Slot, Seeded>>,
     index: Index,
     hasher: Seeded,
-    has_disk: bool,
-}
-
-/// Takes entries out of the tag index when they leave memory.
-struct Leaving(Index);
-
-impl EventListener for Leaving {
-    type Key = Key;
-    type Value = Slot;
-
-    fn on_leave(&self, _: Event, _: &Key, slot: &Slot) {
-        if let Slot::Answer(stored) = slot {
-            locked(&self.0).remove(stored.id);
-        }
-    }
 }
 
 fn locked(index: &Index) -> MutexGuard<'_, TagIndex<Key>> {
@@ -92,6 +79,38 @@ fn failed(error: &foyer::Error) -> Error {
     }
 }
 
+/// Opens the disk tier. It holds nothing in memory but what it has yet to write.
+async fn open_disk(
+    dir: &Path,
+    config: &Config,
+    hasher: &Seeded,
+) -> Result<HybridCache<Key, Slot, Seeded>, Error> {
+    let object_bytes_max = config.object_bytes_max.min(OBJECT_BYTES_MAX);
+    let block = (object_bytes_max + BLOCK_ROOM_BYTES).next_multiple_of(BLOCK_STEP_BYTES);
+    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let disk = config.disk_bytes_max.max(DISK_BYTES_MIN).max(4 * block);
+    let device = FsDeviceBuilder::new(dir).with_capacity(bytes(disk)).build();
+    let engine = BlockEngineConfig::new(device.map_err(|e| failed(&e))?)
+        .with_block_size(bytes(block))
+        .with_buffer_pool_size(bytes(2 * block))
+        .with_submit_queue_size_threshold(bytes(4 * block))
+        .with_tombstone_log(true);
+    HybridCacheBuilder::new()
+        .with_name("brink_cache")
+        .with_policy(HybridCachePolicy::WriteOnInsertion)
+        .with_flush_on_close(false)
+        .memory(1)
+        .with_shards(1)
+        .with_hash_builder(hasher.clone())
+        .storage()
+        .with_io_engine_config(PsyncIoEngineConfig::new())
+        .with_engine_config(engine)
+        .with_recover_mode(RecoverMode::Quiet)
+        .build()
+        .await
+        .map_err(|e| failed(&e))
+}
+
 impl Tiers {
     /// Opens memory, and disk if there is a directory. What is there is dropped unless it is `trusted`.
     pub(super) async fn open(
@@ -99,54 +118,26 @@ impl Tiers {
         generation: u64,
         trusted: bool,
     ) -> Result<Self, Error> {
-        let index = Index::default();
         let hasher = Seeded(generation);
-        let memory = usize::try_from(config.memory_bytes_max).unwrap_or(usize::MAX);
-        let builder = HybridCacheBuilder::new()
-            .with_name("brink_cache")
-            .with_policy(HybridCachePolicy::WriteOnInsertion)
-            .with_flush_on_close(false)
-            .with_event_listener(Arc::new(Leaving(index.clone())))
-            .memory(memory)
-            .with_shards(if memory < 16 << 20 { 1 } else { 8 })
-            .with_eviction_config(S3FifoConfig::default())
-            .with_hash_builder(hasher.clone())
-            .with_weighter(weight)
-            .storage();
-        let cache = match &config.dir {
-            None => builder.build().await,
+        let disk = match &config.dir {
+            None => None,
             Some(dir) => {
                 let dir = dir.join("disk");
                 if !trusted {
                     remove(&dir)?;
                 }
-                let object_bytes_max = config.object_bytes_max.min(OBJECT_BYTES_MAX);
-                let block =
-                    (object_bytes_max + BLOCK_ROOM_BYTES).next_multiple_of(BLOCK_STEP_BYTES);
-                let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-                let disk = config.disk_bytes_max.max(DISK_BYTES_MIN).max(4 * block);
-                let device = FsDeviceBuilder::new(&dir)
-                    .with_capacity(bytes(disk))
-                    .build();
-                let engine = BlockEngineConfig::new(device.map_err(|e| failed(&e))?)
-                    .with_block_size(bytes(block))
-                    .with_buffer_pool_size(bytes(2 * block))
-                    .with_submit_queue_size_threshold(bytes(4 * block))
-                    .with_tombstone_log(true);
-                builder
-                    .with_io_engine_config(PsyncIoEngineConfig::new())
-                    .with_engine_config(engine)
-                    .with_recover_mode(RecoverMode::Quiet)
-                    .build()
-                    .await
+                Some(open_disk(&dir, config, &hasher).await?)
             }
         };
-        let cache = cache.map_err(|e| failed(&e))?;
+        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Ok(Self {
-            cache,
-            index,
+            memory: Memory::new(
+                bytes(config.memory_bytes_max),
+                bytes(config.object_bytes_max),
+            ),
+            disk,
+            index: Index::default(),
             hasher,
-            has_disk: config.dir.is_some(),
         })
     }
 
@@ -155,77 +146,119 @@ impl Tiers {
         self.hasher.hash_one(key)
     }
 
+    /// Whose entries lose nothing to others': the tenant's.
+    fn share(&self, key: &Key) -> u64 {
+        let tenant = key.0.parts().map_or("", |(tenant, ..)| tenant);
+        self.hasher.hash_one(tenant)
+    }
+
     /// What `key` leads to. Takes no task and no lock beyond a shard's if it is in memory, or nowhere.
     pub(super) async fn find(&self, key: &Key) -> Option<(Slot, Tier)> {
-        if let Some(entry) = self.cache.memory().get(key) {
-            return Some((entry.value().clone(), Tier::Memory));
+        let hash = self.hasher.hash_one(key);
+        if let Some(slot) = self.memory.get(hash, key) {
+            return Some((slot, Tier::Memory));
         }
-        if !self.has_disk || !self.cache.storage().may_contains(key) {
+        let disk = self.disk.as_ref()?;
+        if !disk.storage().may_contains(key) {
             return None;
         }
-        let entry = match self.cache.get(key).await {
-            Ok(entry) => entry?,
+        let slot = match disk.get(key).await {
+            Ok(entry) => entry?.value().clone(),
             Err(error) => {
                 tracing::warn!(%error, "the disk tier could not be read; counted as a miss");
                 return None;
             }
         };
-        let slot = entry.value().clone();
-        if let Slot::Answer(stored) = &slot {
-            self.index_loaded(key, stored);
-        }
-        let tier = if entry.source() == Source::Memory {
-            Tier::Memory
-        } else {
-            Tier::Disk
-        };
-        Some((slot, tier))
-    }
-
-    /// An entry read from disk joins the tag index. It may have left memory again before it did: looked for once more.
-    fn index_loaded(&self, key: &Key, stored: &Stored) {
-        let mut index = locked(&self.index);
-        if !index.contains(stored.id) {
-            index.insert(stored.id, key.clone(), bytes(key, stored), &stored.on);
-            drop(index);
-            if self.resident(key) != Some(stored.id) {
-                locked(&self.index).remove(stored.id);
+        self.enter(key, &slot);
+        match self
+            .memory
+            .load(hash, key.clone(), slot.clone(), self.share(key))
+        {
+            Ok(left) => {
+                self.leave(&left);
+                Some((slot, Tier::Disk))
+            }
+            // Read by another meanwhile, or filled anew.
+            Err(newer) => {
+                if id_of(&newer) != id_of(&slot) {
+                    self.leave(&[slot]);
+                }
+                Some((newer, Tier::Memory))
             }
         }
     }
 
-    /// Which entry has `key` in memory.
-    fn resident(&self, key: &Key) -> Option<EntryId> {
-        match self.cache.memory().get(key)?.value() {
-            Slot::Answer(stored) => Some(stored.id),
-            Slot::Variants(_) => None,
+    /// What `key` leads to, if it is in memory; counts as a use.
+    pub(super) fn in_memory(&self, key: &Key) -> Option<Slot> {
+        self.memory.get(self.hasher.hash_one(key), key)
+    }
+
+    /// An entry joins the tag index; before it is in memory, so that whatever is there can be found.
+    fn enter(&self, key: &Key, slot: &Slot) {
+        if let Slot::Answer(stored) = slot {
+            let mut index = locked(&self.index);
+            if !index.contains(stored.id) {
+                index.insert(stored.id, key.clone(), bytes(key, stored), &stored.on);
+            }
         }
+    }
+
+    /// What has left memory leaves the tag index.
+    fn leave(&self, left: &[Slot]) {
+        if left.is_empty() {
+            return;
+        }
+        let mut index = locked(&self.index);
+        for id in left.iter().filter_map(id_of) {
+            index.remove(id);
+        }
+    }
+
+    /// Whether this response is what `key` leads to in memory.
+    pub(super) fn holds(&self, key: &Key, id: EntryId) -> bool {
+        let hash = self.hasher.hash_one(key);
+        self.memory.peek(hash, key, id_of) == Some(Some(id))
     }
 
     /// The list of variants that `key` leads to, if it is in memory.
     pub(super) fn variants(&self, key: &Key) -> Option<Arc<Vec<Variant>>> {
-        match self.cache.memory().get(key)?.value() {
+        let list = |slot: &Slot| match slot {
             Slot::Variants(list) => Some(list.clone()),
             Slot::Answer(_) => None,
-        }
+        };
+        self.memory.peek(self.hasher.hash_one(key), key, list)?
     }
 
     /// Whether anything may be stored for `key`. Never wrongly no.
     pub(super) fn may_contain(&self, key: &Key) -> bool {
-        self.cache.contains(key)
+        let hash = self.hasher.hash_one(key);
+        let on_disk = |disk: &HybridCache<_, _, _>| disk.storage().may_contains(key);
+        self.memory.peek(hash, key, |_| ()).is_some() || self.disk.as_ref().is_some_and(on_disk)
     }
 
     pub(super) fn insert(&self, key: Key, slot: Slot) {
-        if let Slot::Answer(stored) = &slot {
-            let bytes = bytes(&key, stored);
-            locked(&self.index).insert(stored.id, key.clone(), bytes, &stored.on);
+        self.enter(&key, &slot);
+        if let Some(disk) = &self.disk {
+            // The disk may not keep up, and leave this unwritten: then nothing is there rather than what was before.
+            if disk.storage().may_contains(&key) {
+                disk.remove(&key);
+            }
+            let writer = disk.storage_writer(key.clone()).force();
+            drop(writer.insert(slot.clone()));
         }
-        drop(self.cache.insert(key, slot));
+        let (hash, share) = (self.hasher.hash_one(&key), self.share(&key));
+        self.leave(&self.memory.insert(hash, key, slot, share));
     }
 
     /// Removes an entry from both tiers.
     pub(super) fn remove(&self, key: &Key) {
-        self.cache.remove(key);
+        let left = self
+            .memory
+            .remove_if(self.hasher.hash_one(key), key, |_| true);
+        self.leave(left.as_slice());
+        if let Some(disk) = &self.disk {
+            disk.remove(key);
+        }
     }
 
     /// How many entries of memory a change concerns: exactly if it has one tag, or if it takes few steps to count them;
@@ -281,9 +314,8 @@ impl Tiers {
         let mut met = Vec::new();
         let over = self.slice(walk, &mut met);
         for Met { id, key, .. } in &met {
-            if self.resident(key) == Some(*id) {
-                self.cache.memory().remove(key);
-            }
+            let is_it = |slot: &Slot| id_of(slot) == Some(*id);
+            self.memory.remove_if(self.hasher.hash_one(key), key, is_it);
             locked(&self.index).remove(*id);
         }
         over
@@ -291,10 +323,7 @@ impl Tiers {
 
     /// Entries and bytes of memory.
     pub(super) fn extent(&self) -> (u64, u64) {
-        (
-            self.cache.memory().entries() as u64,
-            self.cache.memory().usage() as u64,
-        )
+        self.memory.extent()
     }
 
     /// The keys in memory for which `matches` says yes, at most `max`.
@@ -313,12 +342,16 @@ impl Tiers {
 
     /// Waits until what was stored is written to disk.
     pub(super) async fn written(&self) {
-        self.cache.storage().wait().await;
+        if let Some(disk) = &self.disk {
+            disk.storage().wait().await;
+        }
     }
 
     pub(super) async fn close(&self) -> Result<(), Error> {
-        let closed = self.cache.close().await;
-        closed.map_err(|error| Error::Tiers {
+        let Some(disk) = &self.disk else {
+            return Ok(());
+        };
+        disk.close().await.map_err(|error| Error::Tiers {
             action: "closed",
             reason: error.to_string(),
         })

@@ -250,7 +250,7 @@ async fn dropped_for_good() {
 
 #[tokio::test]
 async fn corrupt_blocks_are_misses() {
-    let (dir, changed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dir = tempfile::tempdir().unwrap();
     let cache = on_disk(dir.path()).await;
     for n in 0..20 {
         get(&format!("/{n}"))
@@ -258,20 +258,51 @@ async fn corrupt_blocks_are_misses() {
             .await;
     }
     cache.written().await;
-    copy(dir.path(), changed.path());
-    for file in fs::read_dir(changed.path().join("disk")).unwrap() {
-        let path = file.unwrap().path();
-        let mut bytes = fs::read(&path).unwrap();
-        for at in (100..bytes.len()).step_by(777) {
-            bytes[at] ^= 0x55;
+    let damages: [fn(&mut Vec<u8>); 5] = [
+        |bytes| {
+            for at in (100..bytes.len()).step_by(777) {
+                bytes[at] ^= 0x55;
+            }
+        },
+        // The bodies alone.
+        |bytes| {
+            for at in (0..bytes.len().saturating_sub(10)).step_by(2) {
+                if bytes[at..].starts_with(b"01234") {
+                    bytes[at + 4] = b'!';
+                }
+            }
+        },
+        // Pages that were not written.
+        |bytes| {
+            for page in bytes.chunks_mut(4_096).step_by(3) {
+                page.fill(0);
+            }
+        },
+        |bytes| bytes.truncate(bytes.len() / 2),
+        Vec::clear,
+    ];
+    for (number, damage) in damages.iter().enumerate() {
+        let changed = tempfile::tempdir().unwrap();
+        copy(dir.path(), changed.path());
+        for file in fs::read_dir(changed.path().join("disk")).unwrap() {
+            let path = file.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            damage(&mut bytes);
+            fs::write(&path, bytes).unwrap();
         }
-        fs::write(&path, bytes).unwrap();
-    }
-    let cache = on_disk(changed.path()).await;
-    for n in 0..20 {
-        if let Lookup::Hit(answer) = get(&format!("/{n}")).lookup(&cache, now()).await {
-            assert_eq!(answer.body, "0123456789", "/{n} is right or not there");
+        let cache = on_disk(changed.path()).await;
+        for n in 0..20 {
+            let path = format!("/{n}");
+            if let Lookup::Hit(answer) = get(&path).lookup(&cache, now()).await {
+                assert_eq!(
+                    answer.body, "0123456789",
+                    "{number}: {path} is right or not there"
+                );
+            }
         }
+        // It goes on.
+        get("/new").fill(&cache, FRESH, "new", none()).await;
+        assert_eq!(get("/new").hit(&cache, now()).await.body, "new");
     }
 }
 

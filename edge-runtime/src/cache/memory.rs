@@ -1,0 +1,112 @@
+//! The memory tier: shards of [`Bounded`] entries, each behind its own lock. A hit shares its shard's lock with other hits.
+
+use super::stored::{Key, Slot, weight};
+use brink_policy::{coherence::EntryId, eviction::Bounded};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Most shards.
+const SHARDS_MAX: usize = 16;
+/// A shard holds at least so many of the largest objects; otherwise there are fewer shards.
+const OBJECTS_PER_SHARD_MIN: usize = 4;
+
+type Shard = RwLock<Bounded<Key, Slot>>;
+
+/// See the module. Hashes are of the key, and seeded.
+#[derive(Debug)]
+pub(super) struct Memory {
+    shards: Box<[Shard]>,
+}
+
+fn shared(shard: &Shard) -> RwLockReadGuard<'_, Bounded<Key, Slot>> {
+    shard.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone(shard: &Shard) -> RwLockWriteGuard<'_, Bounded<Key, Slot>> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which response it is.
+pub(super) fn id_of(slot: &Slot) -> Option<EntryId> {
+    match slot {
+        Slot::Answer(stored) => Some(stored.id),
+        Slot::Variants(_) => None,
+    }
+}
+
+impl Memory {
+    /// Room for entries of `bytes_max` together, the largest of `object_bytes_max`.
+    pub(super) fn new(bytes_max: usize, object_bytes_max: usize) -> Self {
+        let fit = bytes_max / (OBJECTS_PER_SHARD_MIN * object_bytes_max).max(1);
+        let shards = match fit.clamp(1, SHARDS_MAX) {
+            fit if fit.is_power_of_two() => fit,
+            fit => fit.next_power_of_two() / 2,
+        };
+        Self {
+            shards: (0..shards)
+                .map(|_| RwLock::new(Bounded::new(bytes_max / shards)))
+                .collect(),
+        }
+    }
+
+    fn shard(&self, hash: u64) -> Option<&Shard> {
+        // The maps within shards go by the other bits.
+        let at = usize::try_from(hash >> 40).unwrap_or(0) & (self.shards.len() - 1);
+        self.shards.get(at)
+    }
+
+    /// What `key` leads to; counts as a use.
+    pub(super) fn get(&self, hash: u64, key: &Key) -> Option<Slot> {
+        shared(self.shard(hash)?).get(hash, key).cloned()
+    }
+
+    /// What `read` makes of what `key` leads to; counts as no use.
+    pub(super) fn peek<T>(&self, hash: u64, key: &Key, read: impl FnOnce(&Slot) -> T) -> Option<T> {
+        shared(self.shard(hash)?).peek(hash, key).map(read)
+    }
+
+    /// Puts a slot in; gives what had to leave, maybe the slot itself. `share` is the tenant's.
+    pub(super) fn insert(&self, hash: u64, key: Key, slot: Slot, share: u64) -> Vec<Slot> {
+        let weight = weight(&key, &slot);
+        match self.shard(hash) {
+            Some(shard) => alone(shard).insert(hash, key, slot, weight, share),
+            None => vec![slot],
+        }
+    }
+
+    /// The same for what was read from disk: what is there is newer, and stays. Gives it.
+    pub(super) fn load(
+        &self,
+        hash: u64,
+        key: Key,
+        slot: Slot,
+        share: u64,
+    ) -> Result<Vec<Slot>, Slot> {
+        let weight = weight(&key, &slot);
+        let Some(shard) = self.shard(hash) else {
+            return Ok(vec![slot]);
+        };
+        let mut shard = alone(shard);
+        match shard.peek(hash, &key) {
+            Some(newer) => Err(newer.clone()),
+            None => Ok(shard.insert(hash, key, slot, weight, share)),
+        }
+    }
+
+    /// Takes out what `key` leads to, if `matches` says so of it.
+    pub(super) fn remove_if(
+        &self,
+        hash: u64,
+        key: &Key,
+        matches: impl FnOnce(&Slot) -> bool,
+    ) -> Option<Slot> {
+        alone(self.shard(hash)?).remove_if(hash, key, matches)
+    }
+
+    /// Entries, and what they weigh together in bytes.
+    pub(super) fn extent(&self) -> (u64, u64) {
+        self.shards.iter().fold((0, 0), |(entries, bytes), shard| {
+            let shard = shared(shard);
+            (entries + shard.len() as u64, bytes + shard.weight() as u64)
+        })
+    }
+}

@@ -129,6 +129,7 @@ impl Admission {
             written: Position::default(),
             cache: None,
             stored: None,
+            for_pop: None,
         };
         Ok((exchange, place))
     }

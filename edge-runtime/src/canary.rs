@@ -2,7 +2,7 @@
 //! cache says of it in each report tells the core how stale this PoP is, by the core's own clock.
 
 use crate::{
-    cache::{Cache, CacheRequest, Dependencies, Fill, Lookup},
+    cache::{Cache, CacheRequest, Dependencies, Fill, Lookup, Ruled},
     link::{Asker, Link},
 };
 use brink_protocol::{
@@ -85,6 +85,8 @@ impl CanaryReader {
             scheme: "https",
             host: HOST,
             path_and_query: "/",
+            extra: Some(""),
+            ruled: Ruled::default(),
             method: &Method::GET,
             headers: &headers,
             has_content: false,
@@ -92,6 +94,7 @@ impl CanaryReader {
             when_disconnected: WhenDisconnected::ServeStale,
             at_least: None,
             is_uncached: false,
+            pop: None,
         };
         self.cache.lookup(&request, SystemTime::now()).await
     }

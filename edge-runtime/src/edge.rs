@@ -12,23 +12,28 @@ use crate::{
     feed::Feed,
     figures::{self, Red, Sums},
     files,
+    front::Front,
     lease_watch::LeaseWatch,
     link::Link,
     modules::{Guarded, Platform, RecordCache, Store},
     origin::Origins,
-    pipeline::{Edge, Front},
+    pipeline::Edge,
     progress::Progress,
     purging::Purging,
     reporter::Reporter,
     reports::Reports,
     routes::{Table, Target},
     session::Sessions,
+    shield::Shields,
+    shielding::Shield,
 };
 use arc_swap::ArcSwap;
-use brink_listener::Listener;
+use brink_listener::{Listener, TlsConfig};
 use brink_sandbox::Sandbox;
+use http::HeaderValue;
 use serde_json::json;
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -38,6 +43,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Time for the cache and the tasks to end after the listener has drained.
 const CLOSE_MAX: Duration = Duration::from_millis(1500);
+/// Questions of one PoP to a shield at a time.
+const SHIELD_STREAMS_MAX: u32 = 4_096;
 /// How often it is looked whether the edge is ready, until it is.
 const READY_LOOK: Duration = Duration::from_millis(20);
 
@@ -47,6 +54,8 @@ const ORIGINS_LOOK: Duration = Duration::from_secs(1);
 /// An edge that is bound and put together, and not serving yet.
 pub struct Assembled {
     listener: Listener,
+    /// Where other PoPs come in, if this one is a shield.
+    shield: Option<Listener>,
     admin: Option<Admin>,
     view: View,
     reports: Arc<Reports>,
@@ -67,12 +76,18 @@ impl Assembled {
         }
         let has_tls = settings.listener.tls.is_some();
         let listener = Listener::bind(settings.listener).await?;
+        let shield = match settings.shield.listen.clone() {
+            Some(listen) => Some(Listener::bind(shield_config(listen)).await?),
+            None => None,
+        };
         let admin = match settings.admin {
             Some(address) => Some(Admin::bind(address).await?),
             None => None,
         };
         let exports_spans = settings.telemetry.otlp_endpoint.is_some();
-        let cache = Cache::open(settings.cache, &settings.pop).await?;
+        let mut cache = settings.cache;
+        cache.asks_shields = settings.shield.ask.is_some();
+        let cache = Cache::open(cache, &settings.pop).await?;
         let link = settings.core.map(Link::new).transpose()?;
         let progress = Arc::new(Progress::default());
         let reports = Arc::new(Reports::default());
@@ -120,10 +135,13 @@ impl Assembled {
             sessions,
             table,
             cache: cache.clone(),
+            shields: Shields::new(&settings.shield)?,
+            own_loop: HeaderValue::try_from(format!("brink-{}", settings.pop)).ok(),
             origins: Origins::new(settings.origin)?,
             platform,
             sums: Arc::clone(&sums),
             unrouted: Red::register("none"),
+            hit_seconds: metrics::histogram!("brink_hit_seconds"),
             access_log: settings.access_log,
             exports_spans,
         });
@@ -138,6 +156,7 @@ impl Assembled {
         };
         Ok(Self {
             listener,
+            shield,
             admin,
             view,
             reports,
@@ -152,7 +171,7 @@ impl Assembled {
         &self.view.edge.table
     }
 
-    /// Where clients come in and operators look in: `url`, `h3` and `admin`.
+    /// Where clients, other PoPs and operators come in: `url`, `h3`, `shield` and `admin`.
     #[must_use]
     pub fn addresses(&self) -> serde_json::Value {
         let scheme = if self.has_tls { "https" } else { "http" };
@@ -160,6 +179,7 @@ impl Assembled {
         json!({
             "url": self.listener.tcp_addr().map(|address| url(scheme, address)),
             "h3": self.listener.quic_addr().map(|address| url("https", address)),
+            "shield": self.shield.as_ref().and_then(Listener::tcp_addr),
             "admin": self.admin.as_ref().map(|admin| url("http", admin.address())),
         })
     }
@@ -176,6 +196,7 @@ impl Assembled {
         let addresses = self.addresses();
         let Self {
             listener,
+            shield,
             admin,
             view,
             reports,
@@ -198,6 +219,10 @@ impl Assembled {
             ready_file,
             background.clone(),
         ));
+        if let Some(shield) = shield {
+            let service = Arc::new(Shield(Arc::clone(&view.edge)));
+            tasks.spawn(shield.serve(service, stop.clone()));
+        }
         let front = Arc::new(Front(Arc::clone(&view.edge)));
         listener.serve(front, stop).await;
         background.cancel();
@@ -232,6 +257,19 @@ async fn watch_origins(edge: Arc<Edge>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(ORIGINS_LOOK) => {}
         }
+    }
+}
+
+/// Other PoPs are few, and each asks much on one connection.
+fn shield_config((address, tls): (SocketAddr, TlsConfig)) -> brink_listener::Config {
+    let mut limits = brink_listener::Limits::default();
+    limits.streams_max = SHIELD_STREAMS_MAX;
+    brink_listener::Config {
+        tcp: Some(address),
+        quic: None,
+        tls: Some(tls),
+        limits,
+        alt_svc: false,
     }
 }
 

@@ -1,6 +1,9 @@
 //! One request on its way through the stages.
 
-use crate::routes::Entry;
+use crate::{
+    cache::{Kept, PopAsks},
+    routes::Entry,
+};
 use brink_listener::{Body, Connection};
 use brink_policy::{cache_status::CacheStatus, http::directives::BRINK_CACHE_CONTROL};
 use brink_protocol::{
@@ -10,15 +13,16 @@ use brink_protocol::{
 };
 use brink_telemetry::{RequestId, TraceContext};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
     request::Parts,
 };
 use http_body::Body as _;
 use std::{
     borrow::Cow,
+    net::SocketAddr,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// The field that names a request in answers, problem documents and logs.
@@ -33,6 +37,27 @@ pub struct Caller {
     pub subject: Option<String>,
     /// What is known of it.
     pub claims: Vec<(String, String)>,
+}
+
+/// What a shield keeps of another PoP's question.
+#[derive(Debug, Clone, Default)]
+pub struct ForPop {
+    /// How long ago an unsafe request outdated the URL there.
+    pub outdated: Option<Duration>,
+    /// Whose request it is.
+    pub client: Option<SocketAddr>,
+    /// The answer may be stored, on these terms.
+    pub kept: Option<Kept>,
+}
+
+impl ForPop {
+    /// What it asks of the cache.
+    #[must_use]
+    pub fn asks(&self) -> PopAsks {
+        PopAsks {
+            outdated: self.outdated,
+        }
+    }
 }
 
 /// The value that travels: what is known of a request, and what the stages found out on its way.
@@ -75,6 +100,8 @@ pub struct Exchange {
     pub cache: Option<CacheStatus>,
     /// The position of the stored answer that this one was made of; none if it was not.
     pub stored: Option<Arc<Position>>,
+    /// Another PoP asks, and this one is its shield.
+    pub for_pop: Option<Box<ForPop>>,
 }
 
 impl Exchange {
@@ -103,10 +130,36 @@ impl Exchange {
         self.head.uri.path_and_query().map_or("/", |p| p.as_str())
     }
 
+    /// The request for an origin, with the body.
+    #[must_use]
+    pub fn origin_request(&mut self) -> Request<Body> {
+        self.mark_forwarded();
+        let mut request = Request::new(std::mem::take(&mut self.body));
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.head.uri.clone();
+        *request.version_mut() = self.head.version;
+        *request.headers_mut() = self.head.headers.clone();
+        request.extensions_mut().insert(self.client());
+        request
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn client(&self) -> SocketAddr {
+        let said = self.for_pop.as_ref().and_then(|pop| pop.client);
+        said.unwrap_or(self.connection.peer)
+    }
+
     /// Tells who answers next which request and trace this is.
     pub fn mark_forwarded(&mut self) {
         self.trace.inject(&mut self.head.headers);
         name(self.id, &mut self.head.headers);
+    }
+
+    /// The same, on a copy of the fields.
+    pub fn name_forwarded(&self, headers: &mut HeaderMap) {
+        self.trace.inject(headers);
+        name(self.id, headers);
     }
 
     /// The same request without its body, for what is asked on its behalf and may outlive it.
@@ -132,6 +185,7 @@ impl Exchange {
             written: self.written.clone(),
             cache: None,
             stored: None,
+            for_pop: self.for_pop.clone(),
         }
     }
 

@@ -91,7 +91,7 @@ fn produced(
     let lifetime = collected.lifetime(head.status, &head.headers, Instant::now());
     let tells = taint(
         &exchange.head.headers,
-        &collected.credentials,
+        &unkeyed(exchange, collected.credentials),
         &mut head.headers,
     );
     let dependencies = Dependencies {
@@ -109,6 +109,14 @@ fn produced(
         body: if is_head { Bytes::new() } else { body },
         dependencies,
     }
+}
+
+/// Credentials that are no part of the request's key.
+fn unkeyed(exchange: &Exchange, mut credentials: Vec<HeaderName>) -> Vec<HeaderName> {
+    if exchange.entry.keying.keys_cookies() {
+        credentials.retain(|name| *name != COOKIE);
+    }
+    credentials
 }
 
 /// What becomes of an answer whose module looked for these `credentials` in the request. One that it found makes the
@@ -133,7 +141,9 @@ fn taint(request: &HeaderMap, credentials: &[HeaderName], answer: &mut HeaderMap
 /// Whether an origin's answer is the caller's own because the request had cookies. An origin sees all fields of a request
 /// at once, so it is taken for granted that it looked.
 pub fn reads_cookies(exchange: &Exchange, answer: &HeaderMap) -> bool {
-    exchange.head.headers.contains_key(COOKIE) && !is_shared_by_its_author(answer, &COOKIE)
+    exchange.head.headers.contains_key(COOKIE)
+        && !exchange.entry.keying.keys_cookies()
+        && !is_shared_by_its_author(answer, &COOKIE)
 }
 
 /// Whether an answer says that it is for everyone (as RFC 9111 §3.5 has it for `Authorization`) or is keyed by the

@@ -7,18 +7,18 @@ use http::{Method, Uri, uri::PathAndQuery};
 
 /// What of a request is part of its key.
 #[derive(Debug)]
-pub struct Keyed {
+pub(crate) struct Keyed {
     /// The target, where it is another than that of the request.
-    pub target: Option<String>,
+    pub(crate) target: Option<String>,
     /// See [`crate::cache::CacheRequest::extra`].
-    pub extra: Option<String>,
+    pub(crate) extra: Option<String>,
     /// See [`crate::cache::CacheRequest::ruled`].
-    pub ruled: Ruled,
+    pub(crate) ruled: Ruled,
 }
 
 /// Applies the rules of the route. A request that may be answered from the cache loses what is no part of its key; others go
 /// on whole, and end what is stored under the key that they would have.
-pub fn apply(exchange: &mut Exchange) -> Keyed {
+pub(crate) fn apply(exchange: &mut Exchange) -> Keyed {
     let entry = &exchange.entry;
     let (keying, compresses) = (&entry.keying, entry.route.cache.compress);
     let may_answer = matches!(exchange.head.method, Method::GET | Method::HEAD);

@@ -3,8 +3,10 @@
 //! The way of a request is one `async fn`, [`pipeline::answer`]; everything else is a stage of it, or keeps a stage
 //! supplied (link, feed, deployments, reports), or shows it (admin).
 
+pub mod access;
 pub mod admin;
 pub mod admission;
+mod at_once;
 pub mod backoff;
 pub mod cache;
 pub mod canary;
@@ -19,7 +21,9 @@ pub mod exchange;
 pub mod feed;
 pub mod figures;
 pub mod files;
+pub mod front;
 pub mod handler;
+mod keyed;
 pub mod lease_watch;
 pub mod link;
 pub mod modules;
@@ -34,4 +38,7 @@ pub mod reporter;
 pub mod reports;
 pub mod routes;
 pub mod session;
+pub mod shield;
+pub mod shielding;
 pub mod standalone;
+pub mod taken;

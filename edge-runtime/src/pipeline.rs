@@ -17,13 +17,15 @@
 //! nothing older, here and at every other PoP, however far behind that is. A client that does not send it back has the
 //! lease's bound and no more.
 
+pub use crate::access::AccessLog;
 use crate::{
+    access::{span, told},
     admission::{ALLOWED, Admission, Refusal},
     cache::{Answer, Cache, CacheRequest, Dependencies, Fill, Lookup},
     coherence_field::{COHERENCE_FIELD, Vouched},
-    exchange::{self, Exchange, problem_response, strip_internal_of_answer},
+    exchange::{self, Exchange, ForPop, problem_response, strip_internal_of_answer},
     figures::{Red, Sums},
-    handler,
+    handler, keyed,
     modules::Platform,
     origin::{OriginTarget, Origins},
     persistent::Persistent,
@@ -33,33 +35,20 @@ use crate::{
     rejoined::Rejoined,
     routes::{Deployed, Table, Target},
     session::Sessions,
+    shield::{self, Shields, Sought},
+    taken::{Taken, WHOLE_WAIT_MAX, take},
 };
 use arc_swap::ArcSwap;
-use brink_listener::{Body, Connection, Service};
-use brink_policy::http::freshen::remove_own;
+use brink_listener::{Body, Connection};
+use brink_policy::{http::freshen::remove_own, keying::remove_claims};
 use brink_protocol::{deployment::StaticAnswer, problem::Problem};
 use brink_telemetry::{RequestId, TraceContext};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt as _;
-use serde::{Deserialize, Serialize};
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 use tracing::Instrument as _;
-
-/// Which requests are written to the access log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessLog {
-    /// None.
-    Off,
-    /// Those answered with a status from 500.
-    #[default]
-    Errors,
-    /// All.
-    All,
-}
 
 /// Everything that answers requests at this PoP.
 pub struct Edge {
@@ -71,6 +60,10 @@ pub struct Edge {
     pub cache: Cache,
     /// HTTP origins.
     pub origins: Origins,
+    /// Who is asked before an origin; none: nobody.
+    pub shields: Option<Shields>,
+    /// What this PoP calls itself in `CDN-Loop`.
+    pub own_loop: Option<HeaderValue>,
     /// What modules and plugins reach.
     pub platform: Arc<Platform>,
     /// Session tokens.
@@ -81,6 +74,8 @@ pub struct Edge {
     pub sums: Arc<Sums>,
     /// RED of requests without a route.
     pub unrouted: Red,
+    /// From the first byte of a request that was answered at once to the last of its answer.
+    pub hit_seconds: metrics::Histogram,
     /// Which requests are written to the log.
     pub access_log: AccessLog,
     /// Spans go to a collector.
@@ -103,7 +98,7 @@ pub async fn answer(
         Ok(admitted) => admitted,
         Err(refusal) => return refuse(edge, *refusal),
     };
-    let span = span(edge, &exchange);
+    let span = span(edge.exports_spans, &exchange);
     if !span.is_disabled() {
         let parent = exchange.continues_trace.then_some(&exchange.trace);
         exchange.trace = TraceContext::begin(parent, &span);
@@ -125,7 +120,7 @@ pub async fn answer(
     {
         response.headers_mut().insert(COHERENCE_FIELD, field);
     }
-    told(edge, &exchange, &response);
+    told(&edge.sums, edge.access_log, &exchange, &response);
     response
 }
 
@@ -173,16 +168,26 @@ async fn travel(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
     response
 }
 
-async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
+pub(crate) async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
     if let Target::Static(answer) = &exchange.entry.target {
         return fixed(answer);
     }
+    let keyed = keyed::apply(exchange);
     let host = exchange.host();
     let request = CacheRequest {
         tenant: exchange.tenant(),
         scheme: exchange.scheme(),
         host: &host,
-        path_and_query: exchange.path_and_query(),
+        path_and_query: match &keyed.target {
+            Some(target) => target,
+            None => exchange.path_and_query(),
+        },
+        extra: keyed.extra.as_deref(),
+        // Who asks codes for itself.
+        ruled: match exchange.for_pop {
+            Some(_) => keyed.ruled.without_codings(),
+            None => keyed.ruled,
+        },
         method: &exchange.head.method,
         headers: &exchange.head.headers,
         has_content: !http_body::Body::is_end_stream(&exchange.body),
@@ -190,6 +195,7 @@ async fn look_up(edge: &Arc<Edge>, exchange: &mut Exchange) -> Response<Body> {
         when_disconnected: exchange.entry.route.when_disconnected,
         at_least: exchange.session.as_deref(),
         is_uncached: exchange.session_is_unknown,
+        pop: exchange.for_pop.as_deref().map(ForPop::asks),
     };
     match edge.cache.lookup(&request, exchange.now).await {
         Lookup::Hit(answer) => {
@@ -221,6 +227,9 @@ fn stored(edge: &Arc<Edge>, exchange: &mut Exchange, mut answer: Answer) -> Resp
 fn send(exchange: &mut Exchange, mut answer: Answer) -> Response<Body> {
     exchange.cache = Some(answer.status);
     exchange.stored = answer.stored.take();
+    if let Some(pop) = &mut exchange.for_pop {
+        pop.kept = answer.kept();
+    }
     answer.into_response()
 }
 
@@ -266,12 +275,16 @@ async fn forward_to_its_end(
     exchange.written.merge(&own.written);
     exchange.cache = own.cache;
     exchange.stored = own.stored;
+    exchange.for_pop = own.for_pop;
     response
 }
 
 /// Asks whoever answers the route.
 async fn forward(edge: &Arc<Edge>, exchange: &mut Exchange, fill: Fill) -> Response<Body> {
     fill.prepare(&mut exchange.head.headers);
+    if matches!(exchange.head.method, Method::GET | Method::HEAD) {
+        remove_claims(&mut exchange.head.headers);
+    }
     let entry = Arc::clone(&exchange.entry);
     match &entry.target {
         Target::Module(deployed) => ask_module(edge, exchange, fill, deployed).await,
@@ -292,7 +305,7 @@ async fn forward(edge: &Arc<Edge>, exchange: &mut Exchange, fill: Fill) -> Respo
 async fn ask_module(
     edge: &Edge,
     exchange: &mut Exchange,
-    fill: Fill,
+    mut fill: Fill,
     deployed: &Deployed,
 ) -> Response<Body> {
     let mut produced = match handler::run(&edge.platform, deployed, exchange).await {
@@ -308,6 +321,8 @@ async fn ask_module(
     }
     produced.dependencies.no_store |= is_outdated(edge, exchange);
     handler::vary_by(&mut produced.head, &exchange.fields_set);
+    fill.encode(&produced.head, &produced.body, &produced.dependencies)
+        .await;
     let answer = fill.complete(
         produced.head,
         produced.body,
@@ -320,21 +335,18 @@ async fn ask_module(
 async fn ask_origin(
     edge: &Edge,
     exchange: &mut Exchange,
-    fill: Fill,
+    mut fill: Fill,
     origin: &OriginTarget,
 ) -> Response<Body> {
-    let request = origin_request(exchange);
-    let (mut head, mut body) = match edge.origins.send(origin, request).await {
-        Ok(response) => response.into_parts(),
-        Err(error) => {
-            tracing::warn!(request_id = %exchange.id, %error, "origin did not answer");
-            return give_up(exchange, fill, error.problem());
-        }
+    let (response, is_unkept) = match origin_answer(edge, exchange, &mut fill, origin).await {
+        Ok(answered) => answered,
+        Err(problem) => return give_up(exchange, fill, *problem),
     };
+    let (mut head, mut body) = response.into_parts();
     strip_internal_of_answer(&mut head.headers);
     handler::vary_by(&mut head, &exchange.fields_set);
     let dependencies = Dependencies {
-        no_store: is_outdated(edge, exchange),
+        no_store: is_unkept || is_outdated(edge, exchange),
         private: handler::reads_cookies(exchange, &head.headers),
         ..Dependencies::default()
     };
@@ -356,6 +368,7 @@ async fn ask_origin(
             }
         },
         Taken::Whole(whole) => {
+            fill.encode(&head, &whole, &dependencies).await;
             let answer = fill.complete(head, whole, dependencies, SystemTime::now());
             send(exchange, answer)
         }
@@ -372,23 +385,58 @@ async fn ask_origin(
     }
 }
 
+/// The origin's answer, by way of a shield where one answers for it; and whether that says not to keep it.
+async fn origin_answer(
+    edge: &Edge,
+    exchange: &mut Exchange,
+    fill: &mut Fill,
+    origin: &OriginTarget,
+) -> Result<(Response<Body>, bool), Box<Problem>> {
+    if let Some(own) = &edge.own_loop {
+        if shield::is_loop(&exchange.head.headers, own) {
+            return Err(Box::new(looped()));
+        }
+        shield::mark_loop(&mut exchange.head.headers, own);
+    }
+    let shields = edge.shields.as_ref().filter(|_| exchange.for_pop.is_none());
+    let terms = shields.and_then(|_| fill.shield_terms());
+    if let (Some(shields), Some(terms)) = (shields, terms)
+        && let Some(sought) = Sought::new(exchange, terms)
+        && let Some(answer) = shields.ask(sought).await
+    {
+        let is_unkept = answer.kept.is_none();
+        answer
+            .kept
+            .into_iter()
+            .for_each(|kept| fill.set_shielded(kept));
+        return Ok((answer.response, is_unkept));
+    }
+    let request = exchange.origin_request();
+    match edge.origins.send(origin, request).await {
+        Ok(response) => Ok((response, false)),
+        Err(error) => {
+            tracing::warn!(request_id = %exchange.id, %error, "origin did not answer");
+            Err(Box::new(error.problem()))
+        }
+    }
+}
+
+/// RFC 8586.
+fn looped() -> Problem {
+    Problem::new(
+        508,
+        "loop",
+        "The request goes round in circles",
+        "it has been at this place before, as CDN-Loop says: the route's origin leads back here",
+    )
+}
+
 /// Another table took over while the answer was made, or is about to: what it outdates leaves the cache, and this must
 /// not come in behind it.
 fn is_outdated(edge: &Edge, exchange: &Exchange) -> bool {
     let active = edge.table.load().source().revision;
     active != exchange.entry.revision
         || active != *edge.platform.progress.revision_wanted().borrow()
-}
-
-fn origin_request(exchange: &mut Exchange) -> Request<Body> {
-    exchange.mark_forwarded();
-    let mut request = Request::new(std::mem::take(&mut exchange.body));
-    *request.method_mut() = exchange.head.method.clone();
-    *request.uri_mut() = exchange.head.uri.clone();
-    *request.version_mut() = exchange.head.version;
-    *request.headers_mut() = exchange.head.headers.clone();
-    request.extensions_mut().insert(exchange.connection.peer);
-    request
 }
 
 /// No answer came: a stale one if there is one that may be served, else the problem.
@@ -411,124 +459,10 @@ fn fixed(answer: &StaticAnswer) -> Response<Body> {
     response
 }
 
-/// What was read of a body that is worth storing if it is not too long.
-enum Taken {
-    Whole(bytes::Bytes),
-    /// More will come that is worth it.
-    Some(Vec<bytes::Bytes>),
-    /// It is too long.
-    Beginning(Vec<bytes::Bytes>),
-    Broken(String),
-}
-
-/// How long an answer may take to come whole before what there is of it is sent.
-const WHOLE_WAIT_MAX: Duration = Duration::from_millis(20);
-/// How many bytes of an answer are taken before what there is of it is sent.
-const WHOLE_BYTES_MAX: u64 = 256 << 10;
-
-/// Takes at most `bytes_max`; with `patience` no more than [`WHOLE_BYTES_MAX`], nor for longer than this.
-async fn take(body: &mut Body, bytes_max: u64, patience: Option<Duration>) -> Taken {
-    let mut pieces: Vec<bytes::Bytes> = Vec::new();
-    let mut length = 0u64;
-    let mut waiting = std::pin::pin!(patience.map(tokio::time::sleep));
-    loop {
-        let frame = tokio::select! {
-            biased;
-            frame = body.frame() => frame,
-            () = async {
-                match waiting.as_mut().as_pin_mut() {
-                    Some(waiting) => waiting.await,
-                    None => std::future::pending().await,
-                }
-            } => return Taken::Some(pieces),
-        };
-        let Some(frame) = frame else { break };
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => return Taken::Broken(error.to_string()),
-        };
-        if let Ok(piece) = frame.into_data() {
-            length = length.saturating_add(piece.len() as u64);
-            pieces.push(piece);
-            if length > bytes_max {
-                return Taken::Beginning(pieces);
-            }
-            if patience.is_some() && length > WHOLE_BYTES_MAX {
-                return Taken::Some(pieces);
-            }
-        }
-    }
-    match pieces.len() {
-        1 => Taken::Whole(pieces.pop().unwrap_or_default()),
-        _ => Taken::Whole(pieces.concat().into()),
-    }
-}
-
 fn refuse(edge: &Edge, refusal: Refusal) -> Response<Body> {
     let mut response = problem_response(refusal.problem.with_instance(refusal.id.to_string()));
     exchange::name(refusal.id, response.headers_mut());
     edge.sums.answered();
     edge.unrouted.answered(response.status(), Duration::ZERO);
     response
-}
-
-/// A span for every request where spans are exported; else for those that their caller samples, and for all at level
-/// debug. Otherwise none, at no cost.
-fn span(edge: &Edge, exchange: &Exchange) -> tracing::Span {
-    if edge.exports_spans || exchange.trace.is_sampled() {
-        return tracing::info_span!(
-            "request",
-            request_id = %exchange.id,
-            method = %exchange.head.method,
-            path = exchange.head.uri.path(),
-            protocol = exchange.connection.protocol.as_str(),
-        );
-    }
-    tracing::debug_span!(
-        "request",
-        request_id = %exchange.id,
-        method = %exchange.head.method,
-        path = exchange.head.uri.path(),
-    )
-}
-
-/// Counts and logs an answered request.
-fn told(edge: &Edge, exchange: &Exchange, response: &Response<Body>) {
-    let took = exchange.began.elapsed();
-    edge.sums.answered();
-    exchange.entry.red.answered(response.status(), took);
-    let is_logged = match edge.access_log {
-        AccessLog::Off => false,
-        AccessLog::Errors => response.status().is_server_error(),
-        AccessLog::All => true,
-    };
-    if is_logged {
-        log_access(exchange, response, took);
-    }
-}
-
-fn log_access(exchange: &Exchange, response: &Response<Body>, took: Duration) {
-    tracing::info!(
-        target: "brink::access",
-        request_id = %exchange.id,
-        trace_id = %exchange.trace.trace_id(),
-        client = %exchange.connection.peer.ip(),
-        protocol = exchange.connection.protocol.as_str(),
-        method = %exchange.head.method,
-        host = %exchange.host(),
-        path = exchange.head.uri.path(),
-        status = response.status().as_u16(),
-        is_hit = exchange.cache.is_some_and(|status| status.is_hit()),
-        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        "request"
-    );
-}
-
-/// The edge as the listener sees it.
-pub struct Front(pub Arc<Edge>);
-
-impl Service for Front {
-    async fn call(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
-        answer(&self.0, request, connection).await
-    }
 }

@@ -4,7 +4,7 @@
 //! with.
 
 use crate::{figures::Red, origin::OriginTarget};
-use brink_policy::routes::RouteTable;
+use brink_policy::{keying::Keying, routes::RouteTable};
 use brink_protocol::{
     ModuleName, TenantName,
     deployment::{Deployment, DeploymentTable, Route, StaticAnswer, Target as RouteTarget, World},
@@ -72,6 +72,8 @@ pub struct Entry {
     pub target: Target,
     /// In the order in which they see requests. An error names the one that is not there.
     pub plugins: Result<Vec<Arc<Deployed>>, String>,
+    /// What of a request is part of its cache key.
+    pub keying: Keying,
     /// The revision of the table that it is in.
     pub revision: u64,
     /// What is counted for it.
@@ -109,6 +111,7 @@ impl Entry {
         let label = format!("{}{}", route.host.as_deref().unwrap_or("*"), route.path);
         Self {
             red: Red::register(&label),
+            keying: Keying::new(&route.cache.key),
             route,
             target,
             plugins,

@@ -19,8 +19,8 @@ use crate::body::Body;
 use crate::config::Limits;
 use crate::connection::{Connection, Protocol};
 use crate::error::BoxError;
-use crate::http1::PlainRequest;
 use crate::inbound::{Bounds, Inbound, Source};
+use crate::plain::PlainRequest;
 use crate::request::{self, Defaults, HeadLimits, Refusal};
 
 /// What answers requests.

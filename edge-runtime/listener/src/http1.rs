@@ -8,7 +8,6 @@
 //! - everything else, good or bad: hyper gets the bytes that were read and the rest of the connection.
 
 mod gate;
-mod plain;
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -18,9 +17,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::dispatch::{Dispatcher, Service};
+use crate::plain::{self, Head, plain};
 pub(crate) use gate::Gate;
-pub use plain::PlainRequest;
-use plain::{Head, plain};
 
 /// Bytes of one read.
 const READ_BYTES: usize = 8 * 1024;

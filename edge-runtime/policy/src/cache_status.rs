@@ -95,6 +95,17 @@ impl CacheStatus {
     /// `brink-ams`. Costs one allocation.
     #[must_use]
     pub fn to_value(&self, cache: &str) -> Option<HeaderValue> {
+        let line = self.line(cache);
+        HeaderValue::from_bytes(line.bytes.get(..line.length)?).ok()
+    }
+
+    /// As [`to_value`](Self::to_value), behind what is in `out`.
+    pub fn put(&self, cache: &str, out: &mut Vec<u8>) {
+        let line = self.line(cache);
+        out.extend_from_slice(line.bytes.get(..line.length).unwrap_or_default());
+    }
+
+    fn line(&self, cache: &str) -> Line {
         let mut line = Line {
             bytes: [0; LINE_BYTES_MAX],
             length: 0,
@@ -130,7 +141,7 @@ impl CacheStatus {
             line.push("; detail=");
             line.push(detail);
         }
-        HeaderValue::from_bytes(line.bytes.get(..line.length)?).ok()
+        line
     }
 }
 

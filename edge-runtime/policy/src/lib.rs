@@ -15,14 +15,15 @@
 //! | [`key`], [`keying`], [`names`], [`routes`] | under what key, with which names, by whom | RFC 9111 §2, RFC 9875 |
 
 pub mod cache_status;
-pub mod coherence;
 pub mod coding;
+pub mod coherence;
 pub mod cores;
 pub mod eviction;
 pub mod hedge;
 pub mod http;
 pub mod key;
+pub mod keying;
 pub mod names;
 pub mod origins;
-pub mod keying;
 pub mod routes;
+pub mod shield;

@@ -34,6 +34,9 @@ pub struct Config {
     /// by the program, not by a file: false where there is no core.
     #[serde(skip)]
     pub follows_feed: bool,
+    /// Shields are asked before origins. Set by the program, not by a file.
+    #[serde(skip)]
+    pub asks_shields: bool,
     /// Stored answers are held against the changes and the lease, and fills against the fence. Default true. False
     /// serves what is stale: it is there to measure what coherence costs, and only a program can set it.
     #[serde(skip)]
@@ -54,6 +57,7 @@ impl Default for Config {
             changes_max: 1 << 18,
             stale_seconds_max: 86_400,
             follows_feed: false,
+            asks_shields: false,
             coherence: true,
         }
     }

@@ -2,15 +2,17 @@
 //! does not fit the format all the same is a miss, never a panic.
 
 use super::stored::{
-    CACHE_STATUS, FULL_KEY_BYTES_MAX, HEAD_BYTES_MAX, Key, OBJECT_BYTES_MAX, Parts, Slot, Stored,
-    Variant, from_ms, to_ms,
+    CACHE_STATUS, Codings, FULL_KEY_BYTES_MAX, Form, HEAD_BYTES_MAX, Key, OBJECT_BYTES_MAX, Parts,
+    Slot, Stored, Variant, from_ms, to_ms,
 };
 use brink_policy::{
+    coding::CODINGS,
     coherence::{Dependency, Depends as _},
     http::Lifetime,
     key::CacheKey,
 };
 use brink_protocol::Position;
+use bytes::Bytes;
 use foyer::{Code, Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AGE};
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ use std::{
 };
 
 /// Begins every value; its last byte is the version of the format.
-const MAGIC: u32 = 0x4252_4b03;
+const MAGIC: u32 = 0x4252_4b04;
 /// Largest encoded head, in bytes: fields, tags, selections.
 const META_BYTES_MAX: usize = 4 * HEAD_BYTES_MAX + (1 << 20);
 
@@ -38,9 +40,14 @@ enum Meta<'a> {
         index: u64,
         position: Position,
         described: &'a str,
+        /// Lengths of the coded forms, which follow the body; none: none are made of it.
+        codings: Option<[Option<Coded>; CODINGS]>,
     },
     Variants(Vec<(Vec<&'a str>, &'a str, &'a str)>),
 }
+
+/// One coded form: its length; none: it gets no smaller.
+type Coded = Option<u32>;
 
 /// foyer counts this kind as a miss and forgets the block's entry.
 fn not_ours(what: &'static str) -> Error {
@@ -87,12 +94,14 @@ impl Code for Slot {
             }
         };
         let meta = meta.map_err(|_| not_ours("entry: not encodable"))?;
-        let body: &[u8] = match self {
-            Self::Answer(stored) => &stored.body,
-            Self::Variants(_) => &[],
+        let (body, codings) = match self {
+            Self::Answer(stored) => (&stored.body[..], stored.codings()),
+            Self::Variants(_) => (&[][..], Codings::default()),
         };
+        let forms: Vec<&[u8]> = codings.0.iter().flatten().map(bytes_of).collect();
+        let bodies = body.len() + forms.iter().map(|form| form.len()).sum::<usize>();
         let lengths =
-            [meta.len(), body.len()].map(|n| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
+            [meta.len(), bodies].map(|n| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
         let [meta_length, body_length] = lengths;
         for piece in [
             &MAGIC.to_le_bytes()[..],
@@ -102,6 +111,9 @@ impl Code for Slot {
             body,
         ] {
             writer.write_all(piece).map_err(Error::io_error)?;
+        }
+        for form in forms {
+            writer.write_all(form).map_err(Error::io_error)?;
         }
         Ok(())
     }
@@ -118,7 +130,7 @@ impl Code for Slot {
             return Err(not_ours("entry: another format"));
         }
         let [meta_length, body_length] = [number()? as usize, number()? as usize];
-        if meta_length > META_BYTES_MAX || body_length as u64 > OBJECT_BYTES_MAX {
+        if meta_length > META_BYTES_MAX || body_length as u64 > 2 * OBJECT_BYTES_MAX {
             return Err(not_ours("entry: too long"));
         }
         let mut piece = |length: usize| -> Result<Vec<u8>> {
@@ -142,7 +154,12 @@ impl Code for Slot {
                     .sum();
                 let of = |on: &Dependency| 12 + on.bounds().map_or(0, |_| 68);
                 let on: usize = stored.on.iter().map(of).sum();
-                stored.body.len() + head + on + stored.described.len() + 256
+                stored.body.len()
+                    + stored.forms_bytes().0
+                    + head
+                    + on
+                    + stored.described.len()
+                    + 256
             }
             Self::Variants(list) => {
                 list.iter()
@@ -175,7 +192,47 @@ fn encode_answer(stored: &Stored) -> postcard::Result<Vec<u8>> {
         index: stored.index,
         position: (*stored.position).clone(),
         described: &stored.described,
+        codings: stored
+            .known_codings()
+            .map(|codings| codings.0.map(|form| form.as_ref().map(length_of))),
     })
+}
+
+fn bytes_of(form: &Form) -> &[u8] {
+    match form {
+        Form::Coded(bytes) => bytes,
+        Form::Useless => &[],
+    }
+}
+
+fn length_of(form: &Form) -> Coded {
+    match form {
+        Form::Coded(bytes) => Some(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
+        Form::Useless => None,
+    }
+}
+
+/// Parts a body from the coded forms behind it.
+fn split(
+    mut body: Bytes,
+    lengths: Option<[Option<Coded>; CODINGS]>,
+) -> Option<(Bytes, Option<Codings>)> {
+    let Some(lengths) = lengths else {
+        return Some((body, None));
+    };
+    let mut codings = Codings::default();
+    // From the end: what is left is the body.
+    for (place, length) in codings.0.iter_mut().zip(lengths).rev() {
+        *place = match length {
+            None => None,
+            Some(None) => Some(Form::Useless),
+            Some(Some(length)) => {
+                let at = body.len().checked_sub(usize::try_from(length).ok()?)?;
+                Some(Form::Coded(body.split_off(at)))
+            }
+        };
+    }
+    Some((body, Some(codings)))
 }
 
 fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
@@ -191,7 +248,9 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
             index,
             position,
             described,
+            codings,
         } => {
+            let (body, codings) = split(body.into(), codings)?;
             let mut headers = HeaderMap::with_capacity(fields.len() + 2);
             for (name, value) in fields {
                 headers.append(
@@ -203,7 +262,7 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
                 generation,
                 status: StatusCode::from_u16(status).ok()?,
                 headers,
-                body: body.into(),
+                body,
                 lifetime,
                 initial_age,
                 received: from_ms(received_ms),
@@ -211,6 +270,7 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
                 index,
                 position: Arc::new(position),
                 described: described.into(),
+                codings,
             }))))
         }
         Meta::Variants(list) => {

@@ -1,6 +1,7 @@
 //! The cache as the pipeline, the feed and the admin listener see it.
 
 use super::{
+    coding::Coders,
     config::Config,
     counters::{Counters, Figures},
     error::Error,
@@ -78,6 +79,9 @@ impl Cache {
                 uncollapsed_for: Duration::from_millis(config.uncollapsed_ms),
             }),
             counters: Counters::new(),
+            outdated: Mutex::default(),
+            base: Instant::now(),
+            coders: Coders::new(),
             variants: Mutex::new(()),
             _lock: lock,
             config,
@@ -85,6 +89,10 @@ impl Cache {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Looks for a stored answer. Waits for another request's fill of the same key, if there is one.

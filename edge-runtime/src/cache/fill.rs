@@ -1,29 +1,31 @@
 //! A request on its way to a module or an origin, and the answer to it.
 
 use super::{
+    coding::code_beside,
     flights::{Posted, Ticket},
     growing::Reader,
     invalidation,
     judgement::{self, Subject},
-    reply::{Reply, compose, set_status},
-    request::Dependencies,
+    reply::{Reply, compose},
+    request::{Dependencies, Kept},
     shared::Shared,
-    stored::{CACHE_STATUS, Parts as StoredParts, Stored, Variant},
+    stored::{Codings, Form, Key, Parts as StoredParts, Stored, Variant},
 };
 use brink_listener::Body;
 use brink_policy::{
     cache_status::{CacheStatus, ForwardReason, Outcome},
-    coherence::{Admission, Dependency, FillStart, Verdict},
+    coding::Coding,
+    coherence::{Admission, Dependency, FillStart},
     http::{
         Lifetime, NoStoreReason, age,
         condition::{conditions_from, remove_conditions},
-        freshen::{remove_own, restore_unstored, retain_storable},
+        freshen::{restore_unstored, retain_storable},
         range::{Held, content_range},
-        reuse::{self, reuse_after_failure, ttl},
+        reuse::ttl,
     },
     key::CacheKey,
 };
-use brink_protocol::{Position, problem::Problem};
+use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
@@ -52,6 +54,8 @@ pub struct Answer {
     /// The position of the entry that this was made of: the core's when its records were read, or this PoP's when its
     /// fill began. None: it was made just now.
     pub stored: Option<Arc<Position>>,
+    /// The entry that it is made of, or was kept as, if it is fresh.
+    pub(super) entry: Option<Arc<Stored>>,
 }
 
 impl Answer {
@@ -71,6 +75,7 @@ impl Answer {
             body,
             status,
             stored,
+            kept,
         } = reply;
         Self {
             head,
@@ -79,6 +84,7 @@ impl Answer {
             status,
             revalidate,
             stored,
+            entry: kept,
         }
     }
 }
@@ -99,6 +105,10 @@ pub struct Fill {
     pub(super) keeps: Result<(), NoStoreReason>,
     /// The request is a `POST` whose answer may be stored; tells of other unsafe requests of its URI.
     pub(super) posted: Option<Posted>,
+    /// A coded form of the answer's body, made before it is stored.
+    pub(super) coded: Option<(Coding, Form)>,
+    /// The answer came by way of a shield, which says this of it.
+    pub(super) shielded: Option<Kept>,
     /// Released last: those who wait find the answer stored.
     pub(super) ticket: Option<Ticket>,
 }
@@ -176,7 +186,10 @@ impl Fill {
         if self.posted.is_none() {
             self.keeps?;
         }
-        judgement::lifetime(&self.subject, head, dependencies, now)
+        match &self.shielded {
+            Some(kept) => judgement::shielded(kept, head, dependencies),
+            None => judgement::lifetime(&self.subject, head, dependencies, now),
+        }
     }
 
     /// The answer came with its whole body. Stores it if it may be, wakes who waits for it, gives what to send.
@@ -265,6 +278,7 @@ impl Fill {
             body: body.clone(),
             lifetime,
             inherited: &[],
+            codings: self.coded.clone().map(Codings::of).unwrap_or_default(),
         };
         self.entry(made, &head.headers, dependencies, now)
     }
@@ -277,9 +291,14 @@ impl Fill {
         dependencies: &Dependencies,
         now: SystemTime,
     ) -> Result<Arc<Stored>, NoStoreReason> {
-        let (mut on, described) = judgement::tags_of(&self.subject, received, dependencies)?;
-        if !made.inherited.is_empty() {
+        let (mut on, mut described) = judgement::tags_of(&self.subject, received, dependencies)?;
+        let told = self.shielded.as_ref();
+        if !made.inherited.is_empty() || told.is_some() {
             on.extend(made.inherited.iter().cloned());
+            if let Some(told) = told {
+                on.extend(told.on.iter().cloned());
+                described = told.described.as_str().into();
+            }
             on.sort_unstable();
             on.dedup();
         }
@@ -290,6 +309,7 @@ impl Fill {
             Admission::Fenced | Admission::Unknown => return Err(NoStoreReason::Fenced),
             Admission::ReadBehind => return Err(NoStoreReason::ReadBehind),
         }
+        let codings = self.is_codable(&made, received).then_some(made.codings);
         let exchange = age::Exchange {
             requested: self.requested,
             received: now,
@@ -311,6 +331,7 @@ impl Fill {
                 self.started.position.clone()
             },
             described,
+            codings,
         })))
     }
 
@@ -327,6 +348,12 @@ impl Fill {
             .store(&self.key, &self.subject.headers, stored.clone(), known);
         if kept {
             self.shared.counters.stored.add(1);
+            if let Some(coding) = stored.missing(&self.subject.ruled.accepts) {
+                let own = self
+                    .shared
+                    .own_key(&self.key, &stored, &self.subject.headers);
+                code_beside(&self.shared, Key(own), stored.clone(), coding);
+            }
         }
         let reusable = kept
             && stored.lifetime.fresh_seconds > stored.initial_age
@@ -356,6 +383,7 @@ impl Fill {
             _ => self.reply(&stored, age, status),
         };
         reply.stored = None;
+        reply.kept = kept.then_some(stored);
         if age == 0 {
             // It comes from the origin itself: RFC 9111 §5.1.
             reply.head.headers.remove(AGE);
@@ -375,107 +403,8 @@ impl Fill {
         status: CacheStatus,
     ) -> Reply {
         let method = &self.subject.method;
-        compose(stored, method, request, age, status, &self.shared.name)
-    }
-
-    /// The answer goes to this client alone.
-    pub(super) fn unkept(&self, mut head: Parts, body: Bytes, reason: NoStoreReason) -> Reply {
-        let status = self.mark(&mut head, Some(reason));
-        Reply {
-            head,
-            body,
-            status,
-            stored: None,
-        }
-    }
-
-    /// Strips what is for caches alone, sets `Cache-Status`, remembers that the key need not be waited for. A failure says
-    /// nothing of the next answer: those who wait do not storm an origin that is in distress.
-    fn mark(&self, head: &mut Parts, reason: Option<NoStoreReason>) -> CacheStatus {
-        if is_failure(head.status) {
-            self.tell(&failed_answer(head.status));
-        } else if self.ticket.is_some() && reason.is_none_or(NoStoreReason::lasts) {
-            self.shared
-                .flights
-                .set_uncollapsed(self.hash, Instant::now());
-        }
-        remove_own(&mut head.headers);
-        let status = CacheStatus {
-            detail: reason.map(NoStoreReason::as_str),
-            ..CacheStatus::forward(self.reason)
-        };
-        let upstream = head.headers.get(CACHE_STATUS).cloned();
-        set_status(
-            &mut head.headers,
-            upstream.as_ref(),
-            &status,
-            &self.shared.name,
-        );
-        status
-    }
-
-    /// What is stored, served stale because no better answer came, if that is allowed.
-    fn stale(&self, stored: &Stored, soft: bool, now: SystemTime) -> Option<Reply> {
-        let age = stored.age(now);
-        let held = reuse::Stored {
-            lifetime: &stored.lifetime,
-            age_seconds: age,
-            soft_purged: soft,
-        };
-        // Before it is held against the changes: what is applied later vouches for nothing here.
-        let vouched = self.shared.ledger.vouched();
-        if !self.shared.suits(&self.subject.session, stored) {
-            return None;
-        }
-        // What a change has ended meanwhile is not served, however stale it might be.
-        if !matches!(
-            self.shared.ledger.verdict(stored),
-            Verdict::Valid | Verdict::Soft
-        ) {
-            return None;
-        }
-        let connection = self
-            .shared
-            .connection(vouched, self.subject.when_disconnected);
-        let reason = reuse_after_failure(&held, connection, self.shared.config.stale_seconds_max)?;
-        self.shared.counters.hits_stale.add(1);
-        let status = CacheStatus {
-            outcome: Outcome::Hit,
-            ttl_seconds: Some(ttl(&stored.lifetime, age)),
-            detail: Some(reason.as_str()),
-        };
-        Some(self.reply(stored, age, status))
-    }
-
-    /// The answer is streamed, too large, or not to be stored. Strips what is for caches alone from its head and sets
-    /// `Cache-Status`.
-    pub fn pass(mut self, head: &mut Parts) -> CacheStatus {
-        invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
-        let status = self.mark(head, self.keeps.err());
-        drop(self.ticket.take());
-        status
-    }
-
-    /// Tells those who wait why no answer came. Before [`Fill::failed`].
-    pub fn tell(&self, problem: &Problem) {
-        if let Some(ticket) = &self.ticket {
-            ticket.failed(problem.clone());
-        }
-    }
-
-    /// Others may wait for it.
-    #[must_use]
-    pub fn leads(&self) -> bool {
-        self.ticket.as_ref().is_some_and(Ticket::leads)
-    }
-
-    /// No answer came (the origin or the core is away, the module trapped). The stored answer, if it may be served
-    /// stale now.
-    #[must_use]
-    pub fn failed(self, now: SystemTime) -> Option<Answer> {
-        let (stored, soft) = self.stored.as_ref()?;
-        self.stale(stored, *soft, now)
-            .map(|reply| Answer::new(reply, None))
+        let form = stored.form(&self.subject.ruled.accepts);
+        compose(form, method, request, age, status, &self.shared.name)
     }
 }
 
@@ -487,6 +416,8 @@ pub(super) struct Made<'a> {
     pub(super) lifetime: Lifetime,
     /// What the entry depends on whose body it takes over.
     pub(super) inherited: &'a [Dependency],
+    /// Coded forms of the body that are known, in case that they are kept.
+    pub(super) codings: Codings,
 }
 
 /// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by
@@ -501,18 +432,4 @@ pub(super) fn set_received_age(headers: &mut HeaderMap, received: &HeaderMap) {
 /// Errors for which `stale-if-error` is meant. RFC 5861 §4.
 pub(super) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
-}
-
-/// What those are told who waited for an answer that is a failure.
-fn failed_answer(status: StatusCode) -> Problem {
-    let detail = format!(
-        "the same request was answered with status {} twice while this one waited for it",
-        status.as_u16()
-    );
-    Problem::new(
-        status.as_u16(),
-        "answer-failed",
-        "No answer could be had",
-        detail,
-    )
 }

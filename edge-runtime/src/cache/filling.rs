@@ -90,8 +90,8 @@ impl Fill {
     /// The answer to the request that began it.
     fn beginning(&self, growing: &Arc<Growing>, received: &Parts, now: SystemTime) -> Answer {
         let entry = &growing.entry;
-        let is_shared = entry.lifetime.fresh_seconds > entry.initial_age
-            && !entry.lifetime.always_validate;
+        let is_shared =
+            entry.lifetime.fresh_seconds > entry.initial_age && !entry.lifetime.always_validate;
         if !is_shared {
             self.shared
                 .flights
@@ -119,6 +119,7 @@ impl Fill {
         let has_body = reply.head.status == entry.status;
         let mut answer = Answer::new(reply, None);
         answer.stream = has_body.then(|| growing.read()).flatten();
+        answer.entry = Some(entry.clone());
         answer
     }
 }

@@ -1,6 +1,6 @@
 //! What a successful unsafe request invalidates here: RFC 9111 §4.4, RFC 9875 §3.
 
-use super::{judgement::Subject, shared::Shared, stored::Key, tiers::remove_ended};
+use super::{judgement::Subject, shared::Shared, shielded, stored::Key, tiers::remove_ended};
 use brink_policy::{
     coherence::{Touch, tags},
     http::invalidate::invalidated,
@@ -28,16 +28,16 @@ pub(super) fn invalidate(
     if urls.is_empty() {
         return;
     }
+    let groups = invalidated_groups(response);
+    if shared.config.asks_shields {
+        shielded::note(shared, tenant, &urls, !groups.is_empty());
+    }
     for key in urls.iter().flat_map(|url| keys(subject, url)) {
         shared.flights.ended(shared.tiers.hash(&key));
     }
     let known = urls.iter().filter(|url| is_known(shared, subject, url));
     let mut touched: Vec<_> = known.map(|url| tags::url(tenant, url)).collect();
-    touched.extend(
-        invalidated_groups(response)
-            .iter()
-            .map(|group| tags::group(tenant, host, group)),
-    );
+    touched.extend(groups.iter().map(|group| tags::group(tenant, host, group)));
     if !touched.is_empty() {
         let touch = Touch::hard(&touched);
         shared.ledger.touch(&touch);
@@ -47,9 +47,11 @@ pub(super) fn invalidate(
 
 /// Whether an answer of this URL is or may soon be stored.
 fn is_known(shared: &Shared, subject: &Subject, url: &str) -> bool {
-    keys(subject, url).into_iter().any(|key| {
-        shared.flights.is_open(shared.tiers.hash(&key)) || shared.tiers.may_contain(&Key(key))
-    })
+    // By rules a URL has keys that cannot be known from here.
+    subject.ruled.is_keyed
+        || keys(subject, url).into_iter().any(|key| {
+            shared.flights.is_open(shared.tiers.hash(&key)) || shared.tiers.may_contain(&Key(key))
+        })
 }
 
 /// The same of the request's own URL.

@@ -1,7 +1,7 @@
 //! Whether an answer is stored, and under which tags.
 
 use super::{
-    request::{Dependencies, Session},
+    request::{Dependencies, Kept, Ruled, Session},
     stored::{HEAD_BYTES_MAX, head_bytes},
 };
 use brink_policy::{
@@ -36,6 +36,7 @@ pub(super) struct Subject {
     pub(super) no_store: bool,
     pub(super) when_disconnected: WhenDisconnected,
     pub(super) session: Session,
+    pub(super) ruled: Ruled,
 }
 
 /// Whether an answer is stored, as far as its head and its handler say.
@@ -78,6 +79,24 @@ pub(super) fn lifetime(
     })
 }
 
+/// The same of an answer by way of a shield, which has judged what the origin said.
+pub(super) fn shielded(
+    kept: &Kept,
+    head: &Parts,
+    dependencies: &Dependencies,
+) -> Result<Lifetime, NoStoreReason> {
+    if dependencies.private {
+        return Err(NoStoreReason::Private);
+    }
+    if dependencies.no_store {
+        return Err(NoStoreReason::Handler);
+    }
+    if head_bytes(&head.headers) > HEAD_BYTES_MAX || kept.on.len() > TAGS_MAX {
+        return Err(NoStoreReason::TooLarge);
+    }
+    Ok(kept.lifetime)
+}
+
 /// Whether records were read, so that the core's position counts.
 pub(super) fn reads_records(dependencies: &Dependencies) -> bool {
     dependencies
@@ -100,6 +119,9 @@ pub(super) fn tags_of(
     } = subject;
     let implicit = tags::implicit(tenant, host, path_and_query);
     let mut on: Vec<_> = implicit.into_iter().map(Dependency::Tag).collect();
+    if subject.ruled.changes_query {
+        on.extend(tags::pages(tenant, host, path_and_query).map(Dependency::Tag));
+    }
     let mut described = String::new();
     let records = dependencies
         .tags

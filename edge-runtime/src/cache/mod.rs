@@ -12,9 +12,12 @@
 //! Memory and disk ([`tiers`]); a hit costs one look-up in a shard, one comparison of apply indexes, one copy of the
 //! prepared head. What the feed says stands in the [`ledger`], and in the [`journal`] across restarts.
 
+mod at_once;
+mod coding;
 mod config;
 mod counters;
 mod encoding;
+mod ending;
 mod engine;
 mod error;
 mod explain;
@@ -29,13 +32,18 @@ mod ledger;
 mod lookup;
 mod memory;
 mod post;
+mod prepared;
 mod reply;
 mod request;
 mod shared;
+mod shielded;
 mod stored;
 mod tiers;
 mod validation;
+mod waiting;
+mod way;
 
+pub use at_once::{AtOnce, PlainGet};
 pub use config::Config;
 pub use counters::Figures;
 pub use engine::{Applied, Cache};
@@ -44,7 +52,8 @@ pub use fill::{Answer, Fill};
 pub use filling::Filling;
 pub use growing::Reader;
 pub use lookup::Lookup;
-pub use request::{CacheRequest, Dependencies};
+pub use request::{CacheRequest, Dependencies, Kept, PopAsks, Ruled};
+pub use shielded::ShieldTerms;
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,8 @@ pub(super) struct Reply {
     pub(super) status: CacheStatus,
     /// See [`super::Answer::stored`].
     pub(super) stored: Option<Arc<Position>>,
+    /// The entry that it was kept as, just now.
+    pub(super) kept: Option<Arc<Stored>>,
 }
 
 /// The head of an answer.
@@ -77,6 +79,7 @@ pub(super) fn compose(
         body,
         status,
         stored: Some(stored.position.clone()),
+        kept: None,
     }
 }
 

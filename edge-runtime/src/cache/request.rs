@@ -1,7 +1,9 @@
 //! What goes into a lookup, and what a handler says of its answer.
 
+use brink_policy::{coding::Accepted, coherence::Dependency, http::Lifetime};
 use brink_protocol::{ModuleName, Position, TenantName, deployment::WhenDisconnected, tag::Tag};
 use http::{HeaderMap, HeaderName, Method};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A request as the cache sees it.
@@ -13,8 +15,13 @@ pub struct CacheRequest<'a> {
     pub scheme: &'a str,
     /// In the form of [`brink_protocol::purge::normal_host`].
     pub host: &'a str,
-    /// Beginning with `/`.
+    /// Beginning with `/`; as the route's rules leave it.
     pub path_and_query: &'a str,
+    /// What else the route's rules make part of the key (see [`brink_policy::keying`]). None: there is no key, and nothing is
+    /// looked for or stored.
+    pub extra: Option<&'a str>,
+    /// What the route's rules say.
+    pub ruled: Ruled,
     /// Only `GET` and `HEAD` are answered from the cache.
     pub method: &'a Method,
     /// As the client sent them.
@@ -31,6 +38,51 @@ pub struct CacheRequest<'a> {
     pub at_least: Option<&'a Position>,
     /// A session token that cannot be read yet: nothing stored may answer. What comes may be stored.
     pub is_uncached: bool,
+    /// Another PoP asks, and keeps what it gets.
+    pub pop: Option<PopAsks>,
+}
+
+/// What another PoP asks of a stored answer. See [`brink_policy::shield`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PopAsks {
+    /// How long ago an unsafe request outdated the URL there.
+    pub outdated: Option<Duration>,
+}
+
+/// What another cache needs to know of an answer to keep it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// How long it may be used, of which its `Age` is over.
+    pub lifetime: Lifetime,
+    /// What it depends on.
+    pub on: Vec<Dependency>,
+    /// Some of its tags, for people.
+    pub described: String,
+}
+
+/// What the rules of a route make of a request. By default there are none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ruled {
+    /// The codings that the client takes.
+    pub accepts: Accepted,
+    /// The route's stored answers are compressed.
+    pub compresses: bool,
+    /// The key is made by rules: other requests of its URI may have other keys.
+    pub is_keyed: bool,
+    /// Of the query not all is part of the key.
+    pub changes_query: bool,
+}
+
+impl Ruled {
+    /// The same for who codes for itself: it gets what is stored.
+    #[must_use]
+    pub fn without_codings(self) -> Self {
+        Self {
+            accepts: Accepted::default(),
+            compresses: false,
+            ..self
+        }
+    }
 }
 
 /// What a session asks of a stored answer.

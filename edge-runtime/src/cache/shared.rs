@@ -1,6 +1,7 @@
 //! What lookups and fills share.
 
 use super::{
+    coding::Coders,
     config::Config,
     counters::Counters,
     flights::Flights,
@@ -14,6 +15,7 @@ use brink_policy::{
     coherence::{Admission, Depends, FillStart, Verdict},
     http::{Connection, vary},
     key::CacheKey,
+    shield::Outdated,
 };
 use brink_protocol::{Position, deployment::WhenDisconnected};
 use http::{HeaderMap, HeaderName, header::ACCEPT_LANGUAGE};
@@ -33,6 +35,11 @@ pub(super) struct Shared {
     pub(super) tiers: Arc<Tiers>,
     pub(super) flights: Arc<Flights>,
     pub(super) counters: Counters,
+    /// What unsafe requests have outdated here, for shields.
+    pub(super) outdated: Mutex<Outdated>,
+    /// When it was opened.
+    pub(super) base: Instant,
+    pub(super) coders: Coders,
     /// Held while a list of variants is changed.
     pub(super) variants: Mutex<()>,
     /// Keeps other programs out of the directory.
@@ -213,10 +220,15 @@ impl Shared {
 
     /// The hash of a stored response's key, for those that go forward.
     pub(super) fn flight_hash(&self, uri: &CacheKey, stored: &Stored, request: &HeaderMap) -> u64 {
-        let fields = vary::fields(&stored.headers).unwrap_or_default();
+        self.tiers.hash(&self.own_key(uri, stored, request))
+    }
+
+    /// The key of a stored response that a request selects.
+    pub(super) fn own_key(&self, uri: &CacheKey, stored: &Stored, request: &HeaderMap) -> CacheKey {
+        let fields = stored.selecting().unwrap_or_default();
         match vary::selection(&fields, request) {
-            Some(selection) if !fields.is_empty() => self.tiers.hash(&uri.variant(&selection)),
-            Some(_) | None => self.tiers.hash(uri),
+            Some(selection) if !fields.is_empty() => uri.variant(&selection),
+            Some(_) | None => uri.clone(),
         }
     }
 
@@ -228,7 +240,7 @@ impl Shared {
         stored: Arc<Stored>,
         known: Option<Arc<Vec<Variant>>>,
     ) -> bool {
-        let Some(fields) = vary::fields(&stored.headers) else {
+        let Some(fields) = stored.selecting() else {
             return false;
         };
         if fields.is_empty() {

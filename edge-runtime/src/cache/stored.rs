@@ -1,11 +1,13 @@
 //! What the tiers hold: a response with all that decides about its reuse, or the list of a URI's variants.
 
 use brink_policy::{
+    coding::{self, Accepted, CODINGS, Coding},
     coherence::{Dependency, Depends as _, EntryId},
     http::{
         Lifetime, age,
         fields::{date_value, lines},
         range::Held,
+        vary,
     },
     key::{CacheKey, KEY_BYTES_MAX},
 };
@@ -13,11 +15,11 @@ use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{AGE, CONTENT_LENGTH, DATE},
+    header::{ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE},
 };
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -89,9 +91,47 @@ pub(super) struct Stored {
     pub(super) position: Arc<Position>,
     /// Some of its tags, for people.
     pub(super) described: Box<str>,
+    /// Its coded forms; none: none are made of it.
+    forms: Option<Box<[Made; CODINGS]>>,
     /// Up to which apply index it was found untouched (times two), and whether it was purged softly before (plus one):
     /// a hit between two changes costs one comparison.
     checked: AtomicU64,
+    /// See [`super::prepared::prepare`]; made on the first hit that wants it.
+    prepared: OnceLock<Option<Box<[u8]>>>,
+}
+
+/// One coded form of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    Coded(Bytes),
+    /// It gets no smaller.
+    Useless,
+}
+
+/// The coded forms of a body that are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Codings(pub(super) [Option<Form>; CODINGS]);
+
+impl Codings {
+    pub(super) fn of((coding, form): (Coding, Form)) -> Self {
+        Self(Coding::ALL.map(|other| (other == coding).then(|| form.clone())))
+    }
+
+    fn bytes(&self) -> usize {
+        let length = |form: &Form| match form {
+            Form::Coded(bytes) => bytes.len(),
+            Form::Useless => 0,
+        };
+        self.0.iter().flatten().map(length).sum()
+    }
+}
+
+/// A coded form, ready to be sent.
+#[derive(Debug)]
+enum Made {
+    Not,
+    Useless,
+    Coded(Arc<Stored>),
 }
 
 /// What a [`Stored`] is made of.
@@ -108,6 +148,8 @@ pub(super) struct Parts {
     pub(super) index: u64,
     pub(super) position: Arc<Position>,
     pub(super) described: Box<str>,
+    /// Coded forms of the body; none: none are made of it.
+    pub(super) codings: Option<Codings>,
 }
 
 static IDS: AtomicU64 = AtomicU64::new(1);
@@ -129,6 +171,7 @@ impl Stored {
             lifetime,
             initial_age,
             received,
+            codings,
             ..
         } = parts;
         if status != StatusCode::NO_CONTENT {
@@ -139,10 +182,13 @@ impl Stored {
         {
             headers.insert(DATE, date);
         }
+        if codings.is_some() {
+            coding::vary(&mut headers);
+        }
         let upstream_status = joined(&headers, &CACHE_STATUS);
         headers.insert(AGE, HeaderValue::from(0_u64));
         headers.insert(CACHE_STATUS, HeaderValue::from_static("-"));
-        Self {
+        let mut whole = Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             generation,
             status,
@@ -154,15 +200,157 @@ impl Stored {
             received,
             on: parts.on,
             checked: AtomicU64::new(parts.index << 1),
+            prepared: OnceLock::new(),
             index: parts.index,
             position: parts.position,
             described: parts.described,
+            forms: None,
+        };
+        whole.forms = codings.map(|codings| {
+            let [brotli, zstd, gzip] = Coding::ALL;
+            let [a, b, c] = codings.0;
+            Box::new([
+                whole.made(brotli, a),
+                whole.made(zstd, b),
+                whole.made(gzip, c),
+            ])
+        });
+        whole
+    }
+
+    /// A coded form of this: all that decides about its use stays here.
+    fn made(&self, coding: Coding, form: Option<Form>) -> Made {
+        let body = match form {
+            None => return Made::Not,
+            Some(Form::Useless) => return Made::Useless,
+            Some(Form::Coded(body)) => body,
+        };
+        let mut headers = self.headers.clone();
+        coding::encode(&mut headers, coding);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Made::Coded(Arc::new(Self {
+            id: self.id,
+            generation: self.generation,
+            status: self.status,
+            headers,
+            upstream_status: self.upstream_status.clone(),
+            body,
+            lifetime: self.lifetime,
+            initial_age: self.initial_age,
+            received: self.received,
+            on: Box::default(),
+            index: self.index,
+            position: self.position.clone(),
+            described: Box::default(),
+            forms: None,
+            prepared: OnceLock::new(),
+            checked: AtomicU64::new(0),
+        }))
+    }
+
+    /// What is sent to a client that accepts these codings: the one that it likes best of those that are there.
+    pub(super) fn form(&self, accepted: &Accepted) -> &Self {
+        let Some(forms) = &self.forms else {
+            return self;
+        };
+        let made = |coding: Coding| match forms.get(coding.index()) {
+            Some(Made::Coded(form)) => Some(&**form),
+            Some(Made::Not | Made::Useless) | None => None,
+        };
+        accepted.iter().find_map(made).unwrap_or(self)
+    }
+
+    /// The coding that such a client likes better than what is there, and that has not been tried yet.
+    pub(super) fn missing(&self, accepted: &Accepted) -> Option<Coding> {
+        let forms = self.forms.as_ref()?;
+        for coding in accepted.iter() {
+            match forms.get(coding.index()) {
+                Some(Made::Not) => return Some(coding),
+                Some(Made::Useless) => {}
+                Some(Made::Coded(_)) | None => return None,
+            }
         }
+        None
+    }
+
+    /// Its coded forms; none: none are made of it.
+    pub(super) fn known_codings(&self) -> Option<Codings> {
+        let form = |made: &Made| match made {
+            Made::Not => None,
+            Made::Useless => Some(Form::Useless),
+            Made::Coded(form) => Some(Form::Coded(form.body.clone())),
+        };
+        let [a, b, c] = &**self.forms.as_ref()?;
+        Some(Codings([form(a), form(b), form(c)]))
+    }
+
+    /// Its coded forms, in case that some are made of what takes its place.
+    pub(super) fn codings(&self) -> Codings {
+        self.known_codings().unwrap_or_default()
+    }
+
+    /// The same with one more coded form. Where its forms would have more than `room` bytes beside it, or none are made of
+    /// it, there is none.
+    pub(super) fn with_form(&self, coding: Coding, form: Form, room: usize) -> Option<Self> {
+        let mut codings = self.known_codings()?;
+        if let Form::Coded(body) = &form
+            && codings.bytes() + body.len() > room.saturating_sub(self.body.len())
+        {
+            return self.with_form(coding, Form::Useless, room);
+        }
+        *codings.0.get_mut(coding.index())? = Some(form);
+        let stored = Self::new(Parts {
+            generation: self.generation,
+            status: self.status,
+            headers: self.own_headers(),
+            body: self.body.clone(),
+            lifetime: self.lifetime,
+            initial_age: self.initial_age,
+            received: self.received,
+            on: self.on.clone(),
+            index: self.index,
+            position: self.position.clone(),
+            described: self.described.clone(),
+            codings: Some(codings),
+        });
+        let checked = self.checked.load(Ordering::Acquire);
+        stored.checked.store(checked, Ordering::Release);
+        Some(stored)
+    }
+
+    /// The fields that select it, for us; none if nothing can be selected by them. What has coded forms is the same for
+    /// all that a client may accept.
+    pub(super) fn selecting(&self) -> Option<Vec<HeaderName>> {
+        let mut fields = vary::fields(&self.headers)?;
+        if self.forms.is_some() {
+            fields.retain(|name| *name != ACCEPT_ENCODING);
+        }
+        Some(fields)
+    }
+
+    /// Bytes of its coded forms, and of their heads.
+    pub(super) fn forms_bytes(&self) -> (usize, usize) {
+        let forms = self.forms.iter().flat_map(|forms| forms.iter());
+        forms.fold((0, 0), |(bytes, heads), made| match made {
+            Made::Coded(form) => (
+                bytes + form.body.len(),
+                heads + head_bytes(&form.headers) + form.headers.len() * FIELD_OVERHEAD_BYTES,
+            ),
+            Made::Not | Made::Useless => (bytes, heads),
+        })
     }
 
     /// `current_age`, in seconds. RFC 9111 §4.2.3.
     pub(super) fn age(&self, now: SystemTime) -> u64 {
         age::current_age(self.initial_age, self.received, now)
+    }
+
+    /// Its head as HTTP/1.1 sends it, if it can be sent so.
+    pub(super) fn prepared(&self) -> Option<&[u8]> {
+        let prepared = self
+            .prepared
+            .get_or_init(|| super::prepared::prepare(self.status, &self.headers));
+        prepared.as_deref()
     }
 
     /// Up to which index it was found untouched, and whether it was purged softly before.
@@ -238,11 +426,15 @@ pub(super) fn weight(key: &Key, slot: &Slot) -> usize {
 
 /// What a response costs in memory, in bytes.
 pub(super) fn weight_of(key: &Key, stored: &Stored) -> usize {
-    let head = head_bytes(&stored.headers) + stored.headers.len() * FIELD_OVERHEAD_BYTES;
+    // Twice: as a map, and as it is sent.
+    let head = 2 * head_bytes(&stored.headers) + stored.headers.len() * FIELD_OVERHEAD_BYTES;
     let ranges = stored.on.iter().filter(|on| on.bounds().is_some()).count();
+    let (forms, form_heads) = stored.forms_bytes();
     of_key(key)
         + stored.body.len()
         + head
+        + forms
+        + form_heads
         + stored.on.len() * TAG_OVERHEAD_BYTES
         + ranges * BOUNDS_OVERHEAD_BYTES
         + stored.described.len()

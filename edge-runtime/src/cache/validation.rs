@@ -75,6 +75,7 @@ impl Fill {
                 body,
                 lifetime,
                 inherited: &stored.on,
+                codings: stored.codings(),
             };
             self.entry(made, &update.headers, dependencies, now)
         });

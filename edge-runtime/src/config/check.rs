@@ -3,7 +3,7 @@
 use super::{Core, File, Listen, Settings};
 use crate::error::Error;
 use brink_listener::{TlsConfig, client::ClientTls};
-use brink_policy::cores::CORES_MAX;
+use brink_policy::{cores::CORES_MAX, shield::SHIELDS_MAX};
 use brink_protocol::PopName;
 use serde::Deserialize as _;
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -76,6 +76,7 @@ impl File {
         if self.admission.exchanges_max == 0 {
             mistakes.push("admission.exchanges_max: at least 1 request must be let in".into());
         }
+        let shield = shield(&self.shield, &self.core, &mut mistakes);
         let (Some(pop), Some(core), Some(listener), true) =
             (pop, core, listener, mistakes.is_empty())
         else {
@@ -86,6 +87,7 @@ impl File {
         settings.cache.follows_feed = true;
         settings.admin = Some(settings.admin.unwrap_or(ADMIN_DEFAULT));
         settings.core = Some(core);
+        settings.shield = shield;
         settings.keep_in(&data);
         Ok(settings)
     }
@@ -106,6 +108,7 @@ impl File {
             records: self.records,
             sandbox: self.sandbox,
             origin: self.origin,
+            shield: crate::shield::Settings::default(),
             egress_allow: self.egress.allow,
             telemetry,
             access_log: self.access.log,
@@ -152,6 +155,45 @@ fn pop(name: Option<&str>, mistakes: &mut Vec<String>) -> Option<PopName> {
         .ok()
 }
 
+/// Shields to ask, or being one.
+fn shield(
+    shield: &crate::shield::Config,
+    core: &Core,
+    mistakes: &mut Vec<String>,
+) -> crate::shield::Settings {
+    let mut settings = crate::shield::Settings::default();
+    let Some(identity) = &core.identity else {
+        return settings;
+    };
+    if shield.listen.is_some() && !shield.addresses.is_empty() {
+        mistakes.push("shield.addresses: a shield (shield.listen) asks no other shield".into());
+    }
+    if shield.addresses.len() > SHIELDS_MAX {
+        mistakes.push(format!(
+            "shield.addresses: at most {SHIELDS_MAX} are allowed"
+        ));
+    }
+    each_once("shield.addresses", &shield.addresses, mistakes);
+    if let Some(address) = shield.listen {
+        let tls = TlsConfig {
+            certificate: identity.join("server.pem"),
+            key: identity.join("server.key"),
+            client_ca: Some(identity.join("ca.pem")),
+        };
+        if !tls.certificate.is_file() || !tls.key.is_file() {
+            let needed = "shield.listen: server.pem and server.key are needed in core.identity (brink-core issue-pop --host)";
+            mistakes.push(needed.into());
+        }
+        settings.listen = Some((address, tls));
+    }
+    if !shield.addresses.is_empty() {
+        let tls = ClientTls::new(identity.join("ca.pem"))
+            .with_identity(identity.join("pop.pem"), identity.join("pop.key"));
+        settings.ask = Some((shield.addresses.clone(), tls));
+    }
+    settings
+}
+
 /// The cores that may be used, each once.
 fn addresses(core: &Core, mistakes: &mut Vec<String>) -> Vec<String> {
     let (key, addresses) = match &core.address {
@@ -170,6 +212,12 @@ fn addresses(core: &Core, mistakes: &mut Vec<String>) -> Vec<String> {
     if addresses.len() > CORES_MAX {
         mistakes.push(format!("core.addresses: at most {CORES_MAX} are allowed"));
     }
+    each_once(key, &addresses, mistakes);
+    addresses
+}
+
+/// Each is `HOST:PORT`, and there once.
+fn each_once(key: &str, addresses: &[String], mistakes: &mut Vec<String>) {
     let is_address = |address: &str| {
         address.rsplit_once(':').is_some_and(|(host, port)| {
             !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
@@ -187,7 +235,6 @@ fn addresses(core: &Core, mistakes: &mut Vec<String>) -> Vec<String> {
             mistakes.push(format!("{key}: {address} is there twice"));
         }
     }
-    addresses
 }
 
 fn core(core: &Core, mistakes: &mut Vec<String>) -> Option<crate::link::Config> {

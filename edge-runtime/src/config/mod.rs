@@ -37,6 +37,8 @@ pub struct File {
     pub sandbox: brink_sandbox::Config,
     /// HTTP origins.
     pub origin: crate::origin::Config,
+    /// Shields: PoPs that are asked before an origin.
+    pub shield: crate::shield::Config,
     /// Outbound HTTP of modules.
     pub egress: Egress,
     /// Logs, metrics and traces. `service` and `node` are set by the program.
@@ -192,6 +194,8 @@ pub struct Settings {
     pub sandbox: brink_sandbox::Config,
     /// HTTP origins.
     pub origin: crate::origin::Config,
+    /// Shields.
+    pub shield: crate::shield::Settings,
     /// See [`Egress::allow`].
     pub egress_allow: Vec<Block>,
     /// Logs, metrics and traces.

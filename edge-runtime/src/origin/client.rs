@@ -12,7 +12,7 @@ use super::{
     upstream::{Attempt, OriginView, Upstream},
 };
 use brink_listener::{Body, BodyTooLarge};
-use brink_policy::{http::fields::remove_hop_by_hop, origins::Neighbours};
+use brink_policy::http::fields::remove_hop_by_hop;
 use brink_protocol::origins::{Origin, OriginGroup};
 use http::{Request, Response, uri::PathAndQuery};
 use http_body::Body as _;
@@ -29,7 +29,7 @@ use std::{
 const HELD_BYTES_MAX: u64 = 64 << 10;
 
 /// Which origins are one: routes that say the same of one share its connections and its standing.
-type Key = (Origin, Owner, Neighbours);
+type Key = (Origin, Owner);
 
 /// HTTP origins, with a pool of connections to each. Clones share them.
 #[derive(Clone)]
@@ -114,7 +114,9 @@ impl Origins {
     /// request uses. Call it from within a tokio runtime.
     pub fn keep<'a>(&self, targets: impl Iterator<Item = &'a OriginTarget>) {
         for target in targets {
-            if let Err(error) = self.group(target) {
+            if let Err(error) = self.group(target)
+                && target.is_new_mistake()
+            {
                 tracing::warn!(%error, "a route's origins cannot be used");
             }
         }
@@ -147,14 +149,10 @@ impl Origins {
     }
 
     fn members(&self, spec: &OriginGroup, owner: Owner) -> Result<Vec<Arc<Upstream>>, Error> {
-        let neighbours = match spec.members.len() {
-            1 => Neighbours::None,
-            _ => Neighbours::Some,
-        };
         let mut known = self.known();
         let mut members = Vec::with_capacity(spec.members.len());
         for origin in &spec.members {
-            let key = (origin.clone(), owner, neighbours);
+            let key = (origin.clone(), owner);
             if let Some(upstream) = known.get(&key) {
                 members.push(Arc::clone(upstream));
                 continue;
@@ -162,7 +160,7 @@ impl Origins {
             let allow = self.inner.config.allow.clone().into();
             let reach = Reach { owner, allow };
             let Inner { tls, config, .. } = &*self.inner;
-            let upstream = Upstream::new(origin.clone(), neighbours, reach, tls, config)?;
+            let upstream = Upstream::new(origin.clone(), reach, tls, config)?;
             let upstream = Arc::new(upstream);
             checks::begin(&upstream);
             known.insert(key, Arc::clone(&upstream));

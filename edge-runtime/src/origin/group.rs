@@ -7,7 +7,9 @@ use super::{
 };
 use crate::chance::chance;
 use brink_listener::Body;
-use brink_policy::origins::{Candidate, Once, Repeat, RetryBudget, Standing, order, repeat};
+use brink_policy::origins::{
+    Candidate, Neighbours, Once, Repeat, RetryBudget, Standing, order, repeat,
+};
 use brink_protocol::origins::{Choice, OriginGroup};
 use bytes::Bytes;
 use http::Response;
@@ -60,6 +62,18 @@ impl Group {
         order(self.choice, &candidates, is_repeatable, chance())
     }
 
+    /// Whether another than `member` is well.
+    fn neighbours(&self, member: &Arc<Upstream>) -> Neighbours {
+        let mut others = self
+            .members
+            .iter()
+            .filter(|other| !Arc::ptr_eq(other, member));
+        match others.any(|other| other.gate().standing() == Standing::Well) {
+            true => Neighbours::Some,
+            false => Neighbours::None,
+        }
+    }
+
     /// Sends a request to those that are well, until one answers.
     pub(super) async fn send(&self, attempt: &Attempt, mut body: Outgoing) -> Outcome {
         self.budget().earn();
@@ -68,7 +82,8 @@ impl Group {
         let mut at = places.next();
         let (mut attempts, mut last) = (0, None);
         while let Some(member) = at.and_then(|at| self.members.get(at)) {
-            let ticket = match member.enter().await {
+            let neighbours = self.neighbours(member);
+            let ticket = match member.enter(neighbours).await {
                 Ok(ticket) => ticket,
                 Err(refused) => {
                     // Nothing was sent: the next may have it, whatever it is.

@@ -4,7 +4,10 @@ use super::{group::Group, reach::Owner};
 use brink_protocol::{TenantName, origins::OriginGroup};
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The origins of a route.
@@ -12,6 +15,8 @@ pub struct OriginTarget {
     /// In normal form; an error says why there are none.
     spec: Result<OriginGroup, String>,
     owner: Owner,
+    /// That there are none was said.
+    is_told: AtomicBool,
     pub(super) group: OnceLock<Arc<Group>>,
 }
 
@@ -31,6 +36,7 @@ impl OriginTarget {
         Self {
             spec: group.normal().map_err(|error| error.to_string()),
             owner: Owner::of(tenant),
+            is_told: AtomicBool::new(false),
             group: OnceLock::new(),
         }
     }
@@ -43,6 +49,11 @@ impl OriginTarget {
 
     pub(super) fn spec(&self) -> Result<&OriginGroup, &str> {
         self.spec.as_ref().map_err(String::as_str)
+    }
+
+    /// Whether it is to be said that there are none: once.
+    pub(super) fn is_new_mistake(&self) -> bool {
+        !self.is_told.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn owner(&self) -> Owner {

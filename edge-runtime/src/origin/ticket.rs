@@ -46,7 +46,7 @@ pub(super) enum Refused {
 }
 
 impl Gate {
-    pub(super) fn new(url: &str, limits: Places, neighbours: Neighbours) -> Arc<Self> {
+    pub(super) fn new(url: &str, limits: Places) -> Arc<Self> {
         Arc::new(Self {
             url: url.into(),
             began: Instant::now(),
@@ -54,7 +54,7 @@ impl Gate {
             places: Arc::new(Semaphore::new(limits.in_flight_max as usize)),
             waiting: AtomicU32::new(0),
             watched: Mutex::new(Watched {
-                breaker: Breaker::new(neighbours),
+                breaker: Breaker::default(),
                 health: Health::default(),
             }),
             figures: Figures::register(url),
@@ -102,7 +102,7 @@ impl Gate {
     }
 
     /// Takes a place, waiting for it if there is none, and asks the breaker.
-    pub(super) async fn enter(self: &Arc<Self>) -> Result<Ticket, Refused> {
+    pub(super) async fn enter(self: &Arc<Self>, neighbours: Neighbours) -> Result<Ticket, Refused> {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => self.queue().await.ok_or_else(|| {
@@ -118,6 +118,7 @@ impl Gate {
         Ok(Ticket {
             gate: Arc::clone(self),
             permit: Some(permit),
+            neighbours,
             place: Some(place),
         })
     }
@@ -131,12 +132,12 @@ impl Gate {
             .ok()
     }
 
-    fn failed(&self, permit: Permit, failure: Failure) {
+    fn failed(&self, permit: Permit, failure: Failure, neighbours: Neighbours) {
         let now_ms = self.now_ms();
         let opened = self
             .watched()
             .breaker
-            .failed(permit, failure, now_ms, chance());
+            .failed(permit, failure, neighbours, now_ms, chance());
         self.figures.failed(failure);
         if opened {
             self.figures.opened.increment(1);
@@ -172,12 +173,14 @@ impl Drop for Waits<'_> {
 pub(super) struct Ticket {
     gate: Arc<Gate>,
     permit: Option<Permit>,
+    neighbours: Neighbours,
     place: Option<OwnedSemaphorePermit>,
 }
 
 /// A place at an origin, for as long as its answer's body lasts.
 pub(super) struct Held {
     gate: Arc<Gate>,
+    neighbours: Neighbours,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -187,7 +190,7 @@ impl Ticket {
         self.gate.figures.seconds.record(took);
         if let Some(permit) = self.permit.take() {
             match failure {
-                Some(failure) => self.gate.failed(permit, failure),
+                Some(failure) => self.gate.failed(permit, failure, self.neighbours),
                 None => {
                     let now_ms = self.gate.now_ms();
                     self.gate.watched().breaker.succeeded(permit, now_ms);
@@ -197,6 +200,7 @@ impl Ticket {
         }
         Held {
             gate: Arc::clone(&self.gate),
+            neighbours: self.neighbours,
             _place: self.place.take(),
         }
     }
@@ -204,7 +208,7 @@ impl Ticket {
     /// It has not.
     pub(super) fn failed(mut self, failure: Failure) {
         if let Some(permit) = self.permit.take() {
-            self.gate.failed(permit, failure);
+            self.gate.failed(permit, failure, self.neighbours);
         }
     }
 }
@@ -220,6 +224,6 @@ impl Drop for Ticket {
 impl Held {
     /// The answer did not come to its end.
     pub(super) fn broke_off(self, failure: Failure) {
-        self.gate.failed(Permit::Granted, failure);
+        self.gate.failed(Permit::Granted, failure, self.neighbours);
     }
 }

@@ -97,7 +97,6 @@ impl Upstream {
     /// `spec` is in normal form.
     pub(super) fn new(
         spec: Origin,
-        neighbours: Neighbours,
         reach: Reach,
         tls: &ClientConfig,
         config: &Arc<Config>,
@@ -114,7 +113,7 @@ impl Upstream {
         let connect = Duration::from_millis(connect_ms);
         let connector = Connector::new(tls, reach, url.clone(), spec.protocol, connect);
         Ok(Self {
-            gate: Gate::new(&spec.url, limits, neighbours),
+            gate: Gate::new(&spec.url, limits),
             client: client(connector, spec.protocol, config),
             base: based(&url, spec.host.as_deref())?,
             first_byte: Duration::from_millis(
@@ -154,16 +153,19 @@ impl Upstream {
     }
 
     /// Takes a place.
-    pub(super) async fn enter(&self) -> Result<Ticket, Error> {
-        self.gate.enter().await.map_err(|refused| match refused {
-            Refused::Busy => Error::Busy {
-                origin: self.spec.url.clone(),
-                in_flight_max: self.spec.in_flight_max,
-            },
-            Refused::Resting => Error::NoneUsable {
-                origins: self.spec.url.clone(),
-            },
-        })
+    pub(super) async fn enter(&self, neighbours: Neighbours) -> Result<Ticket, Error> {
+        self.gate
+            .enter(neighbours)
+            .await
+            .map_err(|refused| match refused {
+                Refused::Busy => Error::Busy {
+                    origin: self.spec.url.clone(),
+                    in_flight_max: self.spec.in_flight_max,
+                },
+                Refused::Resting => Error::NoneUsable {
+                    origins: self.spec.url.clone(),
+                },
+            })
     }
 
     /// Sends a request and waits for the head of the answer.

@@ -17,8 +17,13 @@ pub struct RequestId(u128);
 impl RequestId {
     /// A new name.
     pub fn generate() -> Self {
+        Self::at(SystemTime::now())
+    }
+
+    /// A new name, for what began `now`.
+    pub fn at(now: SystemTime) -> Self {
         let random = (u128::from(random::next()) << 64) | u128::from(random::next());
-        Self::new(SystemTime::now(), random)
+        Self::new(now, random)
     }
 
     /// The name of a moment and the lower 80 bits of `random`.

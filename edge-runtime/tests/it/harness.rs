@@ -37,6 +37,8 @@ pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T
 pub(crate) struct Edge {
     pub(crate) url: String,
     pub(crate) admin: String,
+    /// Where it is a shield for others.
+    pub(crate) shield: Option<std::net::SocketAddr>,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), Error>>,
@@ -74,6 +76,7 @@ pub(crate) async fn start(mut settings: Settings, deploy: impl AsyncFnOnce(&Asse
     Edge {
         url: addresses["url"].as_str().unwrap().to_owned(),
         admin: addresses["admin"].as_str().unwrap().to_owned(),
+        shield: addresses["shield"].as_str().map(|a| a.parse().unwrap()),
         client: Client::builder(TokioExecutor::new()).build_http(),
         stop,
         running,

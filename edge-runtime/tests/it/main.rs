@@ -7,6 +7,7 @@
 )]
 
 mod admin;
+mod at_once;
 mod canary;
 mod coherence;
 mod collapse;
@@ -15,6 +16,7 @@ mod deployments;
 mod feed;
 mod guest;
 mod harness;
+mod keying;
 mod leases;
 mod link;
 mod origins;
@@ -24,4 +26,5 @@ mod purging;
 mod scripted;
 mod serve;
 mod sessions;
+mod shields;
 mod streams;

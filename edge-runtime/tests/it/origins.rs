@@ -259,6 +259,22 @@ async fn what_hangs_breaks_or_is_unwell_is_asked_of_the_next_if_that_makes_no_di
 }
 
 #[tokio::test]
+async fn what_a_client_asks_for_does_not_take_all_origins_away() {
+    let (one, two) = (Site::begin("one").await, Site::begin("two").await);
+    let edge = edge(vec![("/", of(&[&one, &two]))]).await;
+    for _ in 0..40 {
+        // Both break off at one path, and answer all others.
+        one.acts(Act::Close);
+        two.acts(Act::Close);
+        assert_eq!(problem(&edge.get("/").await).0, 502);
+        one.acts(Act::Answer(200));
+        two.acts(Act::Answer(200));
+        assert_eq!(edge.get("/").await.status, 200);
+    }
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn half_a_body_is_never_stored() {
     let site = Site::begin("whole").await;
     let mut group = of(&[&site]);

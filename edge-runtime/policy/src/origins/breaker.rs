@@ -25,10 +25,10 @@ const FORGIVEN_MS: u64 = 30_000;
 /// A trial of which nothing was heard for so long is over, in milliseconds.
 const TRIAL_MS_MAX: u64 = 120_000;
 
-/// Whether there are others to ask.
+/// Whether there are others that are well, and may be asked instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Neighbours {
-    /// It is the only one: it is left alone when it cannot be reached, or when nothing at all comes from it.
+    /// It is the only one, or the last: it is left alone when it cannot be reached, or when nothing at all comes from it.
     None,
     /// There are: it is left alone sooner.
     Some,
@@ -72,7 +72,6 @@ struct Second {
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Breaker {
-    neighbours: Neighbours,
     state: State,
     unreachable: u32,
     /// How often it opened without having been closed for long.
@@ -82,12 +81,10 @@ pub struct Breaker {
     window: [Second; WINDOW_S],
 }
 
-impl Breaker {
+impl Default for Breaker {
     /// A closed one.
-    #[must_use]
-    pub fn new(neighbours: Neighbours) -> Self {
+    fn default() -> Self {
         Self {
-            neighbours,
             state: State::Closed,
             unreachable: 0,
             opened: 0,
@@ -96,7 +93,9 @@ impl Breaker {
             window: [Second::default(); WINDOW_S],
         }
     }
+}
 
+impl Breaker {
     /// How it stands.
     #[must_use]
     pub fn state(&self) -> State {
@@ -146,7 +145,14 @@ impl Breaker {
     }
 
     /// One that had `permit` failed; whether the breaker opens with it.
-    pub fn failed(&mut self, permit: Permit, failure: Failure, now_ms: u64, chance: u64) -> bool {
+    pub fn failed(
+        &mut self,
+        permit: Permit,
+        failure: Failure,
+        neighbours: Neighbours,
+        now_ms: u64,
+        chance: u64,
+    ) -> bool {
         match self.state {
             State::Closed => {}
             State::HalfOpen { .. } if permit == Permit::Trial => {
@@ -155,7 +161,7 @@ impl Breaker {
             }
             State::Open { .. } | State::HalfOpen { .. } => return false,
         }
-        if failure == Failure::Unwell && self.neighbours == Neighbours::None {
+        if failure == Failure::Unwell && neighbours == Neighbours::None {
             // It has answered: what it says is for the client.
             self.succeeded(permit, now_ms);
             return false;
@@ -166,7 +172,7 @@ impl Breaker {
         if failure == Failure::Unreachable {
             self.unreachable += 1;
         }
-        let opens = self.unreachable >= UNREACHABLE_MAX || self.fails_mostly(now_ms);
+        let opens = self.unreachable >= UNREACHABLE_MAX || self.fails_mostly(neighbours, now_ms);
         if opens {
             self.open(now_ms, chance);
         }
@@ -180,11 +186,11 @@ impl Breaker {
         }
     }
 
-    fn fails_mostly(&self, now_ms: u64) -> bool {
+    fn fails_mostly(&self, neighbours: Neighbours, now_ms: u64) -> bool {
         let has_answered = self
             .answered_ms
             .is_some_and(|at| now_ms.saturating_sub(at) < ANSWERED_MS);
-        if self.neighbours == Neighbours::None && has_answered {
+        if neighbours == Neighbours::None && has_answered {
             return false;
         }
         let now = now_ms / 1_000;

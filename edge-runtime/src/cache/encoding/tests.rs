@@ -43,6 +43,7 @@ fn entry(body: &'static [u8]) -> Slot {
         .into(),
         index: 42,
         position: Arc::new("core-1.1=5".parse().unwrap()),
+        codings: None,
         described: "name:a".into(),
     })))
 }

@@ -20,6 +20,7 @@ fn growing() -> Arc<Growing> {
         on: Box::default(),
         index: 0,
         position: Arc::default(),
+        codings: None,
         described: "".into(),
     });
     Growing::new(Arc::new(entry), HeaderMap::new(), None)

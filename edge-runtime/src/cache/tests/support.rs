@@ -1,6 +1,8 @@
 //! What the tests share: a cache, requests, answers, changes.
 
-pub(super) use crate::cache::{Answer, Cache, CacheRequest, Config, Dependencies, Fill, Lookup};
+pub(super) use crate::cache::{
+    Answer, Cache, CacheRequest, Config, Dependencies, Fill, Lookup, PopAsks, Ruled,
+};
 use brink_protocol::{
     TenantName,
     address::PartitionAddress,
@@ -73,6 +75,9 @@ pub(super) struct Ask {
     pub(super) when_disconnected: WhenDisconnected,
     pub(super) at_least: Option<brink_protocol::Position>,
     pub(super) is_uncached: bool,
+    pub(super) extra: &'static str,
+    pub(super) ruled: Ruled,
+    pub(super) pop: Option<PopAsks>,
 }
 
 pub(super) fn get(path: &str) -> Ask {
@@ -87,6 +92,9 @@ pub(super) fn get(path: &str) -> Ask {
         when_disconnected: WhenDisconnected::default(),
         at_least: None,
         is_uncached: false,
+        pop: None,
+        extra: "",
+        ruled: Ruled::default(),
     }
 }
 
@@ -112,6 +120,8 @@ impl Ask {
             tenant: &self.tenant,
             scheme: "https",
             host: self.host,
+            extra: Some(self.extra),
+            ruled: self.ruled,
             path_and_query: &self.path,
             method: &self.method,
             headers: &self.headers,
@@ -120,6 +130,7 @@ impl Ask {
             when_disconnected: self.when_disconnected,
             at_least: self.at_least.as_ref(),
             is_uncached: self.is_uncached,
+            pop: self.pop,
         };
         cache.lookup(&request, now).await
     }

@@ -4,17 +4,25 @@
 use super::*;
 use proptest::prelude::*;
 
-fn fail(breaker: &mut Breaker, failure: Failure, times: u32, now_ms: u64) -> bool {
-    (0..times).any(|_| breaker.failed(Permit::Granted, failure, now_ms, 0))
+const SOME: Neighbours = Neighbours::Some;
+
+fn fail(
+    breaker: &mut Breaker,
+    failure: Failure,
+    neighbours: Neighbours,
+    times: u32,
+    now_ms: u64,
+) -> bool {
+    (0..times).any(|_| breaker.failed(Permit::Granted, failure, neighbours, now_ms, 0))
 }
 
 #[test]
 fn it_opens_when_the_origin_cannot_be_reached() {
-    let mut breaker = Breaker::new(Neighbours::None);
-    assert!(!fail(&mut breaker, Failure::Unreachable, 4, 0));
+    let mut breaker = Breaker::default();
+    assert!(!fail(&mut breaker, Failure::Unreachable, SOME, 4, 0));
     breaker.succeeded(Permit::Granted, 0);
-    assert!(!fail(&mut breaker, Failure::Unreachable, 4, 0));
-    assert!(fail(&mut breaker, Failure::Unreachable, 1, 0));
+    assert!(!fail(&mut breaker, Failure::Unreachable, SOME, 4, 0));
+    assert!(fail(&mut breaker, Failure::Unreachable, SOME, 1, 0));
     assert_eq!(breaker.look(799), Permit::Refused);
     assert_eq!(breaker.ask(800), Permit::Trial);
     assert_eq!(breaker.ask(800), Permit::Refused, "one at a time");
@@ -23,7 +31,7 @@ fn it_opens_when_the_origin_cannot_be_reached() {
     // What was sent before it opened says nothing now.
     breaker.succeeded(Permit::Granted, 900);
     assert_eq!(breaker.ask(900), Permit::Refused);
-    assert!(breaker.failed(Permit::Trial, Failure::Broken, 1_000, 0));
+    assert!(breaker.failed(Permit::Trial, Failure::Broken, SOME, 1_000, 0));
     assert_eq!(breaker.look(2_599), Permit::Refused, "twice as long");
     assert_eq!(breaker.ask(2_600), Permit::Trial);
     breaker.succeeded(Permit::Trial, 2_700);
@@ -33,8 +41,8 @@ fn it_opens_when_the_origin_cannot_be_reached() {
 
 #[test]
 fn a_trial_that_is_lost_is_over_some_day() {
-    let mut breaker = Breaker::new(Neighbours::Some);
-    fail(&mut breaker, Failure::Unreachable, 5, 0);
+    let mut breaker = Breaker::default();
+    fail(&mut breaker, Failure::Unreachable, SOME, 5, 0);
     assert_eq!(breaker.ask(2_000), Permit::Trial);
     assert_eq!(breaker.look(2_000 + TRIAL_MS_MAX - 1), Permit::Refused);
     assert_eq!(breaker.look(2_000 + TRIAL_MS_MAX), Permit::Trial);
@@ -54,32 +62,44 @@ fn it_opens_when_most_requests_fail() {
         (Neighbours::None, 0, Failure::Broken, 20, true),
         (Neighbours::None, 0, Failure::Unwell, 1_000, false),
     ] {
-        let mut breaker = Breaker::new(neighbours);
+        let mut breaker = Breaker::default();
         (0..answered).for_each(|_| breaker.succeeded(Permit::Granted, 5_000));
-        let opened = fail(&mut breaker, failure, failed, 6_000);
+        let opened = fail(&mut breaker, failure, neighbours, failed, 6_000);
         assert_eq!(
             opened, opens,
             "{neighbours:?} {answered} {failure:?} {failed}"
         );
     }
     // Nothing has come from it for a while.
-    let mut breaker = Breaker::new(Neighbours::None);
+    let mut breaker = Breaker::default();
     breaker.succeeded(Permit::Granted, 1_000);
-    assert!(!fail(&mut breaker, Failure::Late, 30, 2_999));
-    assert!(fail(&mut breaker, Failure::Late, 1, 3_000));
+    assert!(!fail(
+        &mut breaker,
+        Failure::Late,
+        Neighbours::None,
+        30,
+        2_999
+    ));
+    assert!(fail(
+        &mut breaker,
+        Failure::Late,
+        Neighbours::None,
+        1,
+        3_000
+    ));
 }
 
 #[test]
 fn what_was_long_ago_does_not_count() {
-    let mut breaker = Breaker::new(Neighbours::Some);
-    assert!(!fail(&mut breaker, Failure::Late, 19, 0));
-    assert!(!fail(&mut breaker, Failure::Late, 19, 10_000));
-    assert!(fail(&mut breaker, Failure::Late, 1, 19_999));
+    let mut breaker = Breaker::default();
+    assert!(!fail(&mut breaker, Failure::Late, SOME, 19, 0));
+    assert!(!fail(&mut breaker, Failure::Late, SOME, 19, 10_000));
+    assert!(fail(&mut breaker, Failure::Late, SOME, 1, 19_999));
 }
 
 #[test]
 fn it_is_forgiven_after_a_while() {
-    let mut breaker = Breaker::new(Neighbours::Some);
+    let mut breaker = Breaker::default();
     let mut now = 0;
     let mut lengths = Vec::new();
     for round in 0..8 {
@@ -87,7 +107,7 @@ fn it_is_forgiven_after_a_while() {
             now += FORGIVEN_MS;
             breaker.succeeded(Permit::Granted, now);
         }
-        fail(&mut breaker, Failure::Unreachable, 5, now);
+        fail(&mut breaker, Failure::Unreachable, SOME, 5, now);
         let State::Open { until_ms } = breaker.state() else {
             unreachable!("it is open");
         };
@@ -110,7 +130,8 @@ proptest! {
         alone in any::<bool>(),
         steps in proptest::collection::vec((0..4_000u64, 0..4u8, 0..6u8, any::<u64>()), 1..300),
     ) {
-        let mut breaker = Breaker::new(if alone { Neighbours::None } else { Neighbours::Some });
+        let mut breaker = Breaker::default();
+        let neighbours = if alone { Neighbours::None } else { SOME };
         let (mut now, mut open) = (0, Vec::new());
         for (wait, failure, what, chance) in steps {
             now += wait;
@@ -127,7 +148,7 @@ proptest! {
                 match what {
                     0 | 1 => breaker.succeeded(permit, now),
                     2 => breaker.abandoned(permit),
-                    _ => drop(breaker.failed(permit, failure, now, chance)),
+                    _ => drop(breaker.failed(permit, failure, neighbours, now, chance)),
                 }
             }
             // A trial that nobody hears of is over only after long; here each is heard of.

@@ -23,7 +23,7 @@ impl<'a> PlainRequest<'a> {
 }
 
 /// What a head is.
-pub(super) enum Head<'a> {
+pub(crate) enum Head<'a> {
     /// Its end is missing.
     Partial,
     /// A plain request, and how many bytes it has.
@@ -37,7 +37,7 @@ pub(super) enum Head<'a> {
 type Room<'a> = [MaybeUninit<httparse::Header<'a>>; FIELDS_MAX];
 
 /// Room for the fields of one head.
-pub(super) const fn room<'a>() -> Room<'a> {
+pub(crate) const fn room<'a>() -> Room<'a> {
     [const { MaybeUninit::uninit() }; FIELDS_MAX]
 }
 
@@ -50,7 +50,7 @@ enum Says {
     Much,
 }
 
-pub(super) fn plain<'a>(bytes: &'a [u8], room: &'a mut Room<'a>) -> Head<'a> {
+pub(crate) fn plain<'a>(bytes: &'a [u8], room: &'a mut Room<'a>) -> Head<'a> {
     let mut request = httparse::Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(bytes, room) {
         Ok(httparse::Status::Complete(length)) => length,

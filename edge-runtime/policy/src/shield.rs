@@ -1,0 +1,135 @@
+//! Shields: which of them a PoP asks, when it goes past them, and what a shield's stored answers are worth to it.
+//!
+//! A PoP asks a shield for what it would fetch from an origin itself. What the shield has stored is worth as much as what the
+//! origin would say if the shield has applied every change that the PoP had applied when its fill began, and if no
+//! unsafe request has passed through the PoP since that the shield cannot know of.
+
+use crate::{coherence::TagHash, http::Reuse};
+use rustc_hash::FxHashMap;
+
+/// Most shields that a PoP knows.
+pub const SHIELDS_MAX: usize = 8;
+/// How long a shield waits for changes that a PoP has applied already, in milliseconds. Then its stored answers are not used.
+pub const BEHIND_MS_MAX: u64 = 300;
+/// Failures in a row after which a shield is left alone.
+const FAILURES_MAX: u32 = 3;
+/// For how long at first, in milliseconds; twice as long after each further failure.
+const PAUSE_MS: u64 = 500;
+/// For how long at most, in milliseconds.
+const PAUSE_MS_MAX: u64 = 8_000;
+/// An answer may have been on its way for so long when it was stored, in milliseconds.
+const FILL_MS_MAX: u64 = 60_000;
+/// Most URLs that are remembered for having been outdated by an unsafe request.
+const OUTDATED_MAX: usize = 1 << 16;
+
+/// In which order shields are asked for a key: rendezvous hashing, so that one that comes or goes moves its own keys and no
+/// others. `shields` are hashes of their names, the same at every PoP.
+#[must_use]
+pub fn order(key: u64, shields: &[u64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..shields.len()).collect();
+    let weight = |at: &usize| mixed(key ^ mixed(shields.get(*at).copied().unwrap_or(0)));
+    order.sort_by_key(|at| std::cmp::Reverse(weight(at)));
+    order
+}
+
+/// The finaliser of SplitMix64.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Whether a shield is asked, after those that failed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Breaker {
+    failures: u32,
+    until_ms: u64,
+}
+
+impl Breaker {
+    /// Whether it is asked now. Of those who ask during a pause that is over, one is let through, until it is known what
+    /// came of it.
+    pub fn allows(&mut self, now_ms: u64) -> bool {
+        if self.failures < FAILURES_MAX {
+            return true;
+        }
+        if now_ms < self.until_ms {
+            return false;
+        }
+        self.until_ms = now_ms.saturating_add(self.pause());
+        true
+    }
+
+    /// It answered.
+    pub fn answered(&mut self) {
+        *self = Self::default();
+    }
+
+    /// It did not.
+    pub fn failed(&mut self, now_ms: u64) {
+        self.failures = self.failures.saturating_add(1);
+        self.until_ms = now_ms.saturating_add(self.pause());
+    }
+
+    /// Whether it is being left alone.
+    #[must_use]
+    pub fn is_open(&self, now_ms: u64) -> bool {
+        self.failures >= FAILURES_MAX && now_ms < self.until_ms
+    }
+
+    fn pause(&self) -> u64 {
+        let doublings = self.failures.saturating_sub(FAILURES_MAX).min(16);
+        (PAUSE_MS << doublings).min(PAUSE_MS_MAX)
+    }
+}
+
+/// When unsafe requests that passed through this PoP outdated a URL (RFC 9111 §4.4): a shield has not heard of them.
+#[derive(Debug, Default)]
+pub struct Outdated {
+    at_ms: FxHashMap<TagHash, u64>,
+    /// Any URL may have been outdated at this moment; for having forgotten which.
+    any_ms: Option<u64>,
+}
+
+impl Outdated {
+    /// A URL was outdated now.
+    pub fn note(&mut self, url: TagHash, now_ms: u64) {
+        if self.at_ms.len() >= OUTDATED_MAX && !self.at_ms.contains_key(&url) {
+            self.note_all(now_ms);
+        }
+        self.at_ms.insert(url, now_ms);
+    }
+
+    /// All were.
+    pub fn note_all(&mut self, now_ms: u64) {
+        self.at_ms.clear();
+        self.any_ms = Some(now_ms);
+    }
+
+    /// How long ago it was, in milliseconds; none: it was not.
+    #[must_use]
+    pub fn since(&self, url: TagHash, now_ms: u64) -> Option<u64> {
+        let at = self.at_ms.get(&url).copied().max(self.any_ms)?;
+        Some(now_ms.saturating_sub(at))
+    }
+}
+
+/// Whether a stored answer was asked for after what happened `since_ms` ago, if it was received `received_ms` ago.
+#[must_use]
+pub fn is_younger(received_ms: u64, since_ms: u64) -> bool {
+    received_ms.saturating_add(FILL_MS_MAX) < since_ms
+}
+
+/// What a shield does for a PoP, instead of what it would do for a client. A PoP takes what it gets for fresh, and keeps it: what
+/// is stale, or was purged softly, must not come to it without the origin's word.
+#[must_use]
+pub fn for_pop(reuse: Reuse) -> Reuse {
+    match reuse {
+        Reuse::ServeStale(_) | Reuse::Disconnected => Reuse::Validate,
+        Reuse::Serve | Reuse::Validate | Reuse::ValidateForRequest | Reuse::OnlyIfCached => reuse,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Tables and properties of what is decided about shields.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::http::StaleReason;
+
+#[test]
+fn keys_are_spread_and_stay_where_they_are() {
+    let shields: Vec<u64> = (0..5).map(mixed).collect();
+    let mut first = [0u32; 5];
+    for key in 0..10_000 {
+        let all = order(mixed(key), &shields);
+        assert_eq!(all.len(), 5);
+        first[all[0]] += 1;
+        // Without one of them, the others keep their order.
+        let fewer = order(mixed(key), &shields[..4]);
+        let kept: Vec<usize> = all.into_iter().filter(|at| *at != 4).collect();
+        assert_eq!(fewer, kept);
+    }
+    assert!(
+        first.iter().all(|n| (1_700..2_300).contains(n)),
+        "{first:?}"
+    );
+    assert!(order(1, &[]).is_empty());
+}
+
+#[test]
+fn one_that_fails_is_left_alone_and_tried_again() {
+    let mut breaker = Breaker::default();
+    for _ in 0..FAILURES_MAX {
+        assert!(breaker.allows(1_000));
+        breaker.failed(1_000);
+    }
+    assert!(!breaker.allows(1_000) && breaker.is_open(1_000));
+    assert!(breaker.allows(1_500), "one tries");
+    assert!(!breaker.allows(1_500), "and no other");
+    breaker.failed(1_500);
+    assert!(!breaker.allows(2_400) && breaker.allows(2_500));
+    for _ in 0..40 {
+        breaker.failed(10_000);
+    }
+    assert!(breaker.allows(10_000 + PAUSE_MS_MAX));
+    breaker.answered();
+    assert!(breaker.allows(10_000) && breaker.allows(10_000));
+}
+
+#[test]
+fn what_was_outdated_is_remembered_or_everything_is() {
+    let mut outdated = Outdated::default();
+    assert_eq!(outdated.since(1, 100), None);
+    outdated.note(1, 100);
+    assert_eq!(
+        (outdated.since(1, 150), outdated.since(2, 150)),
+        (Some(50), None)
+    );
+    for url in 0..=OUTDATED_MAX as u64 {
+        outdated.note(url, 200);
+    }
+    assert_eq!(
+        outdated.since(u64::MAX, 300),
+        Some(100),
+        "it has forgotten which"
+    );
+    outdated.note(7, 250);
+    assert_eq!(outdated.since(7, 300), Some(50));
+    assert!(outdated.at_ms.len() <= OUTDATED_MAX);
+    // Clocks do not go back; if one does, nothing is older than now.
+    assert_eq!(outdated.since(7, 0), Some(0));
+}
+
+#[test]
+fn an_answer_counts_if_it_was_asked_for_afterwards() {
+    for (received_ms, since_ms, counts) in [
+        (0, 0, false),
+        (0, FILL_MS_MAX, false),
+        (0, FILL_MS_MAX + 1, true),
+        (5_000, 10_000, false),
+        (5_000, FILL_MS_MAX + 5_001, true),
+        (u64::MAX, u64::MAX, false),
+    ] {
+        assert_eq!(
+            is_younger(received_ms, since_ms),
+            counts,
+            "{received_ms} {since_ms}"
+        );
+    }
+}
+
+#[test]
+fn a_pop_gets_nothing_stale() {
+    for (reuse, expected) in [
+        (Reuse::Serve, Reuse::Serve),
+        (
+            Reuse::ServeStale(StaleReason::WhileRevalidate),
+            Reuse::Validate,
+        ),
+        (Reuse::ServeStale(StaleReason::MaxStale), Reuse::Validate),
+        (
+            Reuse::ServeStale(StaleReason::Disconnected),
+            Reuse::Validate,
+        ),
+        (Reuse::Disconnected, Reuse::Validate),
+        (Reuse::ValidateForRequest, Reuse::ValidateForRequest),
+    ] {
+        assert_eq!(for_pop(reuse), expected);
+    }
+}

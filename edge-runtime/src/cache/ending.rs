@@ -1,0 +1,139 @@
+//! How a fill ends that stores nothing.
+
+use super::{
+    fill::{Answer, Fill, is_failure},
+    flights::Ticket,
+    invalidation,
+    reply::{Reply, set_status},
+    stored::{CACHE_STATUS, Stored},
+};
+use brink_policy::{
+    cache_status::{CacheStatus, Outcome},
+    coherence::Verdict,
+    http::{
+        NoStoreReason,
+        freshen::remove_own,
+        reuse::{self, reuse_after_failure, ttl},
+    },
+};
+use brink_protocol::problem::Problem;
+use bytes::Bytes;
+use http::{StatusCode, response::Parts};
+use std::time::{Instant, SystemTime};
+
+impl Fill {
+    /// The answer goes to this client alone.
+    pub(super) fn unkept(&self, mut head: Parts, body: Bytes, reason: NoStoreReason) -> Reply {
+        let status = self.mark(&mut head, Some(reason));
+        Reply {
+            head,
+            body,
+            status,
+            stored: None,
+            kept: None,
+        }
+    }
+
+    /// Strips what is for caches alone, sets `Cache-Status`, remembers that the key need not be waited for. A failure says
+    /// nothing of the next answer: those who wait do not storm an origin that is in distress.
+    fn mark(&self, head: &mut Parts, reason: Option<NoStoreReason>) -> CacheStatus {
+        if is_failure(head.status) {
+            self.tell(&failed_answer(head.status));
+        } else if self.ticket.is_some() && reason.is_none_or(NoStoreReason::lasts) {
+            self.shared
+                .flights
+                .set_uncollapsed(self.hash, Instant::now());
+        }
+        remove_own(&mut head.headers);
+        let status = CacheStatus {
+            detail: reason.map(NoStoreReason::as_str),
+            ..CacheStatus::forward(self.reason)
+        };
+        let upstream = head.headers.get(CACHE_STATUS).cloned();
+        set_status(
+            &mut head.headers,
+            upstream.as_ref(),
+            &status,
+            &self.shared.name,
+        );
+        status
+    }
+
+    /// What is stored, served stale because no better answer came, if that is allowed.
+    pub(super) fn stale(&self, stored: &Stored, soft: bool, now: SystemTime) -> Option<Reply> {
+        let age = stored.age(now);
+        let held = reuse::Stored {
+            lifetime: &stored.lifetime,
+            age_seconds: age,
+            soft_purged: soft,
+        };
+        // Before it is held against the changes: what is applied later vouches for nothing here.
+        let vouched = self.shared.ledger.vouched();
+        if !self.shared.suits(&self.subject.session, stored) {
+            return None;
+        }
+        // What a change has ended meanwhile is not served, however stale it might be.
+        if !matches!(
+            self.shared.ledger.verdict(stored),
+            Verdict::Valid | Verdict::Soft
+        ) {
+            return None;
+        }
+        let connection = self
+            .shared
+            .connection(vouched, self.subject.when_disconnected);
+        let reason = reuse_after_failure(&held, connection, self.shared.config.stale_seconds_max)?;
+        self.shared.counters.hits_stale.add(1);
+        let status = CacheStatus {
+            outcome: Outcome::Hit,
+            ttl_seconds: Some(ttl(&stored.lifetime, age)),
+            detail: Some(reason.as_str()),
+        };
+        Some(self.reply(stored, age, status))
+    }
+
+    /// The answer is streamed, too large, or not to be stored. Strips what is for caches alone from its head and sets
+    /// `Cache-Status`.
+    pub fn pass(mut self, head: &mut Parts) -> CacheStatus {
+        invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
+        let status = self.mark(head, self.keeps.err());
+        drop(self.ticket.take());
+        status
+    }
+
+    /// Tells those who wait why no answer came. Before [`Fill::failed`].
+    pub fn tell(&self, problem: &Problem) {
+        if let Some(ticket) = &self.ticket {
+            ticket.failed(problem.clone());
+        }
+    }
+
+    /// Others may wait for it.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::leads)
+    }
+
+    /// No answer came (the origin or the core is away, the module trapped). The stored answer, if it may be served
+    /// stale now.
+    #[must_use]
+    pub fn failed(self, now: SystemTime) -> Option<Answer> {
+        let (stored, soft) = self.stored.as_ref()?;
+        self.stale(stored, *soft, now)
+            .map(|reply| Answer::new(reply, None))
+    }
+}
+
+/// What those are told who waited for an answer that is a failure.
+fn failed_answer(status: StatusCode) -> Problem {
+    let detail = format!(
+        "the same request was answered with status {} twice while this one waited for it",
+        status.as_u16()
+    );
+    Problem::new(
+        status.as_u16(),
+        "answer-failed",
+        "No answer could be had",
+        detail,
+    )
+}

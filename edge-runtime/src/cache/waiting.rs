@@ -1,0 +1,168 @@
+//! Requests that wait for the fill of another, and read its answer along.
+
+use super::{
+    fill::Answer,
+    flights::{Joined, Ticket, Waited},
+    growing::Growing,
+    shared::{Entry, Found},
+    stored::Key,
+    tiers::Tier,
+    way::Way,
+};
+use brink_policy::{
+    coherence::Verdict,
+    http::{
+        Reuse,
+        reuse::{self, reuse},
+        vary,
+    },
+};
+use brink_protocol::problem::Problem;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long a request waits in all for the fills of others.
+const FOLLOWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// So many fills that fail are waited for.
+const FAILURES_MAX: u32 = 2;
+
+/// What a request has waited for.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    /// Set once it waits.
+    pub(super) deadline: Option<Instant>,
+    /// Fills that failed meanwhile.
+    failures: u32,
+    /// The hash of the variant that it turned out to want.
+    pub(super) variant: Option<u64>,
+}
+
+/// What a request does that nothing stored answers.
+pub(super) enum Next {
+    Look,
+    Forward(Ticket),
+    Answer(Box<Answer>),
+    /// It is told this, unless there is something stale that it may get.
+    GiveUp(Ticket, Box<Problem>),
+}
+
+/// Whether a request may read an answer that is on its way to another.
+enum Along {
+    Answer(Box<Answer>),
+    /// The answer is another variant's; the hash of this request's own.
+    Other(u64),
+    /// A change has ended it.
+    Ended,
+    /// It does not suit this request, or cannot be read from its beginning.
+    Alone,
+}
+
+impl Way<'_> {
+    /// Leads a fill, goes alone, or waits for another's.
+    pub(super) async fn joined(
+        &self,
+        key: &Key,
+        found: &Found,
+        alone: bool,
+        waits: &mut Waits,
+    ) -> Next {
+        let (hash, uri) = (found.hash, self.shared.tiers.hash(&key.0));
+        let flights = &self.shared.flights;
+        if alone || !self.collapses() {
+            return Next::Forward(flights.alone(hash, uri));
+        }
+        let mut follower = match flights.join(hash, uri, Instant::now()) {
+            Joined::Leader(ticket) | Joined::Alone(ticket) => return Next::Forward(ticket),
+            Joined::Follower(follower) => follower,
+        };
+        let deadline = *waits
+            .deadline
+            .get_or_insert_with(|| Instant::now() + FOLLOWER_TIME_MAX);
+        match follower.wait(deadline).await {
+            Waited::Over => Next::Look,
+            Waited::Turn => Next::Forward(flights.alone(hash, uri)),
+            Waited::TooLong => Next::GiveUp(flights.alone(hash, uri), Box::new(too_long())),
+            Waited::Failed(problem) => {
+                waits.failures += 1;
+                match waits.failures < FAILURES_MAX {
+                    true => Next::Look,
+                    false => {
+                        let problem = Box::new((*problem).clone());
+                        Next::GiveUp(flights.alone(hash, uri), problem)
+                    }
+                }
+            }
+            Waited::Streams(growing) => match self.along(key, &growing) {
+                Along::Answer(answer) => Next::Answer(answer),
+                Along::Alone => Next::Forward(flights.alone(hash, uri)),
+                Along::Other(variant) => {
+                    waits.variant = Some(variant);
+                    Next::Look
+                }
+                Along::Ended => flights
+                    .supersede(hash, uri, &follower, Instant::now())
+                    .map_or(Next::Look, Next::Forward),
+            },
+        }
+    }
+
+    /// Reads an answer on its way to another, if it may: as a stored one, it is held against the changes first.
+    fn along(&self, key: &Key, growing: &Arc<Growing>) -> Along {
+        let stored = &growing.entry;
+        let Some(fields) = stored.selecting() else {
+            return Along::Alone;
+        };
+        let wanted = vary::selection(&fields, self.request.headers);
+        if wanted.is_none() || !self.request.set_on_way.iter().all(|n| fields.contains(n)) {
+            return Along::Alone;
+        }
+        if wanted != vary::selection(&fields, &growing.request) {
+            let variant = key.0.variant(wanted.as_deref().unwrap_or_default());
+            return Along::Other(self.shared.tiers.hash(&variant));
+        }
+        let applied = self.has_applied();
+        let vouched = self.shared.ledger.vouched();
+        if self.shared.ledger.verdict(stored) != Verdict::Valid {
+            return Along::Ended;
+        }
+        let entry = Entry {
+            stored: stored.clone(),
+            tier: Tier::Memory,
+            soft: false,
+            vouched,
+        };
+        let age = stored.age(self.now);
+        let held = reuse::Stored {
+            lifetime: &stored.lifetime,
+            age_seconds: age,
+            soft_purged: false,
+        };
+        let connection = self
+            .shared
+            .connection(vouched, self.request.when_disconnected);
+        if self.request.pop.is_some_and(|pop| pop.outdated.is_some())
+            || !self.is_new_enough(&entry, applied)
+            || reuse(&self.directives, &held, connection) != Reuse::Serve
+        {
+            return Along::Alone;
+        }
+        let Some(reader) = growing.read() else {
+            return Along::Alone;
+        };
+        let mut answer = self.answer(&entry, age, None, true, None);
+        let has_body = answer.head.status == stored.status;
+        answer.stream = has_body.then_some(reader);
+        Along::Answer(Box::new(answer))
+    }
+}
+
+fn too_long() -> Problem {
+    Problem::new(
+        504,
+        "answer-slow",
+        "The answer takes too long",
+        "the same was asked before, and is not answered yet; try again soon",
+    )
+}

@@ -42,6 +42,12 @@ enum Run {
     Coherence(brink_bench::coherence::Plan),
     /// Brink beside nginx, HAProxy and Varnish.
     Peers(brink_bench::peers::Plan),
+    /// Hit ratios of the edge's own cache beside the policies of libcachesim.
+    Hits(brink_bench::hits::Plan),
+    /// Memory of the edge's own cache under answers of random sizes.
+    Memory(brink_bench::memory::Plan),
+    /// The disk tier of the edge's own cache across a restart.
+    Disk(brink_bench::disk::Plan),
     /// What records cost: in process, through a link, and on a CQL engine beside the bare driver.
     Core(brink_bench::records::Plan),
     /// Load over HTTP/3 on a running server.
@@ -138,6 +144,18 @@ async fn main() -> Result<()> {
         }
         Run::Peers(plan) => {
             print!("{}", brink_bench::peers::run(&plan).await?);
+            Ok(())
+        }
+        Run::Hits(plan) => {
+            print!("{}", brink_bench::hits::run(&plan).await?);
+            Ok(())
+        }
+        Run::Memory(plan) => {
+            print!("{}", brink_bench::memory::run(&plan).await?);
+            Ok(())
+        }
+        Run::Disk(plan) => {
+            print!("{}", brink_bench::disk::run(&plan).await?);
             Ok(())
         }
         Run::Core(plan) => {

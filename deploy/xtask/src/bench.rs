@@ -31,6 +31,12 @@ enum Run {
     Core,
     /// Answers from the cache beside nginx, HAProxy and Varnish
     Peers,
+    /// Hit ratios of the cache beside the policies of libcachesim
+    Hits,
+    /// Memory of the cache under answers of random sizes: `--minutes 10`
+    Memory,
+    /// The cache's disk tier across a restart: `--entries 1000000`
+    Disk,
     /// Pure decisions, one at a time, by criterion
     Pure,
 }
@@ -43,6 +49,9 @@ impl Run {
             Self::Coherence => "coherence",
             Self::Core => "core",
             Self::Peers => "peers",
+            Self::Hits => "hits",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
             Self::Pure => "pure",
         }
     }
@@ -103,7 +112,13 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
                 None => steps.say("going on without peers: Debian's programs are not there"),
             }
         }
-        Run::Pure => {}
+        Run::Hits => match setup::libcachesim(&steps) {
+            Ok(python) => {
+                command.arg("--python").arg(python);
+            }
+            Err(error) => steps.say(&format!("going on without libcachesim: {error:#}")),
+        },
+        Run::Memory | Run::Disk | Run::Pure => {}
     }
     measure(&steps, command.args(&arguments.arguments))
 }

@@ -8,7 +8,7 @@ mod wasm;
 
 pub use cache_tests::cache_tests;
 pub use need::{Need, chromium};
-pub use python::venv_python;
+pub use python::{libcachesim, venv_python};
 pub use trixie::trixie;
 
 use crate::{interrupt, launch, step::Steps};

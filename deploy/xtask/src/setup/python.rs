@@ -2,6 +2,7 @@
 //! `target/`, so that a clean build does not fetch it again.
 
 use super::{digest_name, find, state_folder};
+use crate::step::Steps;
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
@@ -11,6 +12,8 @@ use std::{
 
 /// What the environment holds, with versions.
 const REQUIREMENTS: &str = "deploy/e2e/requirements.txt";
+/// What simulates caches, with its version.
+const LIBCACHESIM: &str = "libcachesim==0.3.5";
 /// Written last: without it the environment is not whole.
 const COMPLETE: &str = "complete";
 
@@ -52,12 +55,31 @@ fn folder(root: &Path) -> Result<PathBuf> {
 }
 
 pub(super) fn make(root: &Path) -> Result<()> {
-    let folder = folder(root)?;
+    let requirements = root.join(REQUIREMENTS);
+    environment(&folder(root)?, &["-r", &requirements.to_string_lossy()])
+}
+
+/// A Python that has libcachesim, which simulates caches; makes its environment if it is not there.
+///
+/// # Errors
+/// It cannot be made.
+pub fn libcachesim(steps: &Steps) -> Result<PathBuf> {
+    let folder = state_folder()?.join(LIBCACHESIM.replace("==", "-"));
+    if !folder.join(COMPLETE).exists() {
+        steps.run("make a Python environment with libcachesim", || {
+            environment(&folder, &[LIBCACHESIM])
+        })?;
+    }
+    Ok(folder.join("bin/python"))
+}
+
+/// Makes an environment that holds what pip is told.
+fn environment(folder: &Path, what: &[&str]) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(&folder)
+        fs::remove_dir_all(folder)
             .with_context(|| format!("{} cannot be removed", folder.display()))?;
     }
-    command(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    command(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     let python = folder.join("bin/python");
     let install = [
         "-m",
@@ -67,13 +89,8 @@ pub(super) fn make(root: &Path) -> Result<()> {
         "--disable-pip-version-check",
         "--only-binary",
         ":all:",
-        "-r",
     ];
-    command(
-        Command::new(python)
-            .args(install)
-            .arg(root.join(REQUIREMENTS)),
-    )?;
+    command(Command::new(python).args(install).args(what))?;
     fs::write(folder.join(COMPLETE), "").context("the environment cannot be marked as whole")
 }
 

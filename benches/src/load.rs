@@ -72,6 +72,16 @@ pub async fn http1_many(url: &str, paths: u32, directory: &Path, time: Duration)
 const WRK_DONE: &str = "function done(summary, latency, requests) io.write(string.format(\
     '\\nlatency-us: %d %d %d\\n', latency:percentile(50), latency:percentile(99), latency:percentile(99.9))) end\n";
 
+/// HTTP/1.1 by `h2load`, at so many requests a second in all.
+///
+/// # Errors
+/// As [`http2`].
+pub async fn http1_at(url: &str, connections: u32, rate: f64, time: Duration) -> Result<Seen> {
+    let each = format!("--rps={:.1}", rate / f64::from(connections));
+    let connections = format!("-c{connections}");
+    h2load(&["--h1", "-m1", &connections, &each, url], time).await
+}
+
 async fn wrk(arguments: &[&str], time: Duration) -> Result<Seen> {
     let seconds = format!("{}s", time.as_secs());
     let script = tempfile::NamedTempFile::new()?;

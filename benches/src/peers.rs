@@ -12,7 +12,11 @@ use anyhow::{Result, ensure};
 use programs::{Cache, Identity, Place};
 use std::{path::PathBuf, time::Duration};
 
+mod inside;
 mod programs;
+
+/// Objects up to this are small: of their hits it is said how long they take inside the edge.
+const SMALL_BYTES_MAX: usize = 1024;
 
 /// What is run.
 #[derive(Debug, Clone, clap::Args)]
@@ -84,7 +88,7 @@ struct Run {
 pub async fn run(plan: &Plan) -> Result<String> {
     let directory = tempfile::tempdir()?;
     let identity = Identity::new(directory.path())?;
-    let mut rows = Vec::new();
+    let (mut rows, mut inside) = (Vec::new(), String::new());
     for size in &plan.sizes {
         let folder = directory.path().join(size.to_string());
         std::fs::create_dir_all(&folder)?;
@@ -100,8 +104,13 @@ pub async fn run(plan: &Plan) -> Result<String> {
         for protocol in &plan.protocols {
             rows.extend(compare(plan, &caches, *protocol, *size, &identity).await?);
         }
+        drop(caches);
+        if *size <= SMALL_BYTES_MAX && plan.protocols.contains(&Protocol::Http1) {
+            let time = Duration::from_secs(2 * plan.seconds.max(1));
+            inside += &inside::inside(&place, time).await?;
+        }
     }
-    Ok(markdown(&rows))
+    Ok(markdown(&rows) + &inside)
 }
 
 async fn compare(

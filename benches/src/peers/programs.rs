@@ -120,7 +120,7 @@ impl Place<'_> {
             "user root; daemon off; worker_processes auto; error_log stderr warn; pid {0}/pid;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; sendfile on; tcp_nopush on; tcp_nodelay on; keepalive_requests 1000000000;
+  access_log off; sendfile on; tcp_nodelay on; keepalive_requests 1000000000;
   open_file_cache max=1000; aio off; reset_timedout_connection on; server_tokens off;
   client_body_temp_path {0}/body; proxy_temp_path {0}/temp; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u;
   scgi_temp_path {0}/s;

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 use tokio::sync::mpsc;
 
 type Pieces = mpsc::UnboundedSender<Result<&'static str, io::Error>>;
@@ -85,7 +88,8 @@ async fn followers_read_while_the_leader_fills() {
     filling.await.unwrap();
     assert_eq!(early.collect().await.unwrap().to_bytes(), "cd");
     assert_eq!(text(late).await, "abcd");
-    let stored = get("/").hit(&cache, now()).await;
+    // The task has stored it by its own clock.
+    let stored = get("/").hit(&cache, SystemTime::now()).await;
     assert!(stored.status.is_hit() && field(&stored, "content-length") == Some("4"));
     assert_eq!(stored.body, "abcd");
     assert_eq!(cache.figures().forwards, 1);
@@ -147,7 +151,7 @@ async fn who_wants_another_variant_waits_for_that() {
         panic!("it does not wait for its own");
     };
     assert_eq!(second.body, "yes");
-    assert_eq!(de.hit(&cache, now()).await.body, "ja");
+    assert_eq!(de.hit(&cache, SystemTime::now()).await.body, "ja");
 }
 
 /// What comes first of an answer that is fed "ja".
@@ -231,30 +235,33 @@ async fn failures_are_shared_after_the_second() {
     let mut followers = Vec::new();
     for _ in 0..50 {
         let cache = cache.clone();
-        followers.push(tokio::spawn(
-            async move { get("/").lookup(&cache, now()).await },
-        ));
+        followers.push(tokio::spawn(async move {
+            match get("/").lookup(&cache, now()).await {
+                Lookup::Forward(fill) => {
+                    // The others find it under way; then the origin says the same.
+                    for _ in 0..200 {
+                        tokio::task::yield_now().await;
+                    }
+                    let answer = fill.complete(head(503, &[]), Bytes::new(), none(), now());
+                    assert_eq!(answer.head.status, 503);
+                    true
+                }
+                Lookup::Unavailable(problem) => {
+                    assert_eq!(problem.status, 503);
+                    false
+                }
+                Lookup::Hit(answer) => panic!("{answer:?}"),
+            }
+        }));
     }
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
     leader.tell(&Problem::new(502, "origin-failed", "t", "d"));
     assert!(leader.failed(now()).is_none());
-    let (mut forwards, mut told) = (0, 0);
+    let mut forwards = 0;
     for follower in followers {
-        match follower.await.unwrap() {
-            Lookup::Forward(fill) => {
-                forwards += 1;
-                // The origin says the same.
-                let answer = fill.complete(head(503, &[]), Bytes::new(), none(), now());
-                assert_eq!(answer.head.status, 503);
-            }
-            Lookup::Unavailable(problem) => {
-                told += 1;
-                assert_eq!(problem.status, 503);
-            }
-            Lookup::Hit(answer) => panic!("{answer:?}"),
-        }
+        forwards += u32::from(follower.await.unwrap());
     }
-    assert_eq!((forwards, told), (1, 49));
+    assert_eq!(forwards, 1);
 }

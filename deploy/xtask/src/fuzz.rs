@@ -19,13 +19,14 @@ use std::{
 };
 
 /// The targets of `brink-fuzz`, which this tool is built without: those of the cache first.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "cache_control",
     "structured_fields",
     "vary",
     "ranges",
     "dates",
     "codings_and_keys",
+    "disk_entries",
     "disk_journal",
     "http_fields",
     "link_messages",

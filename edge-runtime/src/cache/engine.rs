@@ -1,7 +1,7 @@
 //! The cache as the pipeline, the feed and the admin listener see it.
 
 use super::{
-    coding::Coders,
+    coders::Coders,
     config::Config,
     counters::{Counters, Figures},
     error::Error,

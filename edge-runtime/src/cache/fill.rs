@@ -1,6 +1,7 @@
 //! A request on its way to a module or an origin, and the answer to it.
 
 use super::{
+    coders::coded,
     coding::code_beside,
     flights::{Posted, Ticket},
     growing::Reader,
@@ -14,7 +15,7 @@ use super::{
 use brink_listener::Body;
 use brink_policy::{
     cache_status::{CacheStatus, ForwardReason, Outcome},
-    coding::Coding,
+    coding::{Codable, Coding},
     coherence::{Admission, Dependency, FillStart},
     http::{
         Lifetime, NoStoreReason, age,
@@ -29,7 +30,7 @@ use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
-    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, RANGE},
+    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, RANGE, SET_COOKIE},
     response::Parts,
 };
 use std::{
@@ -37,6 +38,9 @@ use std::{
     sync::Arc,
     time::{Instant, SystemTime},
 };
+
+/// Longest body that is coded before it is stored, in bytes.
+const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 /// An answer, ready to be sent: conditions, ranges and `HEAD` are dealt with; `Age`, `Date` and `Cache-Status` are set.
 #[derive(Debug)]
@@ -405,6 +409,46 @@ impl Fill {
         let method = &self.subject.method;
         let form = stored.form(&self.subject.ruled.accepts);
         compose(form, method, request, age, status, &self.shared.name)
+    }
+}
+
+impl Fill {
+    /// Codes an answer that [`Fill::complete`] is going to store, if it is short and its client likes a coding. To be awaited
+    /// before that.
+    pub async fn encode(&mut self, head: &Parts, body: &Bytes, dependencies: &Dependencies) {
+        let Some(coding) = self.subject.ruled.accepts.iter().next() else {
+            return;
+        };
+        let is_short = body.len() <= AT_ONCE_BYTES_MAX;
+        if !is_short
+            || head.status == StatusCode::NOT_MODIFIED
+            || !self.codes(head.status, &head.headers, body.len())
+            || self.judge(head, dependencies, SystemTime::now()).is_err()
+        {
+            return;
+        }
+        let Some(place) = self.shared.coders.place() else {
+            return;
+        };
+        if let Some(form) = coded(coding, body.clone(), place).await {
+            self.coded = Some((coding, form));
+        }
+    }
+
+    /// Whether coded forms may be kept of an answer. The one that goes out first has all that it was `received` with.
+    pub(super) fn is_codable(&self, made: &Made<'_>, received: &HeaderMap) -> bool {
+        self.codes(made.status, &made.headers, made.body.len())
+            && !received.contains_key(SET_COOKIE)
+    }
+
+    fn codes(&self, status: StatusCode, response: &HeaderMap, length: usize) -> bool {
+        let codable = Codable {
+            status,
+            response,
+            request: &self.subject.headers,
+            length: length as u64,
+        };
+        self.subject.ruled.compresses && codable.is_codable()
     }
 }
 

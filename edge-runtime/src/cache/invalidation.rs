@@ -1,6 +1,6 @@
 //! What a successful unsafe request invalidates here: RFC 9111 §4.4, RFC 9875 §3.
 
-use super::{judgement::Subject, shared::Shared, shielded, stored::Key, tiers::remove_ended};
+use super::{judgement::Subject, outdated, shared::Shared, stored::Key, tiers::remove_ended};
 use brink_policy::{
     coherence::{Touch, tags},
     http::invalidate::invalidated,
@@ -30,7 +30,7 @@ pub(super) fn invalidate(
     }
     let groups = invalidated_groups(response);
     if shared.config.asks_shields {
-        shielded::note(shared, tenant, &urls, !groups.is_empty());
+        outdated::note(shared, tenant, &urls, !groups.is_empty());
     }
     for key in urls.iter().flat_map(|url| keys(subject, url)) {
         shared.flights.ended(shared.tiers.hash(&key));

@@ -32,6 +32,10 @@ use std::{
 
 /// What a lookup gave.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "both ways are large; it is moved once, and taken apart"
+)]
 pub enum Lookup {
     /// The answer is at hand.
     Hit(Answer),

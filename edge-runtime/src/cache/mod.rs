@@ -13,6 +13,7 @@
 //! prepared head. What the feed says stands in the [`ledger`], and in the [`journal`] across restarts.
 
 mod at_once;
+mod coders;
 mod coding;
 mod config;
 mod counters;
@@ -31,6 +32,7 @@ mod judgement;
 mod ledger;
 mod lookup;
 mod memory;
+mod outdated;
 mod post;
 mod prepared;
 mod reply;

@@ -1,7 +1,7 @@
 //! What lookups and fills share.
 
 use super::{
-    coding::Coders,
+    coders::Coders,
     config::Config,
     counters::Counters,
     flights::Flights,

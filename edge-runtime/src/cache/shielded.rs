@@ -2,8 +2,8 @@
 
 use super::{
     fill::{Answer, Fill},
+    outdated::now_ms,
     request::{Kept, PopAsks},
-    shared::Shared,
     stored::Stored,
 };
 use brink_policy::{
@@ -12,11 +12,11 @@ use brink_policy::{
     http::Reuse,
     shield::{for_pop, is_younger},
 };
-use brink_protocol::{Position, TenantName};
+use brink_protocol::Position;
 use http::Method;
 use std::{
     sync::PoisonError,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 /// What a shield has to know of a fill.
@@ -82,22 +82,4 @@ pub(super) fn decide(reuse: Reuse, stored: &Stored, pop: PopAsks, now: SystemTim
         Some(ago) if !is_younger(ms(received), ms(ago)) => Reuse::ValidateForRequest,
         Some(_) | None => for_pop(reuse),
     }
-}
-
-/// Remembers what an unsafe request has outdated; with a group nobody knows which URLs.
-pub(super) fn note(shared: &Shared, tenant: &TenantName, urls: &[String], has_groups: bool) {
-    let outdated = shared.outdated.lock();
-    let mut outdated = outdated.unwrap_or_else(PoisonError::into_inner);
-    let now_ms = now_ms(shared);
-    if has_groups {
-        outdated.note_all(now_ms);
-    }
-    for url in urls {
-        outdated.note(tags::url(tenant, url), now_ms);
-    }
-}
-
-fn now_ms(shared: &Shared) -> u64 {
-    let since = Instant::now().saturating_duration_since(shared.base);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,13 @@
 //! Any table of routes and any request: the longest path of the most exact host is found, as a naive search finds it. Empty
 //! segments do not count, and an encoded slash is one.
 //!
-//! The input's first line is the request, `host path`; the others are routes of the same form, with `*` for any host.
+//! The input's first line is the request, `host path`; the others are routes of the same form, with `*` for any host. A host with a
+//! port has more than one form; the tests of routes look at those.
 
 use super::fields::texts;
 use crate::Target;
 use brink_policy::routes::RouteTable;
-use brink_protocol::deployment::Route;
+use brink_protocol::{deployment::Route, purge::normal_path};
 
 pub(crate) const TARGET: Target = Target {
     name: "routes",
@@ -22,12 +23,21 @@ fn seeds() -> Vec<Vec<u8>> {
     ])
 }
 
+/// A path with each slash once and as itself, and none at its end.
+fn plain(path: &str) -> String {
+    let mut plain = path.replace("%2F", "/").replace("%5C", "/");
+    while plain.contains("//") {
+        plain = plain.replace("//", "/");
+    }
+    plain.trim_end_matches('/').to_owned()
+}
+
 fn leads(route: &Route, host: &str, path: &str) -> Option<(bool, usize)> {
     let host_fits = route.host.as_deref().is_none_or(|own| own == host);
-    let rest = path.strip_prefix(route.path.as_str());
-    let path_fits =
-        route.path == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    (host_fits && path_fits).then_some((route.host.is_some(), route.path.len()))
+    let (own, path) = (plain(&route.path), plain(path));
+    let rest = path.strip_prefix(own.as_str());
+    let path_fits = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    (host_fits && path_fits).then_some((route.host.is_some(), own.len()))
 }
 
 fn run(bytes: &[u8]) {
@@ -35,9 +45,17 @@ fn run(bytes: &[u8]) {
         return;
     };
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-    let Some((host, path)) = lines.next().filter(|(_, path)| path.starts_with('/')) else {
+    let Some((host, path)) = lines
+        .next()
+        .filter(|(host, path)| path.starts_with('/') && !host.contains(':'))
+    else {
         return;
     };
+    // As a request's is before a route is looked for.
+    let Some(path) = normal_path(path) else {
+        return;
+    };
+    let path = &*path;
     let routes: Vec<Route> = lines
         .take(32)
         .filter_map(|(host, path)| {
@@ -47,17 +65,13 @@ fn run(bytes: &[u8]) {
             serde_json::from_value::<Route>(json).ok()?.normal().ok()
         })
         .collect();
-    let mut plain = path.replace("%2f", "/").replace("%2F", "/");
-    while plain.contains("//") {
-        plain = plain.replace("//", "/");
-    }
     let table = RouteTable::new(routes.clone());
     let found = table
         .find(host, path)
-        .and_then(|route| leads(route, host, &plain));
+        .and_then(|route| leads(route, host, path));
     let best = routes
         .iter()
-        .filter_map(|route| leads(route, host, &plain))
+        .filter_map(|route| leads(route, host, path))
         .max();
     assert_eq!(found, best, "{host} {path} {routes:?}");
 }

@@ -156,7 +156,7 @@ pub(crate) enum RoutesAction {
     /// List all routes
     List,
     /// Set a route, or change the one of this host and path
-    Set(RouteSet),
+    Set(Box<RouteSet>),
     /// Delete a route
     Delete {
         /// [HOST]/PATH

@@ -25,7 +25,7 @@ pub(super) async fn run(
             output.result(&routes, |routes| list(routes))
         }
         RoutesAction::Set(set) => {
-            let route = route(set)?;
+            let route = route(*set)?;
             let route: Route = client()?
                 .send_json(Method::PUT, "/v1/routes", &route)
                 .await?;
@@ -170,7 +170,7 @@ mod tests {
         else {
             panic!("{line}")
         };
-        route(set)
+        route(*set)
             .map(|route| {
                 list(&[route])
                     .lines()

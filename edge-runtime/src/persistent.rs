@@ -50,7 +50,7 @@ impl<T, F: FnOnce(Rest<T>)> Drop for Persistent<T, F> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use tokio::sync::oneshot;
 

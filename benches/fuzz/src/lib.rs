@@ -6,7 +6,6 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::manual_ignore_case_cmp,
     reason = "models say what a standard says, and what does not hold panics"
 )]
 

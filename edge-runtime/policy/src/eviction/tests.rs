@@ -102,9 +102,9 @@ fn of_equal_use_the_light_stay() {
     let (mut light, mut heavy) = (0, 0);
     for _ in 0..100_000 {
         let key = chance.below(200);
-        let weight = if key % 2 == 0 { 500 } else { 5_000 };
+        let weight = if key.is_multiple_of(2) { 500 } else { 5_000 };
         let hit = u64::from(ask(&mut cache, key, weight, 0));
-        if key % 2 == 0 {
+        if key.is_multiple_of(2) {
             light += hit;
         } else {
             heavy += hit;

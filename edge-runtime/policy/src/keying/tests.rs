@@ -1,5 +1,5 @@
 //! Tables of keys, and of the ways by which others were deceived.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use brink_protocol::caching::RouteCache;
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
 //! Tables and properties of what is decided about shields.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
 use crate::http::StaleReason;

@@ -31,7 +31,7 @@ pub(crate) fn range(value: &str, length: u128) -> Range {
                 .saturating_add(u128::from(c as u8 - b'0'))
         })
     };
-    if unit.to_ascii_lowercase() != "bytes" {
+    if !unit.eq_ignore_ascii_case("bytes") {
         return Range::Whole;
     }
     if first.is_empty() && is_number(last) {

@@ -4,7 +4,7 @@ import sys
 
 import libcachesim as simulator
 
-# All but those that know the future, and those that learn from more than the trace has (or take minutes).
+# Neither those that know the future nor those that take minutes: docs/decisions/0025-what-leaves-memory.md.
 POLICIES = [
     "LRU", "LFU", "ARC", "SLRU", "TwoQ", "LIRS", "S3FIFO", "Sieve", "WTinyLFU", "GDSF", "Clock2QPlus",
 ]

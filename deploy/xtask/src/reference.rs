@@ -56,7 +56,7 @@ const PROGRAMS: [(&str, &[Section]); 2] = [
                 name: "cache",
                 holder: "Config",
                 source: "edge-runtime/src/cache/config.rs",
-                hidden: &["follows_feed", "coherence"],
+                hidden: &["follows_feed", "asks_shields", "coherence"],
             },
             section(
                 "records",
@@ -257,7 +257,12 @@ mod tests {
         ] {
             assert!(reference.contains(line), "{line}\n{reference}");
         }
-        for hidden in ["follows_feed", "| `listen` | Where", "| `node` | Which"] {
+        for hidden in [
+            "follows_feed",
+            "asks_shields",
+            "| `listen` | Where",
+            "| `node` | Which",
+        ] {
             assert!(!reference.contains(hidden), "{hidden}");
         }
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use brink_core::identity::{issue_core, issue_pop};
 use brink_protocol::{
-    Position,
+    Position, codec,
     link::{
         CommandAnswer, CommandRequest, Condition, RecordOperation, RecordOutcome, RecordsAnswer,
         RecordsRequest, path,
@@ -17,6 +17,7 @@ use brink_protocol::{
     record::{Bound, Key, Range, RecordError},
 };
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -84,24 +85,55 @@ pub fn key(collection: &str, partition: &str) -> Key {
     }
 }
 
-pub async fn ask(link: &Link, at_least: &Position, operation: RecordOperation) -> RecordsAnswer {
-    let request = RecordsRequest {
+fn request(at_least: &Position, operation: RecordOperation) -> RecordsRequest {
+    RecordsRequest {
         tenant: "default".parse().unwrap(),
         module: "shop".parse().unwrap(),
         at_least: at_least.clone(),
         operation,
-    };
-    link.call(path::RECORDS, &request).await
+    }
+}
+
+pub async fn ask(link: &Link, at_least: &Position, operation: RecordOperation) -> RecordsAnswer {
+    link.call(path::RECORDS, &request(at_least, operation))
+        .await
 }
 
 pub async fn put(link: &Link, collection: &str, partition: &str, value: &str) -> RecordsAnswer {
-    let operation = RecordOperation::Put {
+    ask(
+        link,
+        &Position::default(),
+        putting(collection, partition, value),
+    )
+    .await
+}
+
+fn putting(collection: &str, partition: &str, value: &str) -> RecordOperation {
+    RecordOperation::Put {
         key: key(collection, partition),
         value: Bytes::copy_from_slice(value.as_bytes()),
         lifetime_ms: None,
         condition: Condition::Always,
-    };
-    ask(link, &Position::default(), operation).await
+    }
+}
+
+/// Whether a write is acknowledged: one that is not has no answer in time, or says that it could not be done.
+pub async fn is_acknowledged(link: &Link, collection: &str, partition: &str, value: &str) -> bool {
+    let request = request(&Position::default(), putting(collection, partition, value));
+    let message = codec::encode(&request).unwrap();
+    let answer = link.send("POST", path::RECORDS, codec::MEDIA_TYPE, message);
+    let answer = answer.await.unwrap();
+    if answer.status() == 504 {
+        return false;
+    }
+    assert_eq!(answer.status(), 200);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let answer: RecordsAnswer = codec::decode(&body).unwrap();
+    match answer.outcome {
+        Ok(_) => true,
+        Err(RecordError::Unavailable(_)) => false,
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 /// The value under a key, read no earlier than a position.

@@ -12,6 +12,7 @@ pub mod edge;
 pub mod feed;
 mod figures;
 pub mod hits;
+mod identity;
 pub mod load;
 pub mod memory;
 pub mod module;

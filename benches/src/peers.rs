@@ -5,11 +5,12 @@
 
 use crate::{
     cpu,
+    identity::Identity,
     load::{self, Latency},
     server::Server,
 };
 use anyhow::{Result, ensure};
-use programs::{Cache, Identity, Place};
+use programs::{Cache, Place};
 use std::{path::PathBuf, time::Duration};
 
 mod inside;

@@ -2,11 +2,11 @@
 
 use crate::{
     figures::{measured, median, url},
+    identity::Identity,
     load,
     server::Server,
 };
 use anyhow::{Context as _, Result};
-use brink_listener::authority::{DevAuthority, Leaf};
 use std::{
     future::Future,
     net::SocketAddr,
@@ -94,21 +94,13 @@ struct Setting<'a> {
 
 impl<'a> Setting<'a> {
     fn new(plan: &'a Plan, directory: &'a Path) -> Result<Self> {
-        let authority = DevAuthority::open_or_create(&directory.join("ca"))?;
-        let (certificate, key) = (directory.join("server.pem"), directory.join("server.key"));
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let leaf = Leaf {
-            names,
-            server: true,
-            client: false,
-        };
-        authority.issue(&leaf, &certificate, &key)?;
+        let identity = Identity::new(directory)?;
         Ok(Self {
             plan,
             directory,
-            ca: directory.join("ca").join("ca.pem"),
-            certificate: certificate.display().to_string(),
-            key: key.display().to_string(),
+            certificate: identity.certificate.display().to_string(),
+            key: identity.key.display().to_string(),
+            ca: identity.ca,
         })
     }
 

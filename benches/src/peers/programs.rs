@@ -5,9 +5,8 @@
 //! Trixie's programs run from a folder, by the dynamic linker and the libraries that are there.
 
 use super::Plan;
-use crate::{figures, server::Server};
+use crate::{figures, identity::Identity, server::Server};
 use anyhow::{Context as _, Result};
-use brink_listener::authority::{DevAuthority, Leaf};
 use std::{
     fmt::Write as _,
     net::{SocketAddr, TcpListener},
@@ -25,44 +24,6 @@ pub(super) struct Cache {
     pub(super) plain: SocketAddr,
     /// HTTP/2 over TLS, and HTTP/3; none: it has no TLS, and speaks HTTP/2 with prior knowledge on `plain`.
     pub(super) tls: Option<SocketAddr>,
-}
-
-/// The certificate that all show.
-pub(super) struct Identity {
-    certificate: PathBuf,
-    key: PathBuf,
-    /// Who signed it.
-    pub(super) ca: PathBuf,
-}
-
-impl Identity {
-    /// Makes one for `localhost` and 127.0.0.1.
-    pub(super) fn new(directory: &Path) -> Result<Self> {
-        let authority = DevAuthority::open_or_create(&directory.join("ca"))?;
-        let (certificate, key) = (directory.join("server.pem"), directory.join("server.key"));
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let leaf = Leaf {
-            names,
-            server: true,
-            client: false,
-        };
-        authority.issue(&leaf, &certificate, &key)?;
-        let ca = directory.join("ca").join("ca.pem");
-        Ok(Self {
-            certificate,
-            key,
-            ca,
-        })
-    }
-
-    /// Certificate and key in one file, as HAProxy wants them.
-    fn bundle(&self, directory: &Path) -> Result<PathBuf> {
-        let path = directory.join("bundle.pem");
-        let both = [&self.certificate, &self.key].map(std::fs::read_to_string);
-        let [certificate, key] = both;
-        std::fs::write(&path, certificate? + &key?)?;
-        Ok(path)
-    }
 }
 
 /// Where what is started finds what it needs.

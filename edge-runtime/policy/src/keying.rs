@@ -55,9 +55,9 @@ const HEEDED: [HeaderName; 23] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];
-/// What origins and frameworks are known to believe of where a request came from, what it asked for, or what is to be done
-/// with it, instead of what it says itself. Beside all that begin with `x-forwarded-`.
-const CLAIMS: [HeaderName; 13] = [
+/// What origins and frameworks are known to believe of where a request came from, or of what it asked for, instead of what it
+/// says itself. Beside all that begin with `x-forwarded-`.
+const CLAIMS: [HeaderName; 9] = [
     FORWARDED,
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-client-ip"),
@@ -67,17 +67,24 @@ const CLAIMS: [HeaderName; 13] = [
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
     HeaderName::from_static("x-http-host-override"),
+];
+/// What they believe of what is to be done with it.
+const OVERRIDES: [HeaderName; 4] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
     HeaderName::from_static("x-http-path-override"),
 ];
 
+/// Whether a field claims where a request came from or what it asked for: no part of any cache key.
+#[must_use]
+pub fn is_claim(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || CLAIMS.contains(name)
+}
+
 /// Takes off what a request that may be answered from the cache claims of itself and what no key contains.
 pub fn remove_claims(request: &mut HeaderMap) {
-    retain(request, |name| {
-        !name.as_str().starts_with("x-forwarded-") && !CLAIMS.contains(name)
-    });
+    retain(request, |name| !is_claim(name) && !OVERRIDES.contains(name));
 }
 
 fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {

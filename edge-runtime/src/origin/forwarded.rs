@@ -1,7 +1,10 @@
 //! What an origin is told about the client: `Via` (RFC 9110 §7.6.3), `CDN-Loop` (RFC 8586), `Forwarded` (RFC 7239),
 //! `X-Forwarded-*`.
 
-use brink_policy::http::fields::{lines, members};
+use brink_policy::{
+    http::fields::{lines, members},
+    keying::is_claim,
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{EXPECT, FORWARDED, HOST, VIA},
@@ -14,19 +17,6 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// Edge Architecture Specification 1.0 §3.2: what `Surrogate-Control` may ask of us.
 const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 const CAPABILITY: &str = "brink=\"Surrogate/1.0\"";
-/// What origins are known to believe of the client's address, or of what was asked for instead of the target: no part of
-/// any cache key.
-const CLAIMS: [HeaderName; 8] = [
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-original-host"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-http-host-override"),
-];
-
 /// RFC 8586: whom the request has passed. Clients and other networks leave it as it is.
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 const CDN_ID: &str = "brink";
@@ -53,12 +43,9 @@ pub(super) fn set(
     version: Version,
     client: Option<SocketAddr>,
 ) {
-    let is_said_here = |name: &HeaderName| {
-        *name == FORWARDED || name.as_str().starts_with("x-forwarded-") || CLAIMS.contains(name)
-    };
     let said: Vec<HeaderName> = headers
         .keys()
-        .filter(|n| is_said_here(n))
+        .filter(|name| is_claim(name))
         .cloned()
         .collect();
     for name in said {

@@ -1,7 +1,6 @@
 //! Hits over HTTP/1.1 that do not pass through the pipeline: they must not be told from those that do.
 
-use crate::harness::{Edge, start, within};
-use brink_edge::standalone::{Common, Proxy};
+use crate::harness::{Edge, before, within};
 use brink_listener::{Body, Config, Connection, Listener, Service};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -57,20 +56,7 @@ async fn edge(pages: Arc<Pages>) -> Edge {
     let listener = Listener::bind(config).await.unwrap();
     let origin = format!("http://{}", listener.tcp_addr().unwrap());
     tokio::spawn(listener.serve(pages, CancellationToken::new()));
-    let proxy = Proxy {
-        origins: vec![origin],
-        common: Common {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            admin: None,
-            pop: "local".into(),
-            data: None,
-            certificate: None,
-            key: None,
-            log: "off".into(),
-        },
-    };
-    let settings = proxy.common.file().standalone().unwrap();
-    start(settings, async |assembled| proxy.deploy(assembled)).await
+    before(&origin).await
 }
 
 /// What a client sees: the status line, the fields, the body.

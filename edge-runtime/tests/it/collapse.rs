@@ -1,9 +1,9 @@
 //! Many requests for one slow answer, over real connections.
 
-use crate::harness::{Edge, eventually, start, within};
+use crate::harness::{Edge, common, eventually, start, within};
 use brink_edge::{
     config::{File, Settings},
-    standalone::{Common, Proxy},
+    standalone::Proxy,
 };
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -79,15 +79,7 @@ impl Slow {
 async fn before(origin: &Slow, requests: usize) -> Edge {
     let proxy = Proxy {
         origins: vec![origin.url.clone()],
-        common: Common {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            admin: None,
-            pop: "local".into(),
-            data: None,
-            certificate: None,
-            key: None,
-            log: "off".into(),
-        },
+        common: common(),
     };
     let file: File = proxy.common.file();
     let mut settings: Settings = file.standalone().unwrap();

@@ -1,6 +1,11 @@
 //! Edges in this process, and a client for them.
 
-use brink_edge::{config::Settings, edge::Assembled, error::Error};
+use brink_edge::{
+    config::Settings,
+    edge::Assembled,
+    error::Error,
+    standalone::{Common, Proxy},
+};
 use brink_listener::BoxError;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -60,6 +65,29 @@ impl Answer {
     pub(crate) fn is_hit(&self) -> bool {
         self.field("cache-status").contains("; hit")
     }
+}
+
+/// What edges without a core have in common: nothing but memory, and ports of their own.
+pub(crate) fn common() -> Common {
+    Common {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        admin: None,
+        pop: "local".into(),
+        data: None,
+        certificate: None,
+        key: None,
+        log: "off".into(),
+    }
+}
+
+/// An edge before an origin.
+pub(crate) async fn before(origin: &str) -> Edge {
+    let proxy = Proxy {
+        origins: vec![origin.to_owned()],
+        common: common(),
+    };
+    let settings = proxy.common.file().standalone().unwrap();
+    start(settings, async |assembled| proxy.deploy(assembled)).await
 }
 
 /// Puts an edge together; `deploy` gives it what it serves.

@@ -1,10 +1,10 @@
 //! Ways by which caches were made to give others an answer that was not meant for them, tried at a PoP before an origin that
 //! believes everything it is told.
 
-use crate::harness::{Edge, eventually, start, within};
+use crate::harness::{Edge, common, eventually, start, within};
 use brink_edge::{
     routes::{DeployedMap, Table},
-    standalone::{Common, Proxy},
+    standalone::Proxy,
 };
 use brink_listener::{Body, Config, Connection, Listener, Service};
 use brink_protocol::{
@@ -63,15 +63,7 @@ async fn before_an_origin(key: KeyRules) -> (Origin, Edge) {
     let running = tokio::spawn(listener.serve(Arc::new(Credulous), stop.clone()));
     let proxy = Proxy {
         origins: vec![url.clone()],
-        common: Common {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            admin: None,
-            pop: "local".into(),
-            data: None,
-            certificate: None,
-            key: None,
-            log: "off".into(),
-        },
+        common: common(),
     };
     let cache = RouteCache {
         key,

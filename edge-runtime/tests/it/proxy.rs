@@ -1,7 +1,6 @@
 //! A cache before one origin.
 
-use crate::harness::{Edge, start, within};
-use brink_edge::standalone::{Common, Proxy};
+use crate::harness::{before, within};
 use brink_listener::{Body, Config, Connection, Listener, Service};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -82,23 +81,6 @@ async fn origin() -> Origin {
         stop,
         running,
     }
-}
-
-async fn before(url: &str) -> Edge {
-    let proxy = Proxy {
-        origins: vec![url.to_owned()],
-        common: Common {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            admin: None,
-            pop: "local".into(),
-            data: None,
-            certificate: None,
-            key: None,
-            log: "off".into(),
-        },
-    };
-    let settings = proxy.common.file().standalone().unwrap();
-    start(settings, async |assembled| proxy.deploy(assembled)).await
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use crate::{
     guest,
-    harness::{Edge, start, within},
+    harness::{Edge, common, start, within},
 };
-use brink_edge::standalone::{Common, Serve};
+use brink_edge::standalone::Serve;
 use bytes::Bytes;
 use http_body::Frame;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -21,15 +21,7 @@ fn serve(component: PathBuf) -> Serve {
         config: Vec::new(),
         grants: Vec::new(),
         instance_reuse: 1,
-        common: Common {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            admin: None,
-            pop: "local".into(),
-            data: None,
-            certificate: None,
-            key: None,
-            log: "off".into(),
-        },
+        common: common(),
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod config;
 mod error;
+mod histograms;
 mod logs;
 mod otlp;
 mod prometheus;

@@ -1,52 +1,74 @@
 //! The metrics registry, in Prometheus' text format.
 
 use std::fmt::Write;
-use std::sync::Mutex;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::error::Error;
+use crate::histograms::Histograms;
 
-/// Buckets of durations (`*_seconds`): 100 us to 10 s, finest where a cache answers.
-const SECONDS: [f64; 16] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0,
-];
-/// Buckets of sizes (`*_bytes`): 256 B to 64 MiB.
-const BYTES: [f64; 10] = [
-    256.0,
-    1024.0,
-    4096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-    16_777_216.0,
-    67_108_864.0,
-];
-/// How often observations are put into their buckets; until then they pile up.
+/// How often the exporter puts its own things in order.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// The process's metrics.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    rest: PrometheusHandle,
+    histograms: Arc<Histograms>,
+}
+
+/// Counters and gauges are the exporter's, histograms ours.
+struct Registry {
+    rest: PrometheusRecorder,
+    histograms: Arc<Histograms>,
+}
+
+impl Recorder for Registry {
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, meaning: SharedString) {
+        self.rest.describe_counter(name, unit, meaning);
+    }
+
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, meaning: SharedString) {
+        self.rest.describe_gauge(name, unit, meaning);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _unit: Option<Unit>, meaning: SharedString) {
+        self.histograms.describe(name.as_str(), meaning);
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.rest.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.rest.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, _metadata: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.histograms.register(key))
+    }
+}
+
 /// The process's registry: installed by the first caller, shared by the others.
-pub(crate) fn install() -> Result<PrometheusHandle, Error> {
-    static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
+pub(crate) fn install() -> Result<Metrics, Error> {
+    static INSTALLED: OnceLock<Metrics> = OnceLock::new();
     static INSTALLING: Mutex<()> = Mutex::new(());
     let _alone = INSTALLING.lock();
-    if let Some(handle) = INSTALLED.get() {
-        return Ok(handle.clone());
+    if let Some(metrics) = INSTALLED.get() {
+        return Ok(metrics.clone());
     }
-    let failed = |error: &dyn std::fmt::Display| Error::Metrics(error.to_string());
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-        .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES))
-        .map_err(|error| failed(&error))?
-        .build_recorder();
-    let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|error| failed(&error))?;
-    let upkeep = handle.clone();
+    let rest = PrometheusBuilder::new().build_recorder();
+    let metrics = Metrics {
+        rest: rest.handle(),
+        histograms: Arc::default(),
+    };
+    let histograms = Arc::clone(&metrics.histograms);
+    metrics::set_global_recorder(Registry { rest, histograms })
+        .map_err(|error| Error::Metrics(error.to_string()))?;
+    let upkeep = metrics.rest.clone();
     std::thread::Builder::new()
         .name("metrics".to_owned())
         .spawn(move || {
@@ -56,12 +78,13 @@ pub(crate) fn install() -> Result<PrometheusHandle, Error> {
             }
         })
         .map_err(Error::Start)?;
-    Ok(INSTALLED.get_or_init(|| handle).clone())
+    Ok(INSTALLED.get_or_init(|| metrics).clone())
 }
 
 /// All metrics, with the process's own behind them.
-pub(crate) fn render(handle: &PrometheusHandle) -> String {
-    let mut text = handle.render();
+pub(crate) fn render(metrics: &Metrics) -> String {
+    let mut text = metrics.rest.render();
+    metrics.histograms.put(&mut text);
     put_process(&mut text);
     text
 }

@@ -1,6 +1,5 @@
 //! Sets a process's telemetry up.
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -12,7 +11,7 @@ use crate::{logs, prometheus};
 /// A process's telemetry. Keep it until the end of `main`: dropping it sends the last spans.
 #[must_use = "dropping it ends the export of spans"]
 pub struct Telemetry {
-    metrics: PrometheusHandle,
+    metrics: prometheus::Metrics,
     otlp: Option<Otlp>,
 }
 

@@ -27,7 +27,7 @@ use crate::{
     figures::{Red, Sums},
     handler, keyed,
     modules::Platform,
-    origin::{OriginTarget, Origins},
+    origin::{OriginTarget, Origins, Trail},
     persistent::Persistent,
     plugins::{self, Passage},
     progress::{APPLIED_WAIT_MAX, has_reached},
@@ -43,7 +43,7 @@ use brink_listener::{Body, Connection};
 use brink_policy::{http::freshen::remove_own, keying::remove_claims};
 use brink_protocol::{deployment::StaticAnswer, problem::Problem};
 use brink_telemetry::{RequestId, TraceContext};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, response::Parts};
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -338,24 +338,58 @@ async fn ask_origin(
     mut fill: Fill,
     origin: &OriginTarget,
 ) -> Response<Body> {
-    let (response, is_unkept) = match origin_answer(edge, exchange, &mut fill, origin).await {
-        Ok(answered) => answered,
-        Err(problem) => return give_up(exchange, fill, *problem),
-    };
-    let (mut head, mut body) = response.into_parts();
-    strip_internal_of_answer(&mut head.headers);
-    handler::vary_by(&mut head, &exchange.fields_set);
-    let dependencies = Dependencies {
-        no_store: is_unkept || is_outdated(edge, exchange),
-        private: handler::reads_cookies(exchange, &head.headers),
-        ..Dependencies::default()
-    };
-    let Some(bytes_max) = fill.wants(&head, &dependencies) else {
-        exchange.cache = Some(fill.pass(&mut head));
-        return Response::from_parts(head, body);
-    };
-    let patience = fill.may_stream(&head).then_some(WHOLE_WAIT_MAX);
-    match take(&mut body, bytes_max, patience).await {
+    if let Some(own) = &edge.own_loop {
+        if shield::is_loop(&exchange.head.headers, own) {
+            return give_up(exchange, fill, looped());
+        }
+        shield::mark_loop(&mut exchange.head.headers, own);
+    }
+    // Its body is gone once it was sent.
+    let is_repeatable =
+        exchange.head.method.is_idempotent() && http_body::Body::is_end_stream(&exchange.body);
+    let mut shields = edge.shields.as_ref().filter(|_| exchange.for_pop.is_none());
+    let mut trail = Trail::default();
+    loop {
+        let shields = shields.take();
+        let asked = origin_answer(edge, exchange, &mut fill, origin, shields, &mut trail).await;
+        let (response, is_unkept) = match asked {
+            Ok(answered) => answered,
+            Err(problem) => return give_up(exchange, fill, *problem),
+        };
+        let (mut head, mut body) = response.into_parts();
+        strip_internal_of_answer(&mut head.headers);
+        handler::vary_by(&mut head, &exchange.fields_set);
+        let dependencies = Dependencies {
+            no_store: is_unkept || is_outdated(edge, exchange),
+            private: handler::reads_cookies(exchange, &head.headers),
+            ..Dependencies::default()
+        };
+        let Some(bytes_max) = fill.wants(&head, &dependencies) else {
+            exchange.cache = Some(fill.pass(&mut head));
+            return Response::from_parts(head, body);
+        };
+        let patience = fill.may_stream(&head).then_some(WHOLE_WAIT_MAX);
+        match take(&mut body, bytes_max, patience).await {
+            Taken::Broken(reason) => {
+                tracing::warn!(request_id = %exchange.id, reason, "origin's answer broke off");
+                if !is_repeatable {
+                    return give_up(exchange, fill, broke_off());
+                }
+            }
+            taken => return deliver(exchange, fill, (head, dependencies), taken, body).await,
+        }
+    }
+}
+
+/// Sends an answer on of which nothing is missing yet, and stores it if it may be.
+async fn deliver(
+    exchange: &mut Exchange,
+    mut fill: Fill,
+    (mut head, dependencies): (Parts, Dependencies),
+    taken: Taken,
+    body: Body,
+) -> Response<Body> {
+    match taken {
         Taken::Some(beginning) => match fill.stream(head, dependencies, SystemTime::now()) {
             Ok((answer, filling)) => {
                 tokio::spawn(filling.run(beginning, body));
@@ -376,13 +410,13 @@ async fn ask_origin(
             exchange.cache = Some(fill.pass(&mut head));
             Response::from_parts(head, Body::stream(Rejoined::new(beginning, body)))
         }
-        Taken::Broken(reason) => {
-            tracing::warn!(request_id = %exchange.id, reason, "origin's answer broke off");
-            let detail = "its answer broke off before its end";
-            let problem = Problem::new(502, "origin-failed", "The origin did not answer", detail);
-            give_up(exchange, fill, problem)
-        }
+        Taken::Broken(_) => give_up(exchange, fill, broke_off()),
     }
+}
+
+fn broke_off() -> Problem {
+    let detail = "its answer broke off before its end";
+    Problem::new(502, "origin-failed", "The origin did not answer", detail)
 }
 
 /// The origin's answer, by way of a shield where one answers for it; and whether that says not to keep it.
@@ -391,28 +425,21 @@ async fn origin_answer(
     exchange: &mut Exchange,
     fill: &mut Fill,
     origin: &OriginTarget,
+    shields: Option<&Shields>,
+    trail: &mut Trail,
 ) -> Result<(Response<Body>, bool), Box<Problem>> {
-    if let Some(own) = &edge.own_loop {
-        if shield::is_loop(&exchange.head.headers, own) {
-            return Err(Box::new(looped()));
-        }
-        shield::mark_loop(&mut exchange.head.headers, own);
-    }
-    let shields = edge.shields.as_ref().filter(|_| exchange.for_pop.is_none());
+    fill.shielded_by(None);
     let terms = shields.and_then(|_| fill.shield_terms());
     if let (Some(shields), Some(terms)) = (shields, terms)
         && let Some(sought) = Sought::new(exchange, terms)
         && let Some(answer) = shields.ask(sought).await
     {
         let is_unkept = answer.kept.is_none();
-        answer
-            .kept
-            .into_iter()
-            .for_each(|kept| fill.set_shielded(kept));
+        fill.shielded_by(answer.kept);
         return Ok((answer.response, is_unkept));
     }
     let request = exchange.origin_request();
-    match edge.origins.send(origin, request).await {
+    match edge.origins.send_on(origin, request, trail).await {
         Ok(response) => Ok((response, false)),
         Err(error) => {
             tracing::warn!(request_id = %exchange.id, %error, "origin did not answer");

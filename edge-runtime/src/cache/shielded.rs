@@ -55,9 +55,9 @@ impl Fill {
         })
     }
 
-    /// The answer that comes is by way of a shield, which says this of it.
-    pub fn set_shielded(&mut self, kept: Kept) {
-        self.shielded = Some(kept);
+    /// The answer that comes is by way of a shield, which says this of it; none: it is the origin's own, or not to be kept.
+    pub fn shielded_by(&mut self, kept: Option<Kept>) {
+        self.shielded = kept;
     }
 }
 

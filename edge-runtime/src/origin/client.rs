@@ -6,7 +6,7 @@ use super::{
     connector,
     error::Error,
     forwarded,
-    group::{Group, Outgoing},
+    group::{Group, Outgoing, Trail},
     reach::{Owner, Reach},
     target::OriginTarget,
     upstream::{Attempt, OriginView, Upstream},
@@ -81,6 +81,20 @@ impl Origins {
         target: &OriginTarget,
         request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
+        self.send_on(target, request, &mut Trail::default()).await
+    }
+
+    /// The same; with the `trail` of a request whose answer broke off, of which nothing was sent on, it goes on at the next
+    /// origin.
+    ///
+    /// # Errors
+    /// As of [`Origins::send`].
+    pub async fn send_on(
+        &self,
+        target: &OriginTarget,
+        request: Request<Body>,
+        trail: &mut Trail,
+    ) -> Result<Response<Body>, Error> {
         let group = self.group(target)?;
         let (mut head, body) = request.into_parts();
         let limit = self.inner.config.request_bytes_max;
@@ -107,7 +121,7 @@ impl Origins {
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             headers: head.headers,
         };
-        group.send(&attempt, body).await
+        group.send(&attempt, body, trail).await
     }
 
     /// Makes the origins of all routes known, so that their health checks begin, and forgets those that no route and no

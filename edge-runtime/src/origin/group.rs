@@ -16,7 +16,6 @@ use http::Response;
 use std::{
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    vec::IntoIter,
 };
 
 /// The origins of a route.
@@ -33,6 +32,19 @@ pub(super) enum Outgoing {
 }
 
 type Outcome = Result<Response<Body>, Error>;
+
+/// To which origins of its group a request was sent: where it goes on if an answer breaks off of which nothing was sent on.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// Places in the group, in order; one that was asked twice stands here twice.
+    asked: Vec<usize>,
+}
+
+impl Trail {
+    fn attempts(&self) -> u32 {
+        u32::try_from(self.asked.len()).unwrap_or(u32::MAX)
+    }
+}
 
 impl Group {
     pub(super) fn new(spec: &OriginGroup, members: Vec<Arc<Upstream>>) -> Self {
@@ -74,14 +86,35 @@ impl Group {
         }
     }
 
-    /// Sends a request to those that are well, until one answers.
-    pub(super) async fn send(&self, attempt: &Attempt, mut body: Outgoing) -> Outcome {
-        self.budget().earn();
+    /// Sends a request to those that are well, until one answers. With a trail, the answer of its last one broke off: it goes
+    /// on at the next, if that makes no difference.
+    pub(super) async fn send(
+        &self,
+        attempt: &Attempt,
+        mut body: Outgoing,
+        trail: &mut Trail,
+    ) -> Outcome {
         let is_repeatable = attempt.method.is_idempotent() && matches!(body, Outgoing::Held(_));
-        let mut places = self.order(is_repeatable).into_iter();
+        let mut order = self.order(is_repeatable);
+        let mut last = None;
+        match trail.asked.last().and_then(|at| self.members.get(*at)) {
+            None => self.budget().earn(),
+            Some(before) => {
+                order.retain(|at| !trail.asked.contains(at));
+                let origin = before.spec().url.clone();
+                let reason = "its answer broke off".into();
+                let broken = Err(Error::Exchange { origin, reason });
+                let attempts = trail.attempts();
+                if self.next(attempt, &body, &broken, attempts, !order.is_empty()) != Repeat::Next {
+                    return broken;
+                }
+                before.gate().figures.repeated.increment(1);
+                last = Some(broken);
+            }
+        }
+        let mut places = order.into_iter();
         let mut at = places.next();
-        let (mut attempts, mut last) = (0, None);
-        while let Some(member) = at.and_then(|at| self.members.get(at)) {
+        while let Some((place, member)) = at.and_then(|at| Some((at, self.members.get(at)?))) {
             let neighbours = self.neighbours(member);
             let ticket = match member.enter(neighbours).await {
                 Ok(ticket) => ticket,
@@ -92,9 +125,10 @@ impl Group {
                     continue;
                 }
             };
-            attempts += 1;
+            trail.asked.push(place);
             let outcome = exchange(member, ticket, attempt, &mut body).await;
-            let next = self.next(attempt, &body, &outcome, attempts, &places);
+            let has_next = !places.as_slice().is_empty();
+            let next = self.next(attempt, &body, &outcome, trail.attempts(), has_next);
             last = Some(better(last.take(), outcome));
             at = match next {
                 Repeat::No => break,
@@ -115,7 +149,7 @@ impl Group {
         body: &Outgoing,
         outcome: &Outcome,
         attempts: u32,
-        places: &IntoIter<usize>,
+        has_next: bool,
     ) -> Repeat {
         let failure = match outcome {
             Ok(response) => unwell(response.status()),
@@ -129,7 +163,7 @@ impl Group {
             is_held: matches!(body, Outgoing::Held(_)),
             failure,
             attempts,
-            has_next: !places.as_slice().is_empty(),
+            has_next,
         };
         match (repeat(&once), self.members.first()) {
             (Repeat::No, _) | (_, None) => Repeat::No,

@@ -30,5 +30,6 @@ pub use body::BodyError;
 pub use client::Origins;
 pub use config::Config;
 pub use error::Error;
+pub use group::Trail;
 pub use target::OriginTarget;
 pub use upstream::OriginView;

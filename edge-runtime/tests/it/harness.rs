@@ -44,6 +44,8 @@ pub(crate) struct Edge {
     pub(crate) admin: String,
     /// Where it is a shield for others.
     pub(crate) shield: Option<std::net::SocketAddr>,
+    /// Where it speaks HTTP/3.
+    pub(crate) h3: Option<std::net::SocketAddr>,
     client: Client<HttpConnector, Full<Bytes>>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), Error>>,
@@ -105,6 +107,10 @@ pub(crate) async fn start(mut settings: Settings, deploy: impl AsyncFnOnce(&Asse
         url: addresses["url"].as_str().unwrap().to_owned(),
         admin: addresses["admin"].as_str().unwrap().to_owned(),
         shield: addresses["shield"].as_str().map(|a| a.parse().unwrap()),
+        h3: addresses["h3"].as_str().map(|url| {
+            let address = url.trim_start_matches("https://");
+            address.parse().unwrap()
+        }),
         client: Client::builder(TokioExecutor::new()).build_http(),
         stop,
         running,

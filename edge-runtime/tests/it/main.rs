@@ -8,6 +8,7 @@
 
 mod admin;
 mod at_once;
+mod broken;
 mod canary;
 mod coherence;
 mod collapse;

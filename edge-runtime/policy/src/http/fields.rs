@@ -65,27 +65,10 @@ pub fn unquoted(value: &str) -> String {
     text
 }
 
-/// A date in any of the three formats; whatever is not exactly that is none. RFC 9110 §5.6.7.
+/// The first line of a field as a date; what is none is none. See [`super::date::parse`].
 #[must_use]
 pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    let text = headers.get(name)?.to_str().ok()?;
-    is_date(text.trim()).then(|| httpdate::parse_http_date(text).ok())?
-}
-
-/// The three formats, `0` for a digit and `A` for a letter: the parser looks at less than all of a text.
-fn is_date(text: &str) -> bool {
-    let (day, rest) = text.split_at(text.find([',', ' ']).unwrap_or(text.len()));
-    let rest_as = match (day.len(), rest.starts_with(',')) {
-        (3, true) => ", 00 AAA 0000 00:00:00 AAA",
-        (_, true) => ", 00-AAA-00 00:00:00 AAA",
-        (_, false) => " AAA 00 00:00:00 0000",
-    };
-    let fits = |(place, (byte, wanted)): (usize, (u8, u8))| match wanted {
-        b'A' => byte.is_ascii_alphabetic(),
-        b'0' => byte.is_ascii_digit() || (byte == b' ' && place == 5),
-        other => byte == other,
-    };
-    rest.len() == rest_as.len() && rest.bytes().zip(rest_as.bytes()).enumerate().all(fits)
+    super::date::parse(headers.get(name)?.to_str().ok()?.trim())
 }
 
 /// The first moment that no date can name: the year 10000 has five digits.

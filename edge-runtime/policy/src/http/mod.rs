@@ -5,6 +5,7 @@
 
 pub mod age;
 pub mod condition;
+pub mod date;
 pub mod directives;
 pub mod fields;
 pub mod freshen;

@@ -49,6 +49,17 @@ fn dates_of_all_forms_and_of_none() {
         "Sun Nov  6 08:49:37 1994 ",
         "Sun Nov  608:49:37 1994",
         "sun, 06 nov 1994 08:49:37 gmt",
+        "THU, 18 AUG 2050 02:01:18 gMT",
+        "Thu Aug  8 02:01:18 2050",
+        "Foo, 18 Aug 2050 02:01:18 GMT",
+        "Thursday, 18 Aug 2050 02:01:18 GMT",
+        "Thu, 18-Aug-50 02:01:18 GMT",
+        "Thu, 18 Aug 50 02:01:18 GMT",
+        "Thu, 18-Aug-2050 02:01:18 GMT",
+        "Thu, 18 Aug 2050 02.01.18 GMT",
+        "Thu, 18 Aug 2050 2:01:18 GMT",
+        "Thu 18 Aug 2050 02:01:18 GMT",
+        "Thu, 18 Aug 0050 02:01:18 GMT",
         "Wed, 31 Dec 1969 23:59:59 GMT",
         "0",
         "-1",
@@ -57,6 +68,10 @@ fn dates_of_all_forms_and_of_none() {
         assert_eq!(ours(value), models::http_date(value), "{value}");
     }
     assert_eq!(ours("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+    // As public tests of caches have it: in any case, and of another day of the week.
+    for value in ["THU, 18 AUG 2050 02:01:18 gmt", "Mon, 18 Aug 2050 02:01:18 GMT"] {
+        assert_eq!(ours(value), Some(2_544_400_878), "{value}");
+    }
     assert_eq!(
         date_value(at(253_402_300_800)),
         None,

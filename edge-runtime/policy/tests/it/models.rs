@@ -85,9 +85,12 @@ fn digits(text: &str, count: usize) -> Option<i64> {
     (text.len() == count && text.chars().all(|c| c.is_ascii_digit())).then(|| text.parse().ok())?
 }
 
-/// Seconds since 1970 of `hour:minute:second` on a day, if there is such a day, and it is that day of the week.
-fn moment(weekday: usize, day: i64, month: &str, year: i64, time: &str) -> Option<i64> {
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+/// Seconds since 1970 of `hour:minute:second` on a day, if there is such a day.
+fn moment(day: i64, month: &str, year: i64, time: &str) -> Option<i64> {
+    let month = MONTHS
+        .iter()
+        .position(|name| name.to_lowercase() == month)?
+        + 1;
     let parts: Vec<&str> = time.split(':').collect();
     let [hour, minute, second] = parts.as_slice() else {
         return None;
@@ -107,28 +110,26 @@ fn moment(weekday: usize, day: i64, month: &str, year: i64, time: &str) -> Optio
         days += days_in(before, year);
     }
     days += day - 1;
-    // 1 January 1970 was a Thursday.
-    if (days + 4) % 7 != weekday as i64 {
-        return None;
-    }
     Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// RFC 9110 §5.6.7: an HTTP-date in any of its three forms, in seconds since 1970. A date before 1970, of a day that there is
-/// not, or of another day of the week is none. Years of two digits are those from 1970 to 2069.
+/// RFC 9110 §5.6.7: an HTTP-date in any of its three forms, in seconds since 1970. A date before 1970, or of a day that there
+/// is not, is none. Case does not count (RFC 9111 §4.2), nor does which day of the week is named. Years of two digits are those from 1970 to 2069.
 #[must_use]
 pub(crate) fn http_date(value: &str) -> Option<i64> {
-    let value = value.trim();
+    let value = value.trim().to_ascii_lowercase();
     let words: Vec<&str> = value.split(' ').collect();
+    let is_day = |name: &str, all: &[&str], end: &str| {
+        let same = |day: &&str| format!("{}{end}", day.to_lowercase()) == name;
+        all.iter().any(same).then_some(())
+    };
     match words.as_slice() {
-        [weekday, day, month, year, time, "GMT"] => {
-            let weekday = DAYS.iter().position(|day| format!("{day},") == **weekday)?;
-            moment(weekday, digits(day, 2)?, month, digits(year, 4)?, time)
+        [weekday, day, month, year, time, "gmt"] => {
+            is_day(weekday, &DAYS, ",")?;
+            moment(digits(day, 2)?, month, digits(year, 4)?, time)
         }
-        [weekday, date, time, "GMT"] => {
-            let weekday = LONG_DAYS
-                .iter()
-                .position(|day| format!("{day},") == **weekday)?;
+        [weekday, date, time, "gmt"] => {
+            is_day(weekday, &LONG_DAYS, ",")?;
             let parts: Vec<&str> = date.split('-').collect();
             let [day, month, year] = parts.as_slice() else {
                 return None;
@@ -137,15 +138,15 @@ pub(crate) fn http_date(value: &str) -> Option<i64> {
                 year if year < 70 => 2000 + year,
                 year => 1900 + year,
             };
-            moment(weekday, digits(day, 2)?, month, year, time)
+            moment(digits(day, 2)?, month, year, time)
         }
         [weekday, month, "", day, time, year] => {
-            let weekday = DAYS.iter().position(|day| day == weekday)?;
-            moment(weekday, digits(day, 1)?, month, digits(year, 4)?, time)
+            is_day(weekday, &DAYS, "")?;
+            moment(digits(day, 1)?, month, digits(year, 4)?, time)
         }
         [weekday, month, day, time, year] => {
-            let weekday = DAYS.iter().position(|day| day == weekday)?;
-            moment(weekday, digits(day, 2)?, month, digits(year, 4)?, time)
+            is_day(weekday, &DAYS, "")?;
+            moment(digits(day, 2)?, month, digits(year, 4)?, time)
         }
         _ => None,
     }

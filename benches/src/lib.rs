@@ -3,6 +3,7 @@
 //! Figures that count are ratios and server CPU per request, read from `/proc/PID/stat`: requests a second depend on
 //! what else the machine does and on the load generator that shares its cores.
 
+mod apart;
 pub mod bare;
 pub mod coherence;
 pub mod core;

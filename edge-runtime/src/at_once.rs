@@ -26,7 +26,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header::ACCEPT_ENCODING};
 use std::{
     borrow::Cow,
-    io::Write as _,
     time::{Instant, SystemTime},
 };
 use tracing::level_filters::LevelFilter;
@@ -38,6 +37,8 @@ struct Asked<'a> {
     /// Path and query.
     target: &'a str,
     accepted: Accepted,
+    /// When it came.
+    began: Instant,
 }
 
 /// Answers a request of HTTP/1.1 by bytes, or leaves it to the pipeline.
@@ -52,11 +53,13 @@ pub(crate) fn bytes(
         host: request.host,
         target: request.target,
         accepted: accepted(request.fields())?,
+        began: request.read,
     };
     hit(edge, &asked, |hit, id| {
         let body = hit.put(head)?;
-        // Writing to a Vec does not fail.
-        let _ = write!(head, "{REQUEST_ID}: {id}\r\n");
+        for piece in [REQUEST_ID.as_str().as_bytes(), b": ", &id.text(), b"\r\n"] {
+            head.extend_from_slice(piece);
+        }
         Some(body)
     })
 }
@@ -73,6 +76,7 @@ pub(crate) fn response(edge: &Edge, request: &Request<Body>) -> Option<Response<
         host: uri.authority()?.as_str(),
         target: uri.path_and_query()?.as_str(),
         accepted: accepted(fields.map(|(name, value)| (name.as_str(), value.as_bytes())))?,
+        began: Instant::now(),
     };
     hit(edge, &asked, |hit, id| {
         let (headers, body) = hit.parts();
@@ -96,7 +100,6 @@ fn hit<T>(
     if is_told || asked.target.len() > KEY_BYTES_MAX / 2 {
         return None;
     }
-    let began = Instant::now();
     let (path, query) = match asked.target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (asked.target, None),
@@ -119,11 +122,12 @@ fn hit<T>(
         accepted: asked.accepted,
         when_disconnected: route.when_disconnected,
         now,
+        at: asked.began,
     })?;
     let answer = answer(&hit, RequestId::at(now))?;
     edge.sums.hit();
     edge.sums.answered();
-    entry.red.answered(hit.status(), began.elapsed());
+    entry.red.answered(hit.status(), asked.began.elapsed());
     Some(answer)
 }
 

@@ -1,8 +1,8 @@
 //! How long a hit takes inside the edge, from the first byte of a request to the last of its answer, under half of the
-//! load that it can bear: by the edge's own histogram.
+//! load that it can bear: by the edge's own histogram. The edge and the load have processors of their own.
 
 use super::programs::Place;
-use crate::{figures, load, server::Server};
+use crate::{apart::Apart, figures, load, server::Server};
 use anyhow::{Context as _, Result, ensure};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{
@@ -32,7 +32,10 @@ pub(super) async fn inside(place: &Place<'_>, time: Duration) -> Result<String> 
         "127.0.0.1:0",
     ];
     let ready = place.directory.join("inside.json");
-    let (_server, ready) = Server::brink(&place.plan.edge, &arguments, &ready)?;
+    let apart = Apart::new()?;
+    let cpus = apart.of_server().len();
+    let start = || Server::brink(&place.plan.edge, &arguments, &ready);
+    let ((_server, ready), _guard) = apart.start(start)?;
     let (url, admin) = (figures::url(&ready, "url")?, figures::url(&ready, "admin")?);
     load::http1(&url, Duration::from_secs(1)).await?;
     let full = load::http1(&url, Duration::from_secs(2)).await?;
@@ -43,7 +46,8 @@ pub(super) async fn inside(place: &Place<'_>, time: Duration) -> Result<String> 
     let after = buckets(&admin).await?;
     let spread = spread(&before, &after)?;
     Ok(format!(
-        "\nA hit inside the edge, 1 KiB, memory, HTTP/1.1, {rate:.0} requests/s (half of what it bears):\n\n{spread}"
+        "\nA hit inside the edge, 1 KiB, memory, HTTP/1.1, {rate:.0} requests/s (half of what it bears), {cpus} processor(s) \
+         of its own:\n\n{spread}"
     ))
 }
 

@@ -72,13 +72,15 @@ impl<'a, S: Service> Plain<'a, S> {
     {
         let mut began = Instant::now();
         loop {
-            match self.step() {
+            match self.step(began) {
                 Step::Answered(body) => {
                     let _answering = self.dispatcher.activity.begin();
                     self.put(stream, body).await?;
                     if self.read.is_empty() {
                         self.put_out(stream).await?;
                         self.dispatcher.shared.service.written(began.elapsed());
+                    } else {
+                        began = Instant::now();
                     }
                     if self.dispatcher.activity.is_over() {
                         self.put_out(stream).await?;
@@ -106,12 +108,12 @@ impl<'a, S: Service> Plain<'a, S> {
         }
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self, began: Instant) -> Step {
         if self.read.is_empty() {
             return Step::More;
         }
         let mut room = plain::room();
-        let (request, length) = match plain(&self.read, &mut room) {
+        let (request, length) = match plain(&self.read, &mut room, began) {
             Head::Partial if self.read.len() < HEAD_BYTES_MAX => return Step::More,
             Head::Partial | Head::Other => {
                 return Step::Next(Next::Rest(self.read.split().freeze()));

@@ -1,6 +1,7 @@
 //! Which requests are plain.
 
 use std::mem::MaybeUninit;
+use std::time::Instant;
 
 /// Fields that are looked at; with more, a request is not plain.
 const FIELDS_MAX: usize = 32;
@@ -12,6 +13,8 @@ pub struct PlainRequest<'a> {
     pub target: &'a str,
     /// The one `Host`.
     pub host: &'a str,
+    /// When it was read, or the request before it answered if both came together.
+    pub read: Instant,
     fields: &'a [httparse::Header<'a>],
 }
 
@@ -50,7 +53,7 @@ enum Says {
     Much,
 }
 
-pub(crate) fn plain<'a>(bytes: &'a [u8], room: &'a mut Room<'a>) -> Head<'a> {
+pub(crate) fn plain<'a>(bytes: &'a [u8], room: &'a mut Room<'a>, read: Instant) -> Head<'a> {
     let mut request = httparse::Request::new(&mut []);
     let length = match request.parse_with_uninit_headers(bytes, room) {
         Ok(httparse::Status::Complete(length)) => length,
@@ -79,6 +82,7 @@ pub(crate) fn plain<'a>(bytes: &'a [u8], room: &'a mut Room<'a>) -> Head<'a> {
             PlainRequest {
                 target,
                 host,
+                read,
                 fields,
             },
             length,
@@ -139,7 +143,7 @@ mod tests {
 
     fn told(text: &str) -> String {
         let mut room = room();
-        match plain(text.as_bytes(), &mut room) {
+        match plain(text.as_bytes(), &mut room, Instant::now()) {
             Head::Partial => "partial".into(),
             Head::Other => "other".into(),
             Head::Bodiless(length) => format!("bodiless {length}"),
@@ -210,7 +214,7 @@ mod tests {
         fn a_plain_head_ends_at_its_empty_line(tail in "[ -~\r\n\t]{0,200}") {
             let text = format!("GET / HTTP/1.1\r\nhost: h\r\n{tail}");
             let mut room = room();
-            if let Head::Plain(_, length) | Head::Bodiless(length) = plain(text.as_bytes(), &mut room) {
+            if let Head::Plain(_, length) | Head::Bodiless(length) = plain(text.as_bytes(), &mut room, Instant::now()) {
                 let head = text.get(..length).unwrap_or_default();
                 prop_assert!(head.ends_with("\n\r\n") || head.ends_with("\n\n"));
                 let inside = head.get(..head.len() - 2).unwrap_or_default();

@@ -17,7 +17,10 @@ use brink_policy::{
 use brink_protocol::deployment::WhenDisconnected;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::AGE};
-use std::{io::Write as _, sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 /// A `GET` without conditions, directives or ranges, whatever other fields it has.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct PlainGet {
     pub when_disconnected: WhenDisconnected,
     /// When it came.
     pub now: SystemTime,
+    /// The same, by the clock that leases go by.
+    pub at: Instant,
 }
 
 /// A hit.
@@ -66,7 +71,7 @@ impl super::Cache {
                 age_seconds: age,
                 soft_purged: false,
             },
-            shared.connection(vouched, request.when_disconnected),
+            shared.connection_at(vouched, request.when_disconnected, request.at),
         );
         (decision == Reuse::Serve).then_some(AtOnce {
             shared,
@@ -102,8 +107,9 @@ impl AtOnce<'_> {
     pub fn put(&self, head: &mut Vec<u8>) -> Option<Bytes> {
         let form = self.form();
         head.extend_from_slice(form.prepared()?);
-        // Writing to a Vec does not fail.
-        let _ = write!(head, "age: {}\r\ncache-status: ", self.age);
+        head.extend_from_slice(b"age: ");
+        head.extend_from_slice(itoa::Buffer::new().format(self.age).as_bytes());
+        head.extend_from_slice(b"\r\ncache-status: ");
         if let Some(upstream) = &form.upstream_status {
             head.extend_from_slice(upstream.as_bytes());
             head.extend_from_slice(b", ");

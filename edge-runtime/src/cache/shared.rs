@@ -289,7 +289,17 @@ impl Shared {
         vouched: Vouched,
         when_disconnected: WhenDisconnected,
     ) -> Connection {
-        if self.ledger.is_fresh(vouched, Instant::now()) {
+        self.connection_at(vouched, when_disconnected, Instant::now())
+    }
+
+    /// The same, for a request that came `at` that time.
+    pub(super) fn connection_at(
+        &self,
+        vouched: Vouched,
+        when_disconnected: WhenDisconnected,
+        at: Instant,
+    ) -> Connection {
+        if self.ledger.is_fresh(vouched, at) {
             Connection::Connected
         } else {
             Connection::Silent(when_disconnected)

@@ -7,6 +7,7 @@ pub mod age;
 pub mod condition;
 pub mod date;
 pub mod directives;
+pub mod explain;
 pub mod fields;
 pub mod freshen;
 pub mod invalidate;

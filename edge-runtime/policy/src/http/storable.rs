@@ -183,9 +183,9 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
     if request.contains_key(AUTHORIZATION) && !shared {
         return Err(NoStoreReason::Authorization);
     }
-    let explicit = candidate
-        .lifetime
-        .or_else(|| explicit_lifetime(&directives, response, candidate.received));
+    let explicit = candidate.lifetime.or_else(|| {
+        explicit_lifetime(&directives, response, candidate.received).map(|(seconds, _)| seconds)
+    });
     // §7.3: a cookie is mostly one caller's. It is not stored where it might have been forgotten.
     let for_everyone = directives.public
         || directives.s_maxage.is_some()
@@ -229,29 +229,65 @@ pub fn has_lifetime(response: &HeaderMap) -> bool {
     explicit_lifetime(&directives, response, SystemTime::UNIX_EPOCH).is_some()
 }
 
+/// What says how long a response is fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LifetimeSource {
+    /// A field for CDNs or surrogates.
+    Targeted,
+    /// `s-maxage`.
+    SMaxage,
+    /// `max-age`.
+    MaxAge,
+    /// `Expires`.
+    Expires,
+    /// How long ago it was modified.
+    Heuristic,
+    /// Nothing that is stored with it: its handler, its route, or a field that is taken off.
+    Elsewhere,
+}
+
+/// What says that a stored response is fresh for so long, counted from when it was `received`.
+#[must_use]
+pub fn lifetime_source(
+    lifetime: &Lifetime,
+    response: &HeaderMap,
+    received: SystemTime,
+) -> LifetimeSource {
+    let directives = ResponseDirectives::of(response);
+    let (seconds, source) = explicit_lifetime(&directives, response, received)
+        .unwrap_or((heuristic(response, received), LifetimeSource::Heuristic));
+    match seconds == lifetime.fresh_seconds {
+        true => source,
+        false => LifetimeSource::Elsewhere,
+    }
+}
+
 /// `s-maxage`, `max-age`, `Expires`, in this order. RFC 9111 §4.2.1.
 fn explicit_lifetime(
     directives: &ResponseDirectives,
     response: &HeaderMap,
     received: SystemTime,
-) -> Option<u64> {
-    if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
-        return Some(seconds);
+) -> Option<(u64, LifetimeSource)> {
+    let of = |source| match directives.targeted {
+        true => LifetimeSource::Targeted,
+        false => source,
+    };
+    if let Some(seconds) = directives.s_maxage {
+        return Some((seconds, of(LifetimeSource::SMaxage)));
+    }
+    if let Some(seconds) = directives.max_age {
+        return Some((seconds, of(LifetimeSource::MaxAge)));
     }
     if directives.targeted || !response.contains_key(EXPIRES) {
         return None;
     }
     // §5.3: what is not a date, `0` above all, lies in the past.
     let Some(expires) = date(response, &EXPIRES) else {
-        return Some(0);
+        return Some((0, LifetimeSource::Expires));
     };
     let from = date(response, &DATE).unwrap_or(received);
-    Some(
-        expires
-            .duration_since(from)
-            .unwrap_or(Duration::ZERO)
-            .as_secs(),
-    )
+    let left = expires.duration_since(from).unwrap_or(Duration::ZERO);
+    Some((left.as_secs(), LifetimeSource::Expires))
 }
 
 /// RFC 9111 §4.2.2.

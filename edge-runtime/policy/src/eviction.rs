@@ -9,6 +9,9 @@
 //! - **Ghosts.** Uses of what has left are remembered, in four bytes each: what comes back need not begin anew.
 //! - **A window.** The newest entries are safe whatever their rank: those who waited for one find it.
 //!
+//! A heavy newcomer would throw out many that are worth more than it: what weighs more than one part in [`HEAVY_PART`] of the
+//! bound comes in only where it ranks above each that would have to leave. Each try counts as a use of its ghost.
+//!
 //! Shares keep tenants apart: each whose entries weigh less than half of an equal part of the bound loses nothing to the
 //! others; beyond that, rank decides.
 //!
@@ -33,7 +36,9 @@ const WINDOW_PART: usize = 64;
 /// Shares that are looked at for one eviction, if so many may lose something.
 const SHARES_LOOKED_AT: usize = 32;
 /// Uses beyond so many do not count: what was popular leaves in time. Measured.
-const USES_MAX: u32 = 20;
+const USES_MAX: u32 = 25;
+/// What weighs more than the bound over this has to earn its place. Measured.
+const HEAVY_PART: usize = 4;
 
 /// Entries whose weights stay under a bound. Keys are found by a 64-bit hash that the caller makes, keyed so that nobody
 /// outside can make collisions; of two keys with one hash the newer stays.
@@ -73,10 +78,7 @@ struct Entry<K, V> {
 impl<K, V> Entry<K, V> {
     fn rank(&self) -> f64 {
         let used_at = f64::from_bits(self.used_at.load(Ordering::Relaxed));
-        // Weights are far below 2⁵².
-        #[allow(clippy::cast_precision_loss)]
-        let weight = self.weight.max(1) as f64;
-        used_at + f64::from(self.uses.load(Ordering::Relaxed)) / weight
+        rank(used_at, self.uses.load(Ordering::Relaxed), self.weight)
     }
 
     fn note_use(&self, clock: f64) {
@@ -88,6 +90,17 @@ impl<K, V> Entry<K, V> {
             self.used_at.store(clock, Ordering::Relaxed);
         }
     }
+}
+
+/// See the module.
+fn rank(used_at: f64, uses: u32, weight: usize) -> f64 {
+    used_at + f64::from(uses) / to_f64(weight.max(1))
+}
+
+/// Weights and numbers of entries are far below 2⁵².
+#[allow(clippy::cast_precision_loss)]
+fn to_f64(count: usize) -> f64 {
+    count as f64
 }
 
 impl<K: Eq, V> Bounded<K, V> {
@@ -124,6 +137,12 @@ impl<K: Eq, V> Bounded<K, V> {
         self.entry(hash, key).map(|entry| &entry.value)
     }
 
+    /// Whether there is an entry of this hash; counts as no use.
+    #[must_use]
+    pub fn has(&self, hash: u64) -> bool {
+        self.by_hash.contains_key(&hash)
+    }
+
     fn entry(&self, hash: u64, key: &K) -> Option<&Entry<K, V>> {
         let slot = *self.by_hash.get(&hash)?;
         self.at(slot).filter(|entry| entry.key == *key)
@@ -152,7 +171,7 @@ impl<K: Eq, V> Bounded<K, V> {
     }
 
     /// Puts `value` in, in the place of what `key` led to. Gives what had to leave: that, others, or the value itself if it
-    /// is heavier than the bound.
+    /// is heavier than the bound, or so heavy that it has to earn its place and did not.
     pub fn insert(&mut self, hash: u64, key: K, value: V, weight: usize, share: u64) -> Vec<V> {
         let mut left = Vec::new();
         let mut uses = self.ghosts.recall(hash);
@@ -162,7 +181,9 @@ impl<K: Eq, V> Bounded<K, V> {
             uses = entry.uses.into_inner();
             left.push(entry.value);
         }
-        if weight > self.weight_max {
+        let uses = uses.saturating_add(1).min(USES_MAX);
+        if weight > self.weight_max || !self.admits(weight, uses) {
+            self.ghosts.remember(hash, uses);
             left.push(value);
             return left;
         }
@@ -181,10 +202,40 @@ impl<K: Eq, V> Bounded<K, V> {
             share,
             stamp,
             is_new: true,
-            uses: AtomicU32::new(uses.saturating_add(1).min(USES_MAX)),
+            uses: AtomicU32::new(uses),
             used_at: AtomicU64::new(self.clock.to_bits()),
         });
         left
+    }
+
+    /// Whether a newcomer may have its place: it is not heavy, or it ranks above each that would have to leave.
+    fn admits(&mut self, weight: usize, uses: u32) -> bool {
+        let mut room = self.weight_max - self.weight;
+        if weight <= room || weight <= self.weight_max / HEAVY_PART {
+            return true;
+        }
+        let rank = rank(self.clock, uses, weight);
+        let mut leaving = Vec::new();
+        let mut admits = true;
+        while admits && room < weight {
+            let Some(ranked) = self.next_out() else {
+                break;
+            };
+            admits = ranked.rank < rank;
+            if !admits {
+                // As if it had come in: what nobody asks for any more does not keep it out for ever.
+                self.forget(ranked.rank, to_f64(self.weight_max) / to_f64(weight));
+            }
+            room += self.at(ranked.slot).map_or(0, |entry| entry.weight);
+            leaving.push(ranked);
+        }
+        for ranked in leaving {
+            let share = self.at(ranked.slot).map_or(0, |entry| entry.share);
+            if let Some(share) = self.shares.get_mut(share as usize) {
+                share.push(ranked);
+            }
+        }
+        admits
     }
 
     /// Takes out what `key` leads to, if `matches` says so of it.
@@ -293,17 +344,23 @@ impl<K: Eq, V> Bounded<K, V> {
         share
     }
 
-    /// Takes the entry out that ranks lowest of those that may lose something.
-    fn evict(&mut self) -> Option<V> {
+    /// Takes the entry out of the order that ranks lowest of those that may lose something.
+    fn next_out(&mut self) -> Option<Ranked> {
         let floor = self.weight_max / 2 / self.share_of.len().max(1);
         // A heavy newcomer may need more than those above the floor have.
-        let slot = match self.lowest(floor).or_else(|| self.lowest(0)) {
+        self.lowest(floor).or_else(|| self.lowest(0))
+    }
+
+    /// The clock goes towards `rank`, by [`CLOCK_SPEED`] parts in `parts`.
+    fn forget(&mut self, rank: f64, parts: f64) {
+        self.clock += (rank - self.clock).max(0.0) * (CLOCK_SPEED / parts).min(1.0);
+    }
+
+    /// Takes the next entry out.
+    fn evict(&mut self) -> Option<V> {
+        let slot = match self.next_out() {
             Some(ranked) => {
-                // Entries in memory are far fewer than 2⁵².
-                #[allow(clippy::cast_precision_loss)]
-                let count = self.by_hash.len() as f64;
-                let speed = (CLOCK_SPEED / (count + 1.0)).min(1.0);
-                self.clock += (ranked.rank - self.clock).max(0.0) * speed;
+                self.forget(ranked.rank, to_f64(self.by_hash.len() + 1));
                 ranked.slot
             }
             None => self.oldest_new()?,

@@ -70,11 +70,28 @@ fn the_newest_is_there_whatever_its_rank() {
         }
         assert_eq!(cache.peek(key, &key), Some(&key));
     }
-    // One that takes all of the room, too.
-    cache.insert(5_000, 5_000, 1, 10_000, 0);
-    assert_eq!((cache.peek(5_000, &5_000), cache.len()), (Some(&1), 1));
     let left = cache.insert(5_001, 5_001, 2, 10_001, 0);
-    assert_eq!((left, cache.len()), (vec![2], 1));
+    assert_eq!((left, cache.len()), (vec![2], 100));
+}
+
+#[test]
+fn the_heavy_earn_their_place() {
+    let mut cache = Bounded::new(10_000);
+    // Where there is room they need not.
+    assert!(!ask(&mut cache, 1_000, 9_000, 0) && ask(&mut cache, 1_000, 9_000, 0));
+    for key in 0..400 {
+        ask(&mut cache, key % 80, 100, 0);
+    }
+    assert_eq!(cache.peek(1_000, &1_000), None);
+    // What the others answer is worth more, as long as they are asked for.
+    for round in 0..40 {
+        assert!(!ask(&mut cache, 1_000, 9_000, 0), "{round}");
+        assert!((0..80).all(|key| ask(&mut cache, key, 100, 0)), "{round}");
+    }
+    // When they are not, it gets in, in time.
+    let tries = (0..1_000).find(|_| ask(&mut cache, 1_000, 9_000, 0));
+    assert!(tries.is_some_and(|tries| tries > 0), "{tries:?}");
+    assert_eq!(cache.weight(), 9_000 + (cache.len() - 1) * 100);
 }
 
 #[test]

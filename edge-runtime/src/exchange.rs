@@ -4,7 +4,7 @@ use crate::{
     cache::{Kept, PopAsks},
     routes::Entry,
 };
-use brink_listener::{Body, Connection};
+use brink_listener::{Body, Connection, Interim};
 use brink_policy::{cache_status::CacheStatus, http::directives::BRINK_CACHE_CONTROL};
 use brink_protocol::{
     Position, TenantName,
@@ -42,8 +42,8 @@ pub struct Caller {
 /// What a shield keeps of another PoP's question.
 #[derive(Debug, Clone, Default)]
 pub struct ForPop {
-    /// How long ago an unsafe request outdated the URL there.
-    pub outdated: Option<Duration>,
+    /// How long ago an unsafe request may have outdated the URL there, at last.
+    pub outdated: Duration,
     /// Whose request it is.
     pub client: Option<SocketAddr>,
     /// The answer may be stored, on these terms.
@@ -140,6 +140,9 @@ impl Exchange {
         *request.version_mut() = self.head.version;
         *request.headers_mut() = self.head.headers.clone();
         request.extensions_mut().insert(self.client());
+        if let Some(interim) = self.head.extensions.get::<Interim>() {
+            request.extensions_mut().insert(interim.clone());
+        }
         request
     }
 

@@ -14,10 +14,11 @@ pub struct Front(pub Arc<Edge>);
 
 impl Service for Front {
     async fn call(&self, request: Request<Body>, connection: Arc<Connection>) -> Response<Body> {
-        match at_once::response(&self.0, &request) {
-            Some(response) => response,
-            None => pipeline::answer(&self.0, request, connection).await,
-        }
+        pipeline::answer(&self.0, request, connection).await
+    }
+
+    fn at_hand(&self, request: &Request<Body>) -> Option<Response<Body>> {
+        at_once::response(&self.0, request)
     }
 
     fn at_once(

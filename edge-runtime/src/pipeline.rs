@@ -39,7 +39,7 @@ use crate::{
     taken::{Taken, WHOLE_WAIT_MAX, take},
 };
 use arc_swap::ArcSwap;
-use brink_listener::{Body, Connection};
+use brink_listener::{Body, Connection, Interim};
 use brink_policy::{http::freshen::remove_own, keying::remove_claims};
 use brink_protocol::{deployment::StaticAnswer, problem::Problem};
 use brink_telemetry::{RequestId, TraceContext};
@@ -238,6 +238,8 @@ fn send(exchange: &mut Exchange, mut answer: Answer) -> Response<Body> {
 fn revalidate(edge: &Arc<Edge>, exchange: &Exchange, fill: Fill) {
     let mut beside = exchange.beside();
     beside.head.method = Method::GET;
+    // The client has its answer.
+    beside.head.extensions.remove::<Interim>();
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
         if let Some(_place) = edge.admission.place() {

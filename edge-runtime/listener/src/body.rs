@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use crate::error::BoxError;
 use crate::inbound::Inbound;
+use crate::trailers::WithTrailers;
 
 type Stream = dyn http_body::Body<Data = Bytes, Error = BoxError> + Send;
 
@@ -42,6 +44,16 @@ impl Body {
         B::Error: Into<BoxError>,
     {
         Self(Kind::Stream(Box::pin(body.map_err(Into::into))))
+    }
+
+    /// Bytes at hand, and a trailer section behind them if it is not empty.
+    pub fn with_trailers(bytes: impl Into<Bytes>, trailers: HeaderMap) -> Self {
+        let bytes = bytes.into();
+        if trailers.is_empty() {
+            return Self::full(bytes);
+        }
+        let trailers = Some(trailers);
+        Self(Kind::Stream(Box::pin(WithTrailers { bytes, trailers })))
     }
 
     /// A body that arrives on one of this crate's connections.

@@ -1,6 +1,6 @@
 //! Between a protocol and the service: one request in, one answer out, whatever happens.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{ALLOW, ALT_SVC, CONNECTION, CONTENT_TYPE, EXPECT, HOST};
+use http::header::{ALLOW, ALT_SVC, CONNECTION, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
@@ -20,18 +20,27 @@ use crate::config::Limits;
 use crate::connection::{Connection, Protocol};
 use crate::error::BoxError;
 use crate::inbound::{Bounds, Inbound, Source};
+use crate::interim::Interim;
 use crate::plain::PlainRequest;
 use crate::request::{self, Defaults, HeadLimits, Refusal};
+use crate::trailers::{self, takes_trailers};
 
 /// What answers requests.
 pub trait Service: Send + Sync + 'static {
     /// Answers one request. A panic is answered 500 and does not touch other requests. When the client
-    /// goes away, the future is dropped.
+    /// goes away, the future is dropped. Where the client can be sent interim answers, the request has an
+    /// [`Interim`] among its extensions.
     fn call(
         &self,
         request: Request<Body>,
         connection: Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Answers a request if nothing has to be waited for; None: [`call`](Self::call) answers.
+    fn at_hand(&self, request: &Request<Body>) -> Option<Response<Body>> {
+        let _ = request;
+        None
+    }
 
     /// Answers a plain request of HTTP/1.1 at once, if nothing has to be waited for: puts the status line and the fields
     /// into `head`, each with its line's end, and gives the body, whose length one of the fields says. None: whatever is
@@ -118,12 +127,24 @@ impl<S: Service> Dispatcher<S> {
     pub(crate) async fn answer_hyper(
         &self,
         request: Request<hyper::body::Incoming>,
+        interim: Option<Interim>,
     ) -> Response<Tracked> {
         let guard = self.activity.begin();
+        // Of the versions that mark the end of a body otherwise, only HTTP/1.1 needs chunks for trailers.
+        let is_http1 = request.version() < Version::HTTP_2;
+        let takes_trailers = request.version() == Version::HTTP_11
+            && request.headers().contains_key(TE)
+            && takes_trailers(request.headers());
         let request = request.map(|incoming| {
             (!http_body::Body::is_end_stream(&incoming)).then_some(Source::Hyper(incoming))
         });
-        let mut response = self.answer(request).await;
+        let mut response = self.answer(request, interim.as_ref()).await;
+        if let Some(interim) = &interim {
+            poll_fn(|cx| interim.poll_settled(cx)).await;
+        }
+        if is_http1 && response.headers().contains_key(TRAILER) {
+            response = trailers::fit(response, takes_trailers);
+        }
         if let Some(alt_svc) = &self.shared.alt_svc {
             response
                 .headers_mut()
@@ -137,14 +158,26 @@ impl<S: Service> Dispatcher<S> {
     }
 
     /// Normalises, asks the service, and makes an answer of what goes wrong.
-    pub(crate) async fn answer(&self, request: Request<Option<Source>>) -> Response<Body> {
-        let request = match self.admit(request) {
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Option<Source>>,
+        interim: Option<&Interim>,
+    ) -> Response<Body> {
+        let mut request = match self.admit(request) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal),
         };
-        let connection = Arc::clone(&self.connection);
         // The call itself is inside: it may panic before there is a future.
-        let call = async { self.shared.service.call(request, connection).await };
+        let call = async {
+            if let Some(response) = self.shared.service.at_hand(&request) {
+                return response;
+            }
+            if let Some(interim) = interim {
+                request.extensions_mut().insert(interim.clone());
+            }
+            let connection = Arc::clone(&self.connection);
+            self.shared.service.call(request, connection).await
+        };
         if let Ok(response) = AssertUnwindSafe(call).catch_unwind().await {
             return response;
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Version;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -163,10 +164,12 @@ impl<S: Service> Acceptor<S> {
                 Next::Rest(beginning) => (beginning, false),
             };
             let (gate, watch) = Gate::new(stream, beginning, is_shut);
-            let called = Arc::clone(&dispatcher);
+            let (called, offers) = (Arc::clone(&dispatcher), Arc::clone(&watch));
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let dispatcher = Arc::clone(&called);
-                async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request).await) }
+                // RFC 9110 §15.2: HTTP/1.0 has none.
+                let interim = (request.version() == Version::HTTP_11).then(|| offers.interim());
+                async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request, interim).await) }
             });
             let mut connection =
                 http1_builder(limits).serve_connection(TokioIo::new(gate), service);
@@ -226,7 +229,7 @@ impl<S: Service> Acceptor<S> {
         let activity = Arc::clone(&dispatcher.activity);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let dispatcher = Arc::clone(&dispatcher);
-            async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request).await) }
+            async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request, None).await) }
         });
         let (stream, outlet) = batched(stream);
         let streams = Streams::default();

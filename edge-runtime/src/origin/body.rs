@@ -2,7 +2,7 @@
 
 use super::ticket::Held;
 use brink_listener::BoxError;
-use brink_policy::origins::Failure;
+use brink_policy::{http::trailers::forwarded, origins::Failure};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -41,6 +41,14 @@ impl BodyError {
             Self::Idle { .. } => Some(Failure::Late),
             Self::Broken(_) => Some(Failure::Broken),
         }
+    }
+}
+
+/// A frame without the trailer fields that do not go on.
+pub(super) fn filtered(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(section) => Frame::trailers(forwarded(section)),
+        Err(frame) => frame,
     }
 }
 
@@ -100,7 +108,7 @@ impl Body for Watched {
                 let limit = this.bytes_max;
                 return this.end(BodyError::TooLarge { limit });
             }
-            return Poll::Ready(Some(Ok(frame)));
+            return Poll::Ready(Some(Ok(filtered(frame))));
         }
         let limit_ms = this.idle_ms_max;
         let idle = this

@@ -11,10 +11,10 @@ use super::{
     target::OriginTarget,
     upstream::{Attempt, OriginView, Upstream},
 };
-use brink_listener::{Body, BodyTooLarge};
+use brink_listener::{Body, BodyTooLarge, takes_trailers};
 use brink_policy::http::fields::remove_hop_by_hop;
 use brink_protocol::origins::{Origin, OriginGroup};
-use http::{Request, Response, uri::PathAndQuery};
+use http::{Request, Response, header::TRAILER, uri::PathAndQuery};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use rustls::ClientConfig;
@@ -70,7 +70,8 @@ impl Origins {
 
     /// Sends `request` (in the client's terms: its URI carries scheme and host as the client wrote them) to an origin of
     /// `target`. Hop-by-hop fields are stripped both ways; `Host` becomes the origin's; `Via`, `CDN-Loop`, `Forwarded` and
-    /// `X-Forwarded-*` are set from the request's URI and from its extension [`SocketAddr`] (the client's address). What
+    /// `X-Forwarded-*` are set from the request's URI and from its extension [`SocketAddr`] (the client's address). Interim
+    /// answers go to its extension [`brink_listener::Interim`], if it has one. What
     /// fails before an answer begins is sent again where that makes no difference, unless its body is of unknown length or
     /// over 64 KiB; see [`brink_policy::origins::repeat`]. Call it from within a tokio runtime.
     ///
@@ -105,11 +106,13 @@ impl Origins {
         if times > forwarded::PASSED_MAX {
             return Err(Error::Circle { times });
         }
+        let takes_trailers = takes_trailers(&head.headers);
         remove_hop_by_hop(&mut head.headers);
         let client = head.extensions.get::<SocketAddr>().copied();
         forwarded::set(&mut head.headers, &head.uri, head.version, client);
         let length = body.size_hint().exact();
-        let is_small = length.is_some_and(|length| length <= HELD_BYTES_MAX);
+        let is_small = length.is_some_and(|length| length <= HELD_BYTES_MAX)
+            && !head.headers.contains_key(TRAILER);
         let may_repeat = head.method.is_idempotent() || group.has_several();
         let body = match is_small && may_repeat {
             true => Outgoing::Held(whole(body, limit).await?),
@@ -120,6 +123,8 @@ impl Origins {
             method: head.method,
             path: path.unwrap_or_else(|| PathAndQuery::from_static("/")),
             headers: head.headers,
+            takes_trailers,
+            interim: head.extensions.remove(),
         };
         group.send(&attempt, body, trail).await
     }

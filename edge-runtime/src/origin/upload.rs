@@ -1,5 +1,6 @@
 //! A request's body on its way to an origin: bounded, and it tells who keeps whom waiting.
 
+use super::body::filtered;
 use brink_listener::{Body, BoxError};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -88,7 +89,7 @@ impl http_body::Body for Upload {
                 }
             }
         }
-        polled
+        polled.map_ok(filtered)
     }
 
     fn is_end_stream(&self) -> bool {

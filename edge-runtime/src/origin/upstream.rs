@@ -9,14 +9,15 @@ use super::{
     ticket::{Gate, Places, Refused, Ticket},
     upload::{Progress, Upload},
 };
-use brink_listener::Body;
+use brink_listener::{Body, Interim};
 use brink_policy::{
-    http::fields::remove_hop_by_hop,
+    http::{fields::remove_hop_by_hop, interim::forwarded},
     origins::{Failure, Neighbours, Standing},
 };
 use brink_protocol::origins::{Origin, OriginProtocol};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONNECTION, TE},
     uri::{PathAndQuery, Scheme},
 };
 use http_body::Body as _;
@@ -48,6 +49,10 @@ pub(super) struct Attempt {
     pub(super) path: PathAndQuery,
     /// Without `Host`.
     pub(super) headers: HeaderMap,
+    /// The client takes trailer sections.
+    pub(super) takes_trailers: bool,
+    /// The client's way of interim answers.
+    pub(super) interim: Option<Interim>,
 }
 
 /// One origin.
@@ -202,6 +207,8 @@ impl Upstream {
             method: Method::GET,
             path,
             headers: HeaderMap::from_iter([(http::header::USER_AGENT, agent)]),
+            takes_trailers: false,
+            interim: None,
         };
         let asked = tokio::time::timeout(limit, self.head(&attempt, Body::empty())).await;
         matches!(asked, Ok(Ok(response)) if response.status().is_success())
@@ -214,6 +221,17 @@ impl Upstream {
         *request.method_mut() = attempt.method.clone();
         *request.uri_mut() = self.target(&attempt.path)?;
         request.headers_mut().clone_from(&attempt.headers);
+        if attempt.takes_trailers {
+            self.ask_for_trailers(request.headers_mut());
+        }
+        if let Some(interim) = attempt.interim.clone() {
+            // HTTP/1.1 alone calls it.
+            hyper::ext::on_informational(&mut request, move |head| {
+                if let Some(fields) = forwarded(head.status(), head.headers()) {
+                    interim.send(head.status(), fields);
+                }
+            });
+        }
         let mut answering = pin!(self.client.request(request));
         let mut due = Instant::now() + self.first_byte;
         loop {
@@ -229,6 +247,20 @@ impl Upstream {
                     is_connected: true,
                 });
             }
+        }
+    }
+
+    /// RFC 9110 §10.1.4. Where TLS may choose HTTP/2, which has no `Connection` (RFC 9113 §8.2.2) but knows `TE`, that goes
+    /// without it: no other hop is between.
+    fn ask_for_trailers(&self, headers: &mut HeaderMap) {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        let is_http1 = match self.spec.protocol {
+            OriginProtocol::Auto => self.base.scheme() == Some(&Scheme::HTTP),
+            OriginProtocol::Http1 => true,
+            OriginProtocol::Http2 => false,
+        };
+        if is_http1 {
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
     }
 
@@ -280,9 +312,10 @@ impl Upstream {
         remove_hop_by_hop(&mut head.headers);
         head.version = Version::HTTP_11;
         head.extensions.clear();
-        let body = match body.size_hint().exact() {
-            Some(0) => Body::empty(),
-            Some(_) | None => Body::stream(watch(body, limit)),
+        // Not by its length: trailers may stand behind nothing.
+        let body = match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::stream(watch(body, limit)),
         };
         Ok(Response::from_parts(head, body))
     }

@@ -1,13 +1,19 @@
-//! What hyper reads from and writes to: it begins with bytes that were read already, and may end with them.
+//! What hyper reads from and writes to: it begins with bytes that were read already, and may end with them. Interim
+//! answers, of which hyper's server knows nothing, are written here.
+//!
+//! They go out when hyper flushes, as nothing of its own is left to be written then: all answers before are out, and the
+//! final one is not given to hyper before the interim ones are (see [`Interim::poll_settled`]).
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::interim::{self, Interim};
 
 /// A stream with a beginning.
 pub(crate) struct Gate<I> {
@@ -15,20 +21,40 @@ pub(crate) struct Gate<I> {
     beginning: Bytes,
     /// Nothing is read behind the beginning.
     is_shut: bool,
+    /// What is left of an interim answer.
+    interim: Bytes,
     watch: Arc<Watch>,
 }
 
-/// What is seen at a gate.
+/// What is seen at a gate, and given to it.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     wants_more: AtomicBool,
     is_flushed: AtomicBool,
+    /// Of the request that is being answered; there is one at a time.
+    interim: Mutex<Option<Interim>>,
 }
 
 impl Watch {
     /// The beginning was read, more is wanted, and what was written is out.
     pub(crate) fn is_through(&self) -> bool {
         self.wants_more.load(Ordering::Relaxed) && self.is_flushed.load(Ordering::Relaxed)
+    }
+
+    /// The way of interim answers to the request that hyper has given just now.
+    pub(crate) fn interim(&self) -> Interim {
+        let interim = Interim::new();
+        let mut current = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(interim.clone());
+        interim
+    }
+
+    fn next_interim(&self, cx: &mut Context<'_>) -> Option<Bytes> {
+        let current = self.interim.lock().unwrap_or_else(PoisonError::into_inner);
+        match current.as_ref()?.poll_next(cx) {
+            Poll::Ready(head) => Some(interim::encode(&head).into()),
+            Poll::Pending => None,
+        }
     }
 }
 
@@ -40,6 +66,7 @@ impl<I> Gate<I> {
             stream,
             beginning,
             is_shut,
+            interim: Bytes::new(),
             watch: Arc::clone(&watch),
         };
         (gate, watch)
@@ -72,6 +99,31 @@ impl<I: AsyncRead + Unpin> AsyncRead for Gate<I> {
     }
 }
 
+impl<I: AsyncWrite + Unpin> Gate<I> {
+    /// Writes what is left of an interim answer.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all interim answers that wait.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_rest(cx))?;
+            match self.watch.next_interim(cx) {
+                Some(head) => self.interim = head,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
 impl<I: AsyncWrite + Unpin> AsyncWrite for Gate<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -79,6 +131,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Gate<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.watch.is_flushed.store(false, Ordering::Relaxed);
+        ready!(self.poll_rest(cx))?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -88,6 +141,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Gate<I> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.watch.is_flushed.store(false, Ordering::Relaxed);
+        ready!(self.poll_rest(cx))?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 
@@ -96,6 +150,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Gate<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.is_flushed.store(false, Ordering::Relaxed);
+        ready!(self.poll_interim(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         let is_flushed = matches!(flushed, Poll::Ready(Ok(())));
         self.watch.is_flushed.store(is_flushed, Ordering::Relaxed);

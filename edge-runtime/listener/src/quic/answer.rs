@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use h3::error::{Code, StreamError};
 use h3::server::RequestResolver;
 use http::header::{CONTENT_LENGTH, DATE, EXPECT};
@@ -24,6 +24,7 @@ use super::transport::{RequestStream, Transport, var_int};
 use crate::body::Body;
 use crate::dispatch::{Dispatcher, Service, problem};
 use crate::inbound::Source;
+use crate::interim::Interim;
 use crate::request::{Refusal, content_length};
 
 /// Usual bytes of an answer's head.
@@ -81,13 +82,10 @@ pub(super) async fn run<S: Service>(
                 return;
             }
             let head_only = request.method() == Method::HEAD;
-            let response = tokio::select! {
-                biased;
-                response = dispatcher.answer(request) => response,
-                // The client does not want the answer any more, or is gone.
-                _ = send.stopped() => return,
-            };
-            (head_only, response)
+            match answer(&dispatcher, request, &mut send, stall).await {
+                Some(response) => (head_only, response),
+                None => return,
+            }
         }
         Err(Unresolved::Answer(response)) => (false, *response),
         Err(Unresolved::Reset(code)) => {
@@ -107,6 +105,38 @@ pub(super) async fn run<S: Service>(
             let _ = send.reset(var_int(Code::H3_INTERNAL_ERROR.value()));
         }
     }
+}
+
+/// Has a request answered, and sends interim answers meanwhile. None: the client does not want the answer any more, or is
+/// gone.
+async fn answer<S: Service>(
+    dispatcher: &Dispatcher<S>,
+    request: Request<Option<Source>>,
+    send: &mut quinn::SendStream,
+    stall: Duration,
+) -> Option<Response<Body>> {
+    let interim = Interim::new();
+    let stopped = send.stopped();
+    let mut stopped = pin!(stopped);
+    let mut answering = pin!(dispatcher.answer(request, Some(&interim)));
+    let mut heads = BytesMut::new();
+    let response = loop {
+        tokio::select! {
+            biased;
+            response = &mut answering => break response,
+            (status, fields) = poll_fn(|cx| interim.poll_next(cx)) => {
+                qpack::put_head(status, &fields, &mut heads);
+            }
+            // Beside the answer, which may be others' too, and must not wait for a client that reads slowly.
+            written = send.write(&heads), if !heads.is_empty() => heads.advance(written.ok()?),
+            _ = &mut stopped => return None,
+        }
+    };
+    for (status, fields) in interim.close() {
+        qpack::put_head(status, &fields, &mut heads);
+    }
+    let rest = [heads.freeze(), Bytes::new()];
+    write(send, rest, stall).await.ok().map(|()| response)
 }
 
 /// Finds out whether there is a body.

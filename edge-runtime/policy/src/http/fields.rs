@@ -2,10 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{
-        CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
-    },
+    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE},
 };
 use std::time::{Duration, SystemTime};
 
@@ -85,13 +82,13 @@ pub fn date_value(time: SystemTime) -> Option<HeaderValue> {
     HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)).ok()
 }
 
-/// Fields that are for the next hop alone, beside those that `Connection` names. RFC 9110 §7.6.1.
-const HOP_BY_HOP: [HeaderName; 9] = [
+/// Fields that are for the next hop alone, beside those that `Connection` names. RFC 9110 §7.6.1. `Trailer` is not: what it
+/// announces goes on.
+const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
     HeaderName::from_static("keep-alive"),

@@ -8,7 +8,7 @@ use super::{
 use crate::names::{CACHE_TAG, SURROGATE_KEY};
 use http::{
     HeaderMap, HeaderName,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, TRAILER},
 };
 
 /// Checks the content of the message that carries it, which a 304 does not have. RFC 1864.
@@ -67,7 +67,7 @@ pub fn selects(stored: &HeaderMap, update: &HeaderMap) -> bool {
 /// RFC 9111 §3.2.
 pub fn freshen(stored: &mut HeaderMap, mut update: HeaderMap) {
     remove_hop_by_hop(&mut update);
-    for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE] {
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, TRAILER] {
         update.remove(name);
     }
     for name in [CONTENT_MD5, CONTENT_DIGEST] {

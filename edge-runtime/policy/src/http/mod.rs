@@ -10,10 +10,12 @@ pub mod directives;
 pub mod explain;
 pub mod fields;
 pub mod freshen;
+pub mod interim;
 pub mod invalidate;
 pub mod range;
 pub mod reuse;
 pub mod storable;
+pub mod trailers;
 pub mod vary;
 
 pub use directives::{RequestDirectives, ResponseDirectives};

@@ -1,9 +1,9 @@
 //! A request as its cache key has it: what is no part of the key is taken off before anything is looked for, and before any
 //! module or origin sees it.
 
-use crate::{cache::Ruled, exchange::Exchange};
+use crate::{cache::Ruled, exchange::Exchange, routes::Entry};
 use brink_policy::coding::{Accepted, simplify};
-use http::{Method, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, Method, Uri, uri::PathAndQuery};
 
 /// What of a request is part of its key.
 #[derive(Debug)]
@@ -19,10 +19,33 @@ pub(crate) struct Keyed {
 /// Applies the rules of the route. A request that may be answered from the cache loses what is no part of its key; others go
 /// on whole, and end what is stored under the key that they would have.
 pub(crate) fn apply(exchange: &mut Exchange) -> Keyed {
-    let entry = &exchange.entry;
+    let head = &mut exchange.head;
+    let mut keyed = of(
+        &exchange.entry,
+        &head.method,
+        &head.uri,
+        &mut head.headers,
+        &exchange.fields_set,
+    );
+    if matches!(head.method, Method::GET | Method::HEAD)
+        && let Some(target) = keyed.target.take()
+        && let Some(uri) = replaced(&head.uri, &target)
+    {
+        head.uri = uri;
+    }
+    keyed
+}
+
+/// What of a request is part of its key. Takes of the fields what is not.
+pub(crate) fn of(
+    entry: &Entry,
+    method: &Method,
+    uri: &Uri,
+    headers: &mut HeaderMap,
+    fields_set: &[HeaderName],
+) -> Keyed {
     let (keying, compresses) = (&entry.keying, entry.route.cache.compress);
-    let may_answer = matches!(exchange.head.method, Method::GET | Method::HEAD);
-    let headers = &mut exchange.head.headers;
+    let may_answer = matches!(*method, Method::GET | Method::HEAD);
     let mut ruled = Ruled {
         compresses: compresses && !keying.keys_secrets(),
         is_keyed: !keying.is_plain(),
@@ -35,33 +58,21 @@ pub(crate) fn apply(exchange: &mut Exchange) -> Keyed {
         }
         simplify(headers);
     }
+    let mut keyed = Keyed {
+        target: None,
+        extra: Some(String::new()),
+        ruled,
+    };
     if keying.is_plain() {
-        return Keyed {
-            target: None,
-            extra: Some(String::new()),
-            ruled,
-        };
+        return keyed;
     }
-    let uri = &exchange.head.uri;
     let sent = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let target = keying.target(sent);
-    let target = (target != sent).then(|| target.into_owned());
-    if !may_answer {
-        return Keyed {
-            target,
-            extra: Some(String::new()),
-            ruled,
-        };
+    keyed.target = (target != sent).then(|| target.into_owned());
+    if may_answer {
+        keyed.extra = keying.apply(headers, fields_set);
     }
-    let extra = keying.apply(headers, &exchange.fields_set);
-    if let Some(target) = target.and_then(|target| replaced(uri, &target)) {
-        exchange.head.uri = target;
-    }
-    Keyed {
-        target: None,
-        extra,
-        ruled,
-    }
+    keyed
 }
 
 /// A URI with another target.

@@ -18,6 +18,7 @@ pub mod deployments;
 pub mod edge;
 pub mod error;
 pub mod exchange;
+pub mod explaining;
 pub mod feed;
 pub mod figures;
 pub mod files;

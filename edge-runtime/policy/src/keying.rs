@@ -252,6 +252,35 @@ impl Keying {
     }
 }
 
+/// A key's extra part in words that give no secret away: of what kind (`device`, `cookie` or `header`), and what it is.
+#[must_use]
+pub fn described(extra: &str) -> Vec<(&'static str, String)> {
+    let mut is_header = false;
+    let mut parts = Vec::new();
+    for part in extra.split(SEPARATOR).filter(|part| !part.is_empty()) {
+        // Lines of fields come last, and only the first of them says what they are.
+        let text = match (is_header, part.split_at_checked(1)) {
+            (false, Some(("d", device))) => {
+                parts.push(("device", device.to_owned()));
+                continue;
+            }
+            (false, Some(("c", cookies))) => {
+                let names = cookies
+                    .split(';')
+                    .map(|cookie| name_of(cookie).trim().to_owned());
+                let names = names.filter(|name| !name.is_empty());
+                parts.extend(names.map(|name| ("cookie", name)));
+                continue;
+            }
+            (false, Some(("h", line))) => line,
+            _ => part,
+        };
+        is_header = true;
+        parts.push(("header", vary::without_secret(text).to_owned()));
+    }
+    parts
+}
+
 /// The name of `NAME=VALUE`, or of `NAME`.
 fn name_of(parameter: &str) -> &str {
     parameter.split('=').next().unwrap_or(parameter)

@@ -3,6 +3,7 @@
 use crate::{
     cache::Cache,
     error::Error,
+    explaining::{self, Asked},
     figures::Sums,
     link::Link,
     origin::OriginView,
@@ -81,7 +82,7 @@ impl Admin {
             .route("/health", get(health))
             .route("/ready", get(ready))
             .route("/metrics", get(metrics))
-            .route("/cache", get(cache))
+            .route("/cache", get(cache).post(explained))
             .route("/status", get(status))
             .route("/routes", get(routes))
             .route("/cores", get(cores))
@@ -190,6 +191,22 @@ async fn cache(State(view): State<View>, Query(look_up): Query<LookUp>) -> Respo
             "Which URL?",
             "ask /cache?url=https://HOST/PATH",
         ),
+    }
+}
+
+async fn explained(State(view): State<View>, Json(asked): Json<Asked>) -> Response {
+    match explaining::explain(&view.edge, &asked).await {
+        Ok(mut told) => {
+            if let Some(told) = told.as_object_mut() {
+                told.insert("pop".into(), json!(view.pop));
+            }
+            Json(told).into_response()
+        }
+        Err(problem) => {
+            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+            let content_type = [(CONTENT_TYPE, brink_protocol::problem::MEDIA_TYPE)];
+            (status, content_type, problem.to_json()).into_response()
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     invalidation,
     reply::{Reply, set_status},
     stored::{CACHE_STATUS, Stored},
+    unstored::Unstored,
 };
 use brink_policy::{
     cache_status::{CacheStatus, Outcome},
@@ -24,6 +25,7 @@ use std::time::{Instant, SystemTime};
 impl Fill {
     /// The answer goes to this client alone.
     pub(super) fn unkept(&self, mut head: Parts, body: Bytes, reason: NoStoreReason) -> Reply {
+        self.note_unstored(head.status, reason);
         let status = self.mark(&mut head, Some(reason));
         Reply {
             head,
@@ -32,6 +34,17 @@ impl Fill {
             stored: None,
             kept: None,
         }
+    }
+
+    /// Remembers for people why an answer was not stored.
+    pub(super) fn note_unstored(&self, status: StatusCode, reason: NoStoreReason) {
+        if self.keeps.is_err() {
+            return;
+        }
+        let hash = self.shared.tiers.hash(&self.key);
+        let at = SystemTime::now();
+        let unstored = Unstored { reason, status, at };
+        self.shared.unstored.note(hash, unstored);
     }
 
     /// Strips what is for caches alone, sets `Cache-Status`, remembers that the key need not be waited for. A failure says

@@ -13,6 +13,7 @@ use super::{
     shared::Shared,
     stored::OBJECT_BYTES_MAX,
     tiers::{Tiers, remove_all, remove_ended},
+    unstored::LatelyUnstored,
 };
 use brink_policy::coherence::{
     Admission, Depends, FillStart, Next, Start, Started, Touch, selected,
@@ -79,7 +80,8 @@ impl Cache {
                 uncollapsed_for: Duration::from_millis(config.uncollapsed_ms),
             }),
             counters: Counters::new(),
-            outdated: Mutex::default(),
+            unstored: LatelyUnstored::new(),
+            outdated: Mutex::new(Outdated::begin(0)),
             base: Instant::now(),
             coders: Coders::new(),
             variants: Mutex::new(()),
@@ -252,7 +254,12 @@ impl Cache {
         explain::explain(&self.shared, url, SystemTime::now()).await
     }
 
-    /// Figures since the start, and of now. Sets the gauges `brink_cache_entries` and `brink_cache_bytes`.
+    /// What would become of a request now, and why. Nothing is fetched or stored.
+    pub async fn explain_request(&self, request: &CacheRequest<'_>) -> serde_json::Value {
+        explain::explain_request(&self.shared, request, SystemTime::now()).await
+    }
+
+    /// Figures since the start, and of now. Sets the gauges `brink_cache_*`.
     #[must_use]
     pub fn figures(&self) -> Figures {
         self.poll(Instant::now());

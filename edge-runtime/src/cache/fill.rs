@@ -178,7 +178,13 @@ impl Fill {
         {
             return None;
         }
-        Some(limit)
+        let unstored = match self.judge(head, dependencies, SystemTime::now()) {
+            Err(reason) => reason,
+            Ok(_) if length.is_some_and(|l| l > limit) => NoStoreReason::TooLarge,
+            Ok(_) => return Some(limit),
+        };
+        self.note_unstored(head.status, unstored);
+        None
     }
 
     pub(super) fn judge(

@@ -78,7 +78,7 @@ pub(super) async fn lookup(
 
 impl Way<'_> {
     /// Requests that are not answered from the cache at all.
-    fn bypasses(&self, key: &Key) -> Option<(ForwardReason, NoStoreReason)> {
+    pub(super) fn bypasses(&self, key: &Key) -> Option<(ForwardReason, NoStoreReason)> {
         let CacheRequest {
             method, headers, ..
         } = self.request;
@@ -133,6 +133,28 @@ impl Way<'_> {
         }
     }
 
+    /// What to do with an entry that answers the request, and its age.
+    pub(super) fn decide(&self, entry: &Entry, applied: bool) -> (Reuse, u64) {
+        let age = entry.stored.age(self.now);
+        let stored = reuse::Stored {
+            lifetime: &entry.stored.lifetime,
+            age_seconds: age,
+            soft_purged: entry.soft,
+        };
+        let connection = self
+            .shared
+            .connection(entry.vouched, self.request.when_disconnected);
+        let decision = match self.is_new_enough(entry, applied) {
+            true => reuse(&self.directives, &stored, connection),
+            false => Reuse::ValidateForRequest,
+        };
+        let decision = match self.request.pop {
+            Some(pop) => shielded::decide(decision, &entry.stored, pop, self.now),
+            None => decision,
+        };
+        (decision, age)
+    }
+
     /// Serves an entry, or says why the request has to go forward and whether it goes alone.
     fn use_entry(
         &self,
@@ -151,23 +173,7 @@ impl Way<'_> {
                 .flight_hash(&key.0, &entry.stored, self.request.headers);
             return Err((ForwardReason::Partial, false));
         }
-        let age = entry.stored.age(self.now);
-        let stored = reuse::Stored {
-            lifetime: &entry.stored.lifetime,
-            age_seconds: age,
-            soft_purged: entry.soft,
-        };
-        let connection = self
-            .shared
-            .connection(entry.vouched, self.request.when_disconnected);
-        let decision = match self.is_new_enough(&entry, applied) {
-            true => reuse(&self.directives, &stored, connection),
-            false => Reuse::ValidateForRequest,
-        };
-        let decision = match self.request.pop {
-            Some(pop) => shielded::decide(decision, &entry.stored, pop, self.now),
-            None => decision,
-        };
+        let (decision, age) = self.decide(&entry, applied);
         let forward = match decision {
             Reuse::Serve => {
                 self.code(key, &entry.stored);

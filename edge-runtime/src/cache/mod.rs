@@ -42,6 +42,7 @@ mod shielded;
 mod stored;
 mod tiers;
 mod validation;
+mod unstored;
 mod waiting;
 mod way;
 

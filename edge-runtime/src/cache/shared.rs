@@ -9,6 +9,7 @@ use super::{
     request::{CacheRequest, Session},
     stored::{Key, Slot, Stored, Variant},
     tiers::{Tier, Tiers},
+    unstored::LatelyUnstored,
 };
 use brink_policy::{
     cache_status::ForwardReason,
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) tiers: Arc<Tiers>,
     pub(super) flights: Arc<Flights>,
     pub(super) counters: Counters,
+    pub(super) unstored: LatelyUnstored,
     /// What unsafe requests have outdated here, for shields.
     pub(super) outdated: Mutex<Outdated>,
     /// When it was opened.

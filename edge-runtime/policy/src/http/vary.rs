@@ -63,6 +63,16 @@ pub fn selection(fields: &[HeaderName], request: &HeaderMap) -> Option<String> {
     Some(text)
 }
 
+/// One line of a selection for people: fields that hold secrets by their names alone.
+#[must_use]
+pub fn without_secret(line: &str) -> &str {
+    let name = line.split(':').next().unwrap_or(line);
+    match name {
+        "authorization" | "cookie" | "proxy-authorization" => name,
+        _ => line,
+    }
+}
+
 /// Whether a variant answers a request though it was selected by another `Accept-Language`: its own language, `language`
 /// (`Content-Language`), is what the request likes best, and all other selecting fields are the same. `stored` and `wanted` are
 /// the two selections. RFC 9110 §12.5.4: no answer can suit it better.

@@ -273,3 +273,38 @@ proptest! {
         prop_assert_eq!(rules.target(&one_key.0), one_key.0.as_str());
     }
 }
+
+#[test]
+fn described_without_secrets() {
+    let rules = KeyRules {
+        headers: Some(vec!["accept-language".into(), "authorization".into()]),
+        cookies: Some(vec!["lang".into(), "sid".into()]),
+        device: true,
+        ..KeyRules::default()
+    };
+    let mut request = HeaderMap::new();
+    for (name, value) in [
+        ("cookie", "sid=secret; lang=de; other=1"),
+        ("authorization", "Bearer secret"),
+        ("accept-language", "de"),
+        ("user-agent", "curl/8"),
+    ] {
+        request.insert(name, HeaderValue::from_static(value));
+    }
+    let extra = Keying::new(&rules).apply(&mut request, &[]).unwrap();
+    let words = described(&extra);
+    assert!(!format!("{words:?}").contains("secret"), "{words:?}");
+    let kinds: Vec<_> = words
+        .iter()
+        .map(|(kind, text)| format!("{kind} {text}"))
+        .collect();
+    let expected = [
+        "device desktop",
+        "cookie lang",
+        "cookie sid",
+        "header accept-language: de",
+        "header authorization",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(described(""), []);
+}

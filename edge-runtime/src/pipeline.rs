@@ -315,6 +315,7 @@ async fn ask_module(
         Err(problem) => return give_up(exchange, fill, problem),
     };
     if produced.core_away {
+        fill.tell_failed(produced.head.status);
         if let Some(answer) = fill.failed(SystemTime::now()) {
             return send(exchange, answer);
         }

@@ -82,7 +82,7 @@ async fn answer(
         exchange.session = Some(Box::new(asked.at_least));
     }
     exchange.for_pop = Some(Box::new(ForPop {
-        outdated: asked.outdated_ms.map(Duration::from_millis),
+        outdated: Duration::from_millis(asked.outdated_ms),
         client: asked.client,
         kept: None,
     }));

@@ -8,6 +8,7 @@
 //! | [`coherence`] | which stored entries a change ends, what a fill may store, when a silent feed counts | coherence.md |
 //! | [`eviction`] | which stored entries make room | - |
 //! | [`cores`], [`hedge`] | which core is used, when a second one is asked as well | - |
+//! | [`collapse`] | when those who wait for one fill share its failure | - |
 //! | [`origins`] | which origin is asked, for how long one that fails is left alone, what is asked again | RFC 9110 §9.2.2 |
 //! | [`cache_status`] | what the answer says of it | RFC 9211 |
 //! | [`coding`] | which answers are compressed, and for whom | RFC 9110 §8.4, §12.5.3 |
@@ -17,6 +18,7 @@
 pub mod cache_status;
 pub mod coding;
 pub mod coherence;
+pub mod collapse;
 pub mod cores;
 pub mod eviction;
 pub mod hedge;

@@ -17,8 +17,8 @@ const FAILURES_MAX: u32 = 3;
 const PAUSE_MS: u64 = 500;
 /// For how long at most, in milliseconds.
 const PAUSE_MS_MAX: u64 = 8_000;
-/// An answer may have been on its way for so long when it was stored, in milliseconds.
-const FILL_MS_MAX: u64 = 60_000;
+/// Ages are whole seconds, the rest is cut off, in milliseconds.
+const AGE_MS: u64 = 1_000;
 /// Most URLs that are remembered for having been outdated by an unsafe request.
 const OUTDATED_MAX: usize = 1 << 16;
 
@@ -84,15 +84,25 @@ impl Breaker {
     }
 }
 
-/// When unsafe requests that passed through this PoP outdated a URL (RFC 9111 §4.4): a shield has not heard of them.
-#[derive(Debug, Default)]
+/// When unsafe requests that passed through this PoP outdated a URL (RFC 9111 §4.4): a shield has not heard of them. What an
+/// earlier process of this PoP knew is gone: for all that is known, it was any URL, in the moment before this one began.
+#[derive(Debug)]
 pub struct Outdated {
     at_ms: FxHashMap<TagHash, u64>,
     /// Any URL may have been outdated at this moment; for having forgotten which.
-    any_ms: Option<u64>,
+    any_ms: u64,
 }
 
 impl Outdated {
+    /// At the beginning of a process.
+    #[must_use]
+    pub fn begin(now_ms: u64) -> Self {
+        Self {
+            at_ms: FxHashMap::default(),
+            any_ms: now_ms,
+        }
+    }
+
     /// A URL was outdated now.
     pub fn note(&mut self, url: TagHash, now_ms: u64) {
         if self.at_ms.len() >= OUTDATED_MAX && !self.at_ms.contains_key(&url) {
@@ -104,21 +114,23 @@ impl Outdated {
     /// All were.
     pub fn note_all(&mut self, now_ms: u64) {
         self.at_ms.clear();
-        self.any_ms = Some(now_ms);
+        self.any_ms = now_ms;
     }
 
-    /// How long ago it was, in milliseconds; none: it was not.
+    /// How long ago it was at last, in milliseconds: at least, it was not since.
     #[must_use]
-    pub fn since(&self, url: TagHash, now_ms: u64) -> Option<u64> {
-        let at = self.at_ms.get(&url).copied().max(self.any_ms)?;
-        Some(now_ms.saturating_sub(at))
+    pub fn since(&self, url: TagHash, now_ms: u64) -> u64 {
+        let at = self.at_ms.get(&url).copied().unwrap_or(0);
+        now_ms.saturating_sub(at.max(self.any_ms))
     }
 }
 
-/// Whether a stored answer was asked for after what happened `since_ms` ago, if it was received `received_ms` ago.
+/// Whether a stored answer was asked for after what happened `since_ms` ago, if it was received `received_ms` ago. Its age
+/// then, in seconds, is no less than the time that it was on its way (RFC 9111 §4.2.3).
 #[must_use]
-pub fn is_younger(received_ms: u64, since_ms: u64) -> bool {
-    received_ms.saturating_add(FILL_MS_MAX) < since_ms
+pub fn is_younger(received_ms: u64, initial_age: u64, since_ms: u64) -> bool {
+    let on_its_way = initial_age.saturating_mul(1_000).saturating_add(AGE_MS);
+    received_ms.saturating_add(on_its_way) < since_ms
 }
 
 /// What a shield does for a PoP, instead of what it would do for a client. A PoP takes what it gets for fresh, and keeps it: what

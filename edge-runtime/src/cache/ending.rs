@@ -51,7 +51,7 @@ impl Fill {
     /// nothing of the next answer: those who wait do not storm an origin that is in distress.
     fn mark(&self, head: &mut Parts, reason: Option<NoStoreReason>) -> CacheStatus {
         if is_failure(head.status) {
-            self.tell(&failed_answer(head.status));
+            self.tell_failed(head.status);
         } else if self.ticket.is_some() && reason.is_none_or(NoStoreReason::lasts) {
             self.shared
                 .flights
@@ -83,6 +83,10 @@ impl Fill {
         // Before it is held against the changes: what is applied later vouches for nothing here.
         let vouched = self.shared.ledger.vouched();
         if !self.shared.suits(&self.subject.session, stored) {
+            return None;
+        }
+        let at = self.subject.outdated_at;
+        if at.is_some_and(|at| !stored.was_asked_after(at, now)) {
             return None;
         }
         // What a change has ended meanwhile is not served, however stale it might be.
@@ -119,6 +123,11 @@ impl Fill {
         if let Some(ticket) = &self.ticket {
             ticket.failed(problem.clone());
         }
+    }
+
+    /// The same, of an answer that says no more than that there is none.
+    pub fn tell_failed(&self, status: StatusCode) {
+        self.tell(&failed_answer(status));
     }
 
     /// Others may wait for it.

@@ -15,8 +15,9 @@ use super::{
     tiers::{Tiers, remove_all, remove_ended},
     unstored::LatelyUnstored,
 };
-use brink_policy::coherence::{
-    Admission, Depends, FillStart, Next, Start, Started, Touch, selected,
+use brink_policy::{
+    coherence::{Admission, Depends, FillStart, Next, Start, Started, Touch, selected},
+    shield::Outdated,
 };
 use brink_protocol::{PopName, Position, TenantName, change::Change, purge::Selector};
 use metrics::gauge;

@@ -230,6 +230,7 @@ impl Fill {
             if head.status == StatusCode::NOT_MODIFIED && self.wants_whole() {
                 return self.validated(&stored, head, dependencies, now);
             }
+                self.tell_failed(head.status);
             if is_failure(head.status)
                 && let Some(reply) = self.stale(&stored, soft, now)
             {

@@ -3,9 +3,10 @@
 //! A follower waits until the leader's answer begins to come, or its fill ends, or another fill of the key beside it
 //! ends; then it looks again. A leader that takes long is not left alone, and not stormed either: one follower goes
 //! forward by itself each time that [`super::Config::follower_wait_ms_max`] has passed. One that fails is followed by
-//! another; after the second failure those that wait are told of it.
+//! another; after the second failure in a row all that waited are told of it, those too who wake when it is over.
 
 use super::growing::Growing;
+use brink_policy::collapse::Failures;
 use brink_protocol::problem::Problem;
 use rustc_hash::FxHashMap;
 use std::{
@@ -20,6 +21,11 @@ use tokio::sync::watch;
 const SHARDS: usize = 16;
 /// Most keys of a shard that are remembered as not to be collapsed; when there are more, all are forgotten.
 const UNCOLLAPSED_MAX: usize = 4096;
+/// Most keys of a shard whose fills failed that are remembered; when there are more, those are forgotten that nobody waits
+/// for, or all.
+const FAILED_MAX: usize = 4096;
+/// How long a request waits in all for the fills of others.
+pub(super) const FOLLOWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// Most validations beside stale answers at a time; further ones are left to a later request.
 const BESIDE_MAX: usize = 256;
 
@@ -30,6 +36,8 @@ pub(super) struct Flights {
     bounds: Bounds,
     /// Validations beside stale answers.
     beside: AtomicUsize,
+    /// The beginning of time.
+    base: Instant,
 }
 
 /// See [`super::Config`].
@@ -47,8 +55,17 @@ struct Shard {
     /// How many fills of a URI are open, leaders and others, of any variant.
     open: FxHashMap<u64, u32>,
     uncollapsed: FxHashMap<u64, Instant>,
+    /// Keys whose last fills failed.
+    failed: FxHashMap<u64, Failed>,
     /// `POST`s of a URI that are open: how many, and how often something ended what is stored for it meanwhile.
     posts: FxHashMap<u64, (u32, u64)>,
+}
+
+/// Fills that failed in a row, and what is said of the last.
+#[derive(Debug)]
+struct Failed {
+    failures: Failures,
+    problem: Arc<Problem>,
 }
 
 /// One fill that others wait for.
@@ -70,6 +87,8 @@ struct News {
     stream: Option<Arc<Growing>>,
     /// The leader got no answer.
     failure: Option<Arc<Problem>>,
+    /// It was tried often enough: all are told.
+    is_final: bool,
 }
 
 /// What a request is to do.
@@ -81,6 +100,8 @@ pub(super) enum Joined {
     Follower(Follower),
     /// Fill by itself: the key is not collapsed, or too many wait.
     Alone(Ticket),
+    /// Nothing: what it waited for was tried often enough meanwhile, and failed.
+    Failed(Arc<Problem>),
 }
 
 /// What came of waiting.
@@ -88,8 +109,11 @@ pub(super) enum Joined {
 pub(super) enum Waited {
     /// A fill of the key is over: look again.
     Over,
-    /// The leader got no answer: look again, unless this happened before.
-    Failed(Arc<Problem>),
+    /// The leader got no answer: look again, unless this is the last word on it.
+    Failed {
+        problem: Arc<Problem>,
+        is_final: bool,
+    },
     /// The answer comes.
     Streams(Arc<Growing>),
     /// It takes long, and it is this one's turn to go forward by itself.
@@ -134,7 +158,13 @@ impl Flights {
             shards: Default::default(),
             bounds,
             beside: AtomicUsize::new(0),
+            base: Instant::now(),
         })
+    }
+
+    fn ms(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.base);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -147,9 +177,21 @@ impl Flights {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes part in the fill of a key; `uri` is the hash of its URI, the same unless the key is of a variant.
-    pub(super) fn join(self: &Arc<Self>, hash: u64, uri: u64, now: Instant) -> Joined {
+    /// Takes part in the fill of a key; `uri` is the hash of its URI, the same unless the key is of a variant. `since` is
+    /// when the request began to wait, if it does.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        hash: u64,
+        uri: u64,
+        since: Option<Instant>,
+        now: Instant,
+    ) -> Joined {
         let mut shard = self.shard(hash);
+        if let (Some(since), Some(failed)) = (since, shard.failed.get(&hash))
+            && failed.failures.is_shared_by(self.ms(since))
+        {
+            return Joined::Failed(failed.problem.clone());
+        }
         let uncollapsed = shard
             .uncollapsed
             .get(&hash)
@@ -280,6 +322,30 @@ impl Flights {
 }
 
 impl Shard {
+    /// A fill of a key that others may have waited for has ended; whether with a failure that is the last word.
+    fn ended(&mut self, hash: u64, flight: &Flight, now_ms: u64) -> bool {
+        let problem = flight.news.borrow().failure.clone();
+        let before = self.failed.get(&hash).map(|failed| failed.failures);
+        let Some(problem) = problem else {
+            self.failed.remove(&hash);
+            return false;
+        };
+        if before.is_none() && flight.followers.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        if self.failed.len() >= FAILED_MAX {
+            let wait_ms = u64::try_from(FOLLOWER_TIME_MAX.as_millis()).unwrap_or(u64::MAX);
+            self.failed
+                .retain(|_, failed| !failed.failures.is_past(wait_ms, now_ms));
+            if self.failed.len() >= FAILED_MAX {
+                self.failed.clear();
+            }
+        }
+        let failures = Failures::after(before, now_ms);
+        self.failed.insert(hash, Failed { failures, problem });
+        failures.is_final()
+    }
+
     fn lead(&mut self, hash: u64, next_try: Instant) -> Arc<Flight> {
         let flight = Arc::new(Flight {
             news: watch::Sender::default(),
@@ -316,7 +382,12 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        let now_ms = self.flights.ms(Instant::now());
         let mut shard = self.flights.shard(self.hash);
+        let is_final = self
+            .leads
+            .as_ref()
+            .is_some_and(|flight| shard.ended(self.hash, flight, now_ms));
         match (&self.leads, shard.leaders.get(&self.hash)) {
             (Some(own), Some(present)) if Arc::ptr_eq(own, present) => {
                 shard.leaders.remove(&self.hash);
@@ -339,7 +410,10 @@ impl Drop for Ticket {
         drop(shard);
         // Last: whoever wakes finds the flight gone.
         if let Some(flight) = &self.leads {
-            flight.news.send_modify(|news| news.is_over = true);
+            flight.news.send_modify(|news| {
+                news.is_over = true;
+                news.is_final = is_final;
+            });
         }
     }
 }
@@ -407,7 +481,10 @@ impl Follower {
     fn look(&mut self) -> Option<Waited> {
         let news = self.news.borrow_and_update();
         match (&news.failure, &news.stream) {
-            (Some(failure), _) if news.is_over => Some(Waited::Failed(failure.clone())),
+            (Some(problem), _) if news.is_over => Some(Waited::Failed {
+                problem: problem.clone(),
+                is_final: news.is_final,
+            }),
             (_, Some(growing)) => Some(Waited::Streams(growing.clone())),
             _ if news.is_over || news.beside != self.beside => Some(Waited::Over),
             _ => None,

@@ -37,6 +37,8 @@ pub(super) struct Subject {
     pub(super) when_disconnected: WhenDisconnected,
     pub(super) session: Session,
     pub(super) ruled: Ruled,
+    /// When an unsafe request outdated the URL at the PoP that asks.
+    pub(super) outdated_at: Option<SystemTime>,
 }
 
 /// Whether an answer is stored, as far as its head and its handler say.

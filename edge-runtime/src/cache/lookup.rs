@@ -106,7 +106,7 @@ impl Way<'_> {
             let (reason, alone) = match entry {
                 None => (found.reason, false),
                 Some(entry) => {
-                    let waited = waits.deadline.is_some();
+                    let waited = waits.since.is_some();
                     match self.use_entry(&key, &mut found, entry, applied, waited) {
                         Ok(lookup) => return lookup,
                         Err(why) => why,
@@ -121,15 +121,15 @@ impl Way<'_> {
                 Next::Look => continue,
                 Next::Forward(ticket) => ticket,
                 Next::Answer(answer) => return Lookup::Hit(*answer),
-                Next::GiveUp(ticket, problem) => {
-                    let fill = self.forward(key, reason, found, ticket);
+                Next::GiveUp(problem) => {
+                    let fill = self.forward(key, reason, found, None);
                     return match fill.failed(SystemTime::now()) {
                         Some(answer) => Lookup::Hit(answer),
                         None => Lookup::Unavailable(*problem),
                     };
                 }
             };
-            return Lookup::Forward(self.forward(key, reason, found, ticket));
+            return Lookup::Forward(self.forward(key, reason, found, Some(ticket)));
         }
     }
 
@@ -235,7 +235,13 @@ impl Way<'_> {
         Some(fill)
     }
 
-    fn forward(&self, key: Key, reason: ForwardReason, found: Found, ticket: Ticket) -> Fill {
+    fn forward(
+        &self,
+        key: Key,
+        reason: ForwardReason,
+        found: Found,
+        ticket: Option<Ticket>,
+    ) -> Fill {
         let keeps = match *self.request.method == Method::GET {
             true if self.directives.no_store => Err(NoStoreReason::RequestNoStore),
             true => Ok(()),
@@ -245,7 +251,7 @@ impl Way<'_> {
         fill.hash = found.hash;
         fill.stored = found.entry.map(|entry| (entry.stored, entry.soft));
         fill.variants = found.variants;
-        fill.ticket = Some(ticket);
+        fill.ticket = ticket;
         // After the ticket was taken: an unsafe request that finds no fill open has ended before this.
         fill.started = self.shared.begin(&mut fill.stored);
         fill
@@ -280,6 +286,7 @@ impl Way<'_> {
                     is_uncached: self.request.is_uncached,
                 },
                 ruled: self.request.ruled,
+                outdated_at: self.request.pop.map(|pop| pop.outdated_at(self.now)),
             },
             key: key.0,
             hash: 0,

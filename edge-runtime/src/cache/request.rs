@@ -45,8 +45,8 @@ pub struct CacheRequest<'a> {
 /// What another PoP asks of a stored answer. See [`brink_policy::shield`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PopAsks {
-    /// How long ago an unsafe request outdated the URL there.
-    pub outdated: Option<Duration>,
+    /// How long ago an unsafe request may have outdated the URL there, at last.
+    pub outdated: Duration,
 }
 
 /// What another cache needs to know of an answer to keep it.

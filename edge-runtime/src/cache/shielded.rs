@@ -25,7 +25,7 @@ pub struct ShieldTerms {
     /// What this PoP had applied when the fill began, and the session has seen.
     pub at_least: Position,
     /// How long ago an unsafe request outdated the URL here.
-    pub outdated: Option<Duration>,
+    pub outdated: Duration,
 }
 
 impl Fill {
@@ -51,7 +51,7 @@ impl Fill {
         let ago = outdated.since(url, now_ms(&self.shared));
         Some(ShieldTerms {
             at_least,
-            outdated: ago.map(Duration::from_millis),
+            outdated: Duration::from_millis(ago),
         })
     }
 
@@ -74,12 +74,30 @@ impl Answer {
     }
 }
 
-/// What becomes of a stored answer when another PoP asks.
+impl PopAsks {
+    /// When the URL was outdated at the PoP.
+    pub(super) fn outdated_at(self, now: SystemTime) -> SystemTime {
+        now.checked_sub(self.outdated)
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+impl Stored {
+    /// Whether it was asked for after `at`.
+    pub(super) fn was_asked_after(&self, at: SystemTime, now: SystemTime) -> bool {
+        let ms_since = |at: SystemTime| {
+            let since = now.duration_since(at).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        };
+        is_younger(ms_since(self.received), self.initial_age, ms_since(at))
+    }
+}
+
+/// What becomes of a stored answer when another PoP asks. Many that ask for what is too old for them wait for one fill, and
+/// look again.
 pub(super) fn decide(reuse: Reuse, stored: &Stored, pop: PopAsks, now: SystemTime) -> Reuse {
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let received = now.duration_since(stored.received).unwrap_or_default();
-    match pop.outdated {
-        Some(ago) if !is_younger(ms(received), ms(ago)) => Reuse::ValidateForRequest,
-        Some(_) | None => for_pop(reuse),
+    match (reuse, stored.was_asked_after(pop.outdated_at(now), now)) {
+        (Reuse::Serve, false) => Reuse::Validate,
+        (reuse, _) => for_pop(reuse),
     }
 }

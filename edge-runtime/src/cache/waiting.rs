@@ -2,8 +2,9 @@
 
 use super::{
     fill::Answer,
-    flights::{Joined, Ticket, Waited},
+    flights::{FOLLOWER_TIME_MAX, Joined, Ticket, Waited},
     growing::Growing,
+    request::PopAsks,
     shared::{Entry, Found},
     stored::Key,
     tiers::Tier,
@@ -11,6 +12,7 @@ use super::{
 };
 use brink_policy::{
     coherence::Verdict,
+    collapse::FAILURES_MAX,
     http::{
         Reuse,
         reuse::{self, reuse},
@@ -18,21 +20,13 @@ use brink_policy::{
     },
 };
 use brink_protocol::problem::Problem;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-/// How long a request waits in all for the fills of others.
-const FOLLOWER_TIME_MAX: Duration = Duration::from_secs(60);
-/// So many fills that fail are waited for.
-const FAILURES_MAX: u32 = 2;
+use std::{sync::Arc, time::Instant};
 
 /// What a request has waited for.
 #[derive(Debug, Default)]
 pub(super) struct Waits {
-    /// Set once it waits.
-    pub(super) deadline: Option<Instant>,
+    /// When it began to wait.
+    pub(super) since: Option<Instant>,
     /// Fills that failed meanwhile.
     failures: u32,
     /// The hash of the variant that it turned out to want.
@@ -45,7 +39,7 @@ pub(super) enum Next {
     Forward(Ticket),
     Answer(Box<Answer>),
     /// It is told this, unless there is something stale that it may get.
-    GiveUp(Ticket, Box<Problem>),
+    GiveUp(Box<Problem>),
 }
 
 /// Whether a request may read an answer that is on its way to another.
@@ -73,25 +67,22 @@ impl Way<'_> {
         if alone || !self.collapses() {
             return Next::Forward(flights.alone(hash, uri));
         }
-        let mut follower = match flights.join(hash, uri, Instant::now()) {
+        let now = Instant::now();
+        let mut follower = match flights.join(hash, uri, waits.since, now) {
             Joined::Leader(ticket) | Joined::Alone(ticket) => return Next::Forward(ticket),
             Joined::Follower(follower) => follower,
+            Joined::Failed(problem) => return Next::GiveUp(Box::new((*problem).clone())),
         };
-        let deadline = *waits
-            .deadline
-            .get_or_insert_with(|| Instant::now() + FOLLOWER_TIME_MAX);
-        match follower.wait(deadline).await {
+        let since = *waits.since.get_or_insert(now);
+        match follower.wait(since + FOLLOWER_TIME_MAX).await {
             Waited::Over => Next::Look,
             Waited::Turn => Next::Forward(flights.alone(hash, uri)),
-            Waited::TooLong => Next::GiveUp(flights.alone(hash, uri), Box::new(too_long())),
-            Waited::Failed(problem) => {
+            Waited::TooLong => Next::GiveUp(Box::new(too_long())),
+            Waited::Failed { problem, is_final } => {
                 waits.failures += 1;
-                match waits.failures < FAILURES_MAX {
-                    true => Next::Look,
-                    false => {
-                        let problem = Box::new((*problem).clone());
-                        Next::GiveUp(flights.alone(hash, uri), problem)
-                    }
+                match is_final || waits.failures >= FAILURES_MAX {
+                    true => Next::GiveUp(Box::new((*problem).clone())),
+                    false => Next::Look,
                 }
             }
             Waited::Streams(growing) => match self.along(key, &growing) {
@@ -142,7 +133,9 @@ impl Way<'_> {
         let connection = self
             .shared
             .connection(vouched, self.request.when_disconnected);
-        if self.request.pop.is_some_and(|pop| pop.outdated.is_some())
+        let is_outdated =
+            |pop: PopAsks| !stored.was_asked_after(pop.outdated_at(self.now), self.now);
+        if self.request.pop.is_some_and(is_outdated)
             || !self.is_new_enough(&entry, applied)
             || reuse(&self.directives, &held, connection) != Reuse::Serve
         {

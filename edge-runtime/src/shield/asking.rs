@@ -159,7 +159,7 @@ impl Sought {
             scheme: exchange.scheme().to_owned(),
             revision: exchange.entry.revision,
             at_least: terms.at_least,
-            outdated_ms: terms.outdated.map(ago_ms),
+            outdated_ms: ago_ms(terms.outdated),
             fields_set: fields_set.map(ToString::to_string).collect(),
             client: Some(exchange.client()),
         });

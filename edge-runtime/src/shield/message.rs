@@ -13,7 +13,7 @@ pub(super) const SHIELD_FIELD: HeaderName = HeaderName::from_static("brink-shiel
 /// Longest value of the field, in bytes: the most tags of an entry fit.
 const FIELD_BYTES_MAX: usize = 64 << 10;
 /// Changes whenever the meaning of a message does.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a PoP asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +27,8 @@ pub struct Asked {
     pub revision: u64,
     /// What the asking PoP has applied, and what the client's session has seen.
     pub at_least: Position,
-    /// How long ago an unsafe request outdated the URL at the asking PoP, in milliseconds.
-    pub outdated_ms: Option<u64>,
+    /// How long ago an unsafe request may have outdated the URL at the asking PoP, at last, in milliseconds.
+    pub outdated_ms: u64,
     /// Fields of the request that plugins set.
     pub fields_set: Vec<String>,
     /// Whose request it is.
@@ -66,7 +66,7 @@ pub(super) struct Question {
     pub(super) scheme: String,
     pub(super) revision: u64,
     pub(super) at_least: Position,
-    pub(super) outdated_ms: Option<u64>,
+    pub(super) outdated_ms: u64,
     pub(super) fields_set: Vec<String>,
     pub(super) client: Option<SocketAddr>,
 }
@@ -151,7 +151,7 @@ mod tests {
             scheme: "https".into(),
             revision: 7,
             at_least: "core-1.1=42".parse().unwrap(),
-            outdated_ms: Some(5),
+            outdated_ms: 5,
             fields_set: vec!["x-user".into()],
             client: Some("10.0.0.1:5".parse().unwrap()),
         }

@@ -215,3 +215,149 @@ async fn a_fill_goes_on_when_its_client_goes_away() {
     assert_eq!(origin.asked.load(Ordering::SeqCst), 1);
     edge.stop().await;
 }
+
+/// An origin that holds back what it is asked until it may go on, and then does the same with each request.
+struct Held {
+    url: String,
+    asked: AtomicUsize,
+    inside: AtomicUsize,
+    gate: Semaphore,
+    answer: &'static str,
+}
+
+async fn held(answer: &'static str) -> Arc<Held> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = Arc::new(Held {
+        url: format!("http://{}", listener.local_addr().unwrap()),
+        asked: AtomicUsize::new(0),
+        inside: AtomicUsize::new(0),
+        gate: Semaphore::new(0),
+        answer,
+    });
+    let accepting = origin.clone();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            tokio::spawn(accepting.clone().answer(connection));
+        }
+    });
+    origin
+}
+
+impl Held {
+    async fn answer(self: Arc<Self>, mut connection: TcpStream) -> std::io::Result<()> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(connection.read_u8().await?);
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+        connection.write_all(self.answer.as_bytes()).await
+    }
+}
+
+/// Sends `count` requests over connections of HTTP/2 and gives the statuses and bodies of their answers.
+fn sent(address: &str, path: &'static str, count: usize) -> JoinSet<Vec<(u16, String)>> {
+    let mut connections = JoinSet::new();
+    for _ in 0..count.div_ceil(100) {
+        let address = address.to_owned();
+        connections.spawn(async move {
+            let stream = TcpStream::connect(&address).await.unwrap();
+            let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+                .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+                .await
+                .unwrap();
+            tokio::spawn(driver);
+            let mut requests = JoinSet::new();
+            for _ in 0..count.min(100) {
+                let request = Request::builder().uri(format!("http://{address}{path}"));
+                let request = request.body(Empty::new()).unwrap();
+                let mut sender = sender.clone();
+                requests.spawn(async move {
+                    sender.ready().await.unwrap();
+                    let response = sender.send_request(request).await.unwrap();
+                    let status = response.status().as_u16();
+                    let body = response.into_body().collect().await.unwrap().to_bytes();
+                    (status, String::from_utf8(body.to_vec()).unwrap())
+                });
+            }
+            requests.join_all().await
+        });
+    }
+    connections
+}
+
+/// The edge has so many requests under way.
+async fn wait_inside(edge: &Edge, count: usize) {
+    edge.until(|status| status["in_flight"].as_u64() == Some(count as u64))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_that_wait_for_a_failure_share_it() {
+    const UNAVAILABLE: &str = "HTTP/1.1 503 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    // One that closes is asked once more by each fetch: a kept connection may just have been closed.
+    for (answer, status, asked_max) in [(UNAVAILABLE, 503, 2), ("", 502, 4)] {
+        let origin = held(answer).await;
+        let proxy = Proxy {
+            origins: vec![origin.url.clone()],
+            common: common(),
+        };
+        let mut settings = proxy.common.file().standalone().unwrap();
+        settings.exchanges_max = 5_000;
+        settings.cache.followers_max = 5_000;
+        settings.cache.follower_wait_ms_max = 60_000;
+        let edge = start(settings, async |assembled| proxy.deploy(assembled)).await;
+        let address = edge.url.trim_start_matches("http://");
+        let waiting = sent(address, "/failing", 1_000);
+        within(wait_inside(&edge, 1_000)).await;
+        assert_eq!(origin.asked.load(Ordering::SeqCst), 1);
+        origin.gate.add_permits(100_000);
+        let came = within(waiting.join_all()).await.concat();
+        assert_eq!(came.len(), 1_000);
+        assert!(came.iter().all(|(is, _)| *is == status), "{:?}", came[0]);
+        let asked = origin.asked.load(Ordering::SeqCst);
+        assert!(asked <= asked_max, "asked {asked} times");
+        // Who comes later has it tried anew.
+        assert_eq!(edge.get("/failing").await.status.as_u16(), status);
+        assert!(origin.asked.load(Ordering::SeqCst) > asked);
+        edge.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_answer_lets_all_go_at_once() {
+    let private = "HTTP/1.1 200 X\r\ncache-control: private\r\ncontent-length: 4\r\nconnection: close\r\n\r\nmine";
+    let origin = held(private).await;
+    let edge = before(&slow_at(&origin.url), 100).await;
+    let address = edge.url.trim_start_matches("http://");
+    let waiting = sent(address, "/private", 100);
+    within(wait_inside(&edge, 100)).await;
+    assert_eq!(origin.inside.load(Ordering::SeqCst), 1);
+    origin.gate.add_permits(1);
+    // The first one's answer is its own: all the others are asked for side by side.
+    let all = || origin.inside.load(Ordering::SeqCst) == 99;
+    eventually(async || all().then_some(())).await;
+    origin.gate.add_permits(99);
+    let came = within(waiting.join_all()).await.concat();
+    assert!(
+        came.iter()
+            .all(|(status, body)| *status == 200 && body == "mine")
+    );
+    // And it is remembered: those that come now do not wait for each other at all.
+    let more = sent(address, "/private", 10);
+    eventually(async || (origin.inside.load(Ordering::SeqCst) == 10).then_some(())).await;
+    origin.gate.add_permits(10);
+    within(more.join_all()).await;
+    assert_eq!(origin.asked.load(Ordering::SeqCst), 110);
+    edge.stop().await;
+}
+
+fn slow_at(url: &str) -> Slow {
+    Slow {
+        url: url.to_owned(),
+        asked: AtomicUsize::new(0),
+        steps: Semaphore::new(0),
+    }
+}

@@ -150,6 +150,11 @@ async fn applied(edge: &Edge, position: &str) {
     edge.until(|status| status["position"] == position).await;
 }
 
+/// What a shield has stored counts for a PoP if it was asked for after that PoP began: ages are whole seconds.
+async fn a_second_passes() {
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+}
+
 fn purge(sequence: u64) -> FeedMessage {
     let purge = Purge {
         id: format!("01PURGE{sequence}"),
@@ -167,6 +172,7 @@ async fn many_pops_cost_the_origin_one_fetch() {
     for name in ["ams", "sfo", "syd"] {
         pops.push(world.pop(name).await);
     }
+    a_second_passes().await;
     for (at, (edge, _)) in pops.iter().enumerate() {
         let answer = get(edge, "/a").await;
         assert_eq!(answer.body, "1", "{answer:?}");
@@ -237,6 +243,7 @@ async fn what_a_client_has_changed_is_not_read_from_a_shield() {
     let mut world = World::new().await;
     let (ams, _ams_feed) = world.pop("ams").await;
     let (sfo, _sfo_feed) = world.pop("sfo").await;
+    a_second_passes().await;
     assert_eq!(get(&ams, "/a").await.body, "1");
     assert_eq!(get(&sfo, "/a").await.body, "1");
     let posted = ams.send("POST", "/a", &[("host", "www.example")]).await;
@@ -245,6 +252,48 @@ async fn what_a_client_has_changed_is_not_read_from_a_shield() {
     assert_eq!(after.body, "3", "{after:?}");
     ams.stop().await;
     sfo.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_client_changed_before_a_restart_is_not_read_from_a_shield() {
+    let mut world = World::new().await;
+    let (ams, _feed) = world.pop("ams").await;
+    a_second_passes().await;
+    assert_eq!(get(&ams, "/a").await.body, "1");
+    let posted = ams.send("POST", "/a", &[("host", "www.example")]).await;
+    assert_eq!(posted.body, "2");
+    ams.stop().await;
+    let (ams, _feed) = world.pop("ams").await;
+    let after = get(&ams, "/a").await;
+    assert_eq!(after.body, "3", "{after:?}");
+    // What the shield has stored since counts again.
+    a_second_passes().await;
+    assert_eq!(get(&ams, "/b").await.body, "4");
+    let (sfo, _sfo_feed) = world.pop("sfo").await;
+    assert_ne!(get(&sfo, "/b").await.body, "4");
+    for edge in [ams, sfo] {
+        edge.stop().await;
+    }
+}
+
+/// Many that have begun after it was stored ask the origin once between them.
+#[tokio::test]
+async fn what_is_too_old_for_many_is_asked_for_once() {
+    let mut world = World::new().await;
+    let (ams, _feed) = world.pop("ams").await;
+    a_second_passes().await;
+    assert_eq!(get(&ams, "/a").await.body, "1");
+    let mut pops = Vec::new();
+    for name in ["sfo", "syd", "cdg"] {
+        pops.push(world.pop(name).await);
+    }
+    a_second_passes().await;
+    for (edge, _) in &pops {
+        assert_eq!(get(edge, "/a").await.body, "2");
+    }
+    for (edge, _) in pops.into_iter().chain([(ams, _feed)]) {
+        edge.stop().await;
+    }
 }
 
 #[tokio::test]

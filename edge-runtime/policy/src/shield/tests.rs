@@ -46,42 +46,39 @@ fn one_that_fails_is_left_alone_and_tried_again() {
 
 #[test]
 fn what_was_outdated_is_remembered_or_everything_is() {
-    let mut outdated = Outdated::default();
-    assert_eq!(outdated.since(1, 100), None);
+    // Whatever an earlier process knew, it was before this one began.
+    let mut outdated = Outdated::begin(40);
+    assert_eq!(outdated.since(1, 100), 60);
     outdated.note(1, 100);
-    assert_eq!(
-        (outdated.since(1, 150), outdated.since(2, 150)),
-        (Some(50), None)
-    );
+    assert_eq!((outdated.since(1, 150), outdated.since(2, 150)), (50, 110));
     for url in 0..=OUTDATED_MAX as u64 {
         outdated.note(url, 200);
     }
-    assert_eq!(
-        outdated.since(u64::MAX, 300),
-        Some(100),
-        "it has forgotten which"
-    );
+    assert_eq!(outdated.since(u64::MAX, 300), 100, "it has forgotten which");
     outdated.note(7, 250);
-    assert_eq!(outdated.since(7, 300), Some(50));
+    assert_eq!(outdated.since(7, 300), 50);
     assert!(outdated.at_ms.len() <= OUTDATED_MAX);
     // Clocks do not go back; if one does, nothing is older than now.
-    assert_eq!(outdated.since(7, 0), Some(0));
+    assert_eq!(outdated.since(7, 0), 0);
 }
 
 #[test]
 fn an_answer_counts_if_it_was_asked_for_afterwards() {
-    for (received_ms, since_ms, counts) in [
-        (0, 0, false),
-        (0, FILL_MS_MAX, false),
-        (0, FILL_MS_MAX + 1, true),
-        (5_000, 10_000, false),
-        (5_000, FILL_MS_MAX + 5_001, true),
-        (u64::MAX, u64::MAX, false),
+    for (received_ms, initial_age, since_ms, counts) in [
+        (0, 0, 0, false),
+        (0, 0, 1_000, false),
+        (0, 0, 1_001, true),
+        (5_000, 0, 5_500, false),
+        (5_000, 0, 6_001, true),
+        (5_000, 3, 9_000, false),
+        (5_000, 3, 9_001, true),
+        (0, u64::MAX, u64::MAX, false),
+        (u64::MAX, 0, u64::MAX, false),
     ] {
         assert_eq!(
-            is_younger(received_ms, since_ms),
+            is_younger(received_ms, initial_age, since_ms),
             counts,
-            "{received_ms} {since_ms}"
+            "{received_ms} {initial_age} {since_ms}"
         );
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use brink_listener::authority::{DevAuthority, Leaf};
 use brink_listener::client::ClientTls;
 use brink_listener::{
-    Body, BodyTooLarge, BodyTooSlow, BoxError, Config, Connection, Limits, Listener, PlainRequest,
-    Service, TlsConfig,
+    Body, BodyTooLarge, BodyTooSlow, BoxError, Config, Connection, Interim, Limits, Listener,
+    PlainRequest, Service, TlsConfig,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -84,6 +84,22 @@ impl Service for Sample {
                 Response::new(Body::stream(StreamBody::new(futures_util::stream::iter(
                     frames,
                 ))))
+            }
+            "/hints" => {
+                let interim = request.extensions().get::<Interim>().cloned();
+                let hint = |interim: &Interim, value| {
+                    let value = HeaderValue::from_static(value);
+                    let fields = HeaderMap::from_iter([(http::header::LINK, value)]);
+                    interim.send(StatusCode::from_u16(103).unwrap(), fields)
+                };
+                let taken = interim
+                    .as_ref()
+                    .is_some_and(|interim| hint(interim, "</a>") && hint(interim, "</b>"));
+                if request.uri().query() == Some("wait") {
+                    self.release.acquire().await.unwrap().forget();
+                    interim.as_ref().map(|interim| hint(interim, "</c>"));
+                }
+                Response::new(Body::from(format!("taken {taken}")))
             }
             "/large" => Response::new(Body::from(vec![b'y'; 3_000_000])),
             "/empty" => {

@@ -13,4 +13,5 @@ mod http1;
 mod http2;
 mod http3;
 mod http3_hostile;
+mod interim;
 mod tls;

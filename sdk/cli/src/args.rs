@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cache;
 mod caching;
 mod operations;
 mod placement;
@@ -9,6 +10,7 @@ mod records;
 mod streams;
 mod workflows;
 
+pub(crate) use cache::*;
 pub(crate) use caching::*;
 pub(crate) use operations::*;
 pub(crate) use placement::*;
@@ -96,6 +98,8 @@ pub(crate) enum Command {
     Purge(Purge),
     /// Show the history of purges
     Purges(Purges),
+    /// Say what a PoP's cache would do with a request, and why
+    Cache(CacheArgs),
     /// Say how collections are placed
     Collections(Collections),
     /// List regions, set the main one, give the homes of a lost one to another

@@ -17,7 +17,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// Longest time to connect, without TLS.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -30,9 +30,11 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How much of an answer that is not JSON is shown, in characters.
 const EXCERPT_CHARS_MAX: usize = 300;
 
+type Http = HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// A client of one control API.
 pub(crate) struct Client {
-    http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Http,
     base: String,
     token: Option<Secret>,
 }
@@ -78,6 +80,20 @@ impl Content {
     }
 }
 
+/// A client that trusts this authority; none: those of the system.
+fn connected(ca: Option<&Path>) -> Result<Http, Error> {
+    let tls = trust::config(ca)?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_TIME_MAX));
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp);
+    Ok(HttpClient::builder(TokioExecutor::new()).build(connector))
+}
+
 impl Client {
     /// Reads authority and token; connects only with the first request.
     ///
@@ -97,20 +113,22 @@ impl Client {
     /// # Errors
     /// The authority's file is missing or wrong.
     pub(crate) fn with_token(settings: &Settings, token: Option<Secret>) -> Result<Self, Error> {
-        let tls = trust::config(settings.ca.as_deref())?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(CONNECT_TIME_MAX));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
-        let http = HttpClient::builder(TokioExecutor::new()).build(connector);
         Ok(Self {
-            http,
+            http: connected(settings.ca.as_deref())?,
             base: settings.control.as_str().to_owned(),
             token,
+        })
+    }
+
+    /// A client of another API at `base`, to which no token is shown.
+    ///
+    /// # Errors
+    /// The system's authorities cannot be read.
+    pub(crate) fn without_token(base: String) -> Result<Self, Error> {
+        Ok(Self {
+            http: connected(None)?,
+            base,
+            token: None,
         })
     }
 

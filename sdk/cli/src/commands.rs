@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod build;
+mod cache;
 mod completion;
 mod deploy;
 mod events;
@@ -76,6 +77,7 @@ async fn speak(command: Command, global: &Global, output: Output) -> Result<(), 
         Command::Rollback(args) => deploy::rollback(&args, &client(here)?, output).await,
         Command::Routes(args) => routes::run(args, || client(here), output).await,
         Command::Purge(args) => purge::run(args, || client(here), output).await,
+        Command::Cache(args) => cache::run(&args.action, output).await,
         Command::Status => status::run(&client(here)?, output).await,
         Command::Purges(args) => purges::run(args, &client(here)?, output).await,
         Command::Collections(args) => placement::collections(args, || client(here), output).await,

@@ -80,6 +80,9 @@ pub(crate) struct Platform {
     /// File that holds the token, and nothing else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Admin addresses of PoPs by name. The user's own count alone: what is sent there may be a secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pops: BTreeMap<String, String>,
 }
 
 /// A directory with a `brink.toml`.

@@ -43,6 +43,7 @@ pub(super) async fn run(args: &Login, global: &Global, output: Output) -> Result
         control: Some(settings.control.as_str().to_owned()),
         ca: authority.map(|_| AUTHORITY.into()),
         token_file: Some(TOKEN.into()),
+        pops: user.platform.pops.clone(),
     };
     let config = toml::to_string(&platform)
         .map_err(|error| Error::failed("the configuration cannot be written", error))?;

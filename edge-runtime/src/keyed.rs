@@ -50,6 +50,7 @@ pub(crate) fn of(
         compresses: compresses && !keying.keys_secrets(),
         is_keyed: !keying.is_plain(),
         changes_query: keying.changes_query(),
+        negative: entry.route.cache.negative,
         ..Ruled::default()
     };
     if compresses && may_answer {

@@ -77,6 +77,7 @@ pub(super) fn lifetime(
         response: &head.headers,
         by_origin: dependencies.module.is_none(),
         lifetime: dependencies.lifetime.map(|lifetime| lifetime.as_secs()),
+        negative: subject.ruled.negative,
         received,
     })
 }

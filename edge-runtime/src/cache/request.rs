@@ -1,7 +1,9 @@
 //! What goes into a lookup, and what a handler says of its answer.
 
 use brink_policy::{coding::Accepted, coherence::Dependency, http::Lifetime};
-use brink_protocol::{ModuleName, Position, TenantName, deployment::WhenDisconnected, tag::Tag};
+use brink_protocol::{
+    ModuleName, Position, TenantName, caching::Negative, deployment::WhenDisconnected, tag::Tag,
+};
 use http::{HeaderMap, HeaderName, Method};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -71,6 +73,8 @@ pub struct Ruled {
     pub is_keyed: bool,
     /// Of the query not all is part of the key.
     pub changes_query: bool,
+    /// How long errors are kept that say nothing of it themselves.
+    pub negative: Negative,
 }
 
 impl Ruled {

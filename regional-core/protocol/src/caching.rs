@@ -1,4 +1,4 @@
-//! What a route says of caching: whether stored answers are compressed, and what is part of their key.
+//! What a route says of caching: whether stored answers are compressed, what is part of their key, and how long errors are kept.
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 pub const NAMES_MAX: usize = 64;
 /// Longest name on such a list, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Longest lifetime that a route can give to errors, in seconds.
+pub const NEGATIVE_SECONDS_MAX: u16 = 300;
+/// Longest lifetime that a route can give to failures of its origin, in seconds.
+pub const FAILURE_SECONDS_MAX: u16 = 30;
 /// Fields that cannot be listed: they say where a message goes, how it is framed or coded, or have a rule of their own.
 const NOT_LISTED: [&str; 17] = [
     "accept-encoding",
@@ -37,6 +41,40 @@ pub struct RouteCache {
     pub compress: bool,
     /// What is part of the key.
     pub key: KeyRules,
+    /// How long errors are kept that say nothing of it themselves.
+    #[serde(skip_serializing_if = "Negative::is_none")]
+    pub negative: Negative,
+}
+
+/// Lifetimes of errors without one of their own. They are stored as any answer is: what they depend on ends them. Never for
+/// requests with `Authorization`, or against what the answer says itself. By default there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Negative {
+    /// Of 404, 405, 410, 414 and 501, in seconds, up to 300. 0 (the default): none.
+    pub seconds: u16,
+    /// Of 500, 502, 503 and 504, in seconds, up to 30. 0 (the default): none.
+    pub failure_seconds: u16,
+}
+
+impl Negative {
+    /// It gives no lifetime to anything.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The lifetime of answers with this status, in seconds.
+    #[must_use]
+    pub fn of(&self, status: u16) -> Option<u64> {
+        let seconds = match status {
+            404 | 405 | 410 | 414 | 501 => self.seconds.min(NEGATIVE_SECONDS_MAX),
+            500 | 502 | 503 | 504 => self.failure_seconds.min(FAILURE_SECONDS_MAX),
+            _ => 0,
+        };
+        (seconds > 0).then_some(seconds.into())
+    }
 }
 
 impl Default for RouteCache {
@@ -44,16 +82,34 @@ impl Default for RouteCache {
         Self {
             compress: true,
             key: KeyRules::default(),
+            negative: Negative::default(),
         }
     }
 }
 
 impl RouteCache {
-    /// Checks the lists of names, sorts them, and brings names of fields to lower case.
+    /// Checks lifetimes and lists of names, sorts these, and brings names of fields to lower case.
     ///
     /// # Errors
-    /// The name that is not allowed, or the list that is too long.
+    /// The name that is not allowed, the list or the lifetime that is too long.
     pub fn normal(mut self) -> Result<Self, Error> {
+        let Negative {
+            seconds,
+            failure_seconds,
+        } = self.negative;
+        for (what, actual, limit) in [
+            ("lifetime of errors", seconds, NEGATIVE_SECONDS_MAX),
+            ("lifetime of failures", failure_seconds, FAILURE_SECONDS_MAX),
+        ] {
+            if actual > limit {
+                let (actual, limit) = (actual.into(), limit.into());
+                return Err(Error::Limit {
+                    what,
+                    actual,
+                    limit,
+                });
+            }
+        }
         let KeyRules {
             query,
             headers,
@@ -178,6 +234,21 @@ mod tests {
         assert_eq!(key.query, QueryRule::Without(without));
         let headers = vec!["accept-language".to_owned(), "x-tier".to_owned()];
         assert_eq!((key.headers, key.cookies), (Some(headers), Some(vec![])));
+        let negative = rules(r#"{"negative": {"seconds": 300, "failure_seconds": 5}}"#);
+        let negative = negative.unwrap().negative;
+        for (status, seconds) in [
+            (404, Some(300)),
+            (501, Some(300)),
+            (503, Some(5)),
+            (403, None),
+            (200, None),
+        ] {
+            assert_eq!(negative.of(status), seconds, "{status}");
+        }
+        assert_eq!(Negative::default().of(404), None);
+        // What says nothing of it is what it was.
+        let plain = serde_json::to_string(&RouteCache::default()).unwrap();
+        assert!(!plain.contains("negative"), "{plain}");
         let many = format!(r#"{{"key": {{"cookies": {:?}}}}}"#, vec!["a"; 65]);
         for wrong in [
             r#"{"compres": true}"#,
@@ -189,6 +260,10 @@ mod tests {
             r#"{"key": {"headers": ["Host"]}}"#,
             r#"{"key": {"headers": ["Brink-Session"]}}"#,
             r#"{"key": {"cookies": ["a;b"]}}"#,
+            r#"{"negative": {"seconds": 301}}"#,
+            r#"{"negative": {"failure_seconds": 31}}"#,
+            r#"{"negative": {"seconds": -1}}"#,
+            r#"{"negative": {"404": 1}}"#,
             &many,
         ] {
             assert!(rules(wrong).is_err(), "{wrong}");

@@ -1,6 +1,7 @@
 //! Whether a response may be stored (RFC 9111 §3), and how long it is fresh (§4.2.1, §4.2.2).
 
 use super::{directives::ResponseDirectives, fields::date, range::is_one_part, vary};
+use brink_protocol::caching::Negative;
 use http::{
     HeaderMap, Method, StatusCode,
     header::{AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE},
@@ -131,6 +132,8 @@ pub struct Candidate<'a> {
     pub by_origin: bool,
     /// What the handler set, in seconds; goes before the response's fields, except `no-store` and `private`.
     pub lifetime: Option<u64>,
+    /// Lifetimes that the route gives to errors without one of their own.
+    pub negative: Negative,
     /// When the response came.
     pub received: SystemTime,
 }
@@ -194,7 +197,12 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
     if response.contains_key(SET_COOKIE) && !names_cookie(&directives) && !for_everyone {
         return Err(NoStoreReason::SetCookie);
     }
-    let fresh_seconds = match explicit {
+    // The route's word is none of the origin's: it shares nothing that the standard does not.
+    let by_route = match request.contains_key(AUTHORIZATION) {
+        true => None,
+        false => candidate.negative.of(status.as_u16()),
+    };
+    let fresh_seconds = match explicit.or(by_route) {
         Some(seconds) => seconds,
         None if is_heuristic(status) || directives.public => {
             heuristic(response, candidate.received)

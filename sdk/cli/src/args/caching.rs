@@ -1,6 +1,6 @@
 //! What a route says of caching, as flags.
 
-use brink_protocol::caching::{KeyRules, QueryRule, RouteCache};
+use brink_protocol::caching::{KeyRules, Negative, QueryRule, RouteCache};
 use clap::Args;
 
 /// See [`RouteCache`].
@@ -41,6 +41,12 @@ pub(crate) struct Caching {
     /// The kind of device is part of the cache key: X-Device-Class says it instead of User-Agent
     #[arg(long)]
     pub(crate) key_device: bool,
+    /// Keep 404, 405, 410, 414 and 501 that have no lifetime of their own for so long, up to 300
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=300))]
+    pub(crate) negative: u16,
+    /// Keep 500, 502, 503 and 504 that have no lifetime of their own for so long, up to 30
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=30))]
+    pub(crate) negative_failures: u16,
 }
 
 impl Caching {
@@ -65,6 +71,10 @@ impl Caching {
                 headers: list(&self.key_header, self.no_headers),
                 cookies: list(&self.key_cookie, self.no_cookies),
                 device: self.key_device,
+            },
+            negative: Negative {
+                seconds: self.negative,
+                failure_seconds: self.negative_failures,
             },
         };
         (rules != RouteCache::default()).then_some(rules)
@@ -100,6 +110,18 @@ pub(crate) fn described(cache: &RouteCache) -> String {
     }
     if *device {
         words.push("device".to_owned());
+    }
+    let Negative {
+        seconds,
+        failure_seconds,
+    } = cache.negative;
+    for (name, seconds) in [
+        ("negative", seconds),
+        ("negative-failures", failure_seconds),
+    ] {
+        if seconds > 0 {
+            words.push(format!("{name}={seconds}"));
+        }
     }
     words.join(",")
 }

@@ -37,6 +37,7 @@ fn check(
         response: &response,
         by_origin: false,
         lifetime: None,
+        negative: Negative::default(),
         received: now(),
     })
     .map(|lifetime| lifetime.fresh_seconds)
@@ -269,4 +270,69 @@ fn by_who_made_it() {
             assert_eq!(got, expected, "{status} {response:?} {made_by_origin}");
         }
     }
+}
+
+#[test]
+fn errors_by_the_word_of_the_route() {
+    use NoStoreReason as No;
+    let negative = Negative {
+        seconds: 30,
+        failure_seconds: 5,
+    };
+    type Fields<'a> = &'a [(&'static str, &'a str)];
+    let cases: [(u16, Fields<'_>, Fields<'_>, Result<u64, No>); 14] = [
+        (404, &[], &[], Ok(30)),
+        (410, &[], &[("last-modified", "@-1000")], Ok(30)),
+        (501, &[], &[], Ok(30)),
+        (503, &[], &[], Ok(5)),
+        (404, &[], &[("cache-control", "max-age=1")], Ok(1)),
+        (
+            404,
+            &[],
+            &[("cache-control", "max-age=0")],
+            Err(No::NotReusable),
+        ),
+        (404, &[], &[("expires", "0")], Err(No::NotReusable)),
+        (404, &[], &[("cache-control", "no-store")], Err(No::NoStore)),
+        (
+            404,
+            &[],
+            &[("cache-control", "no-cache")],
+            Err(No::NotReusable),
+        ),
+        (404, &[], &[("cache-control", "private")], Err(No::Private)),
+        (404, &[], &[("set-cookie", "a=b")], Err(No::SetCookie)),
+        (404, &[], &[("vary", "*")], Err(No::VaryAny)),
+        (404, &[("authorization", "x")], &[], Err(No::Authorization)),
+        // It may be shared, but not for as long as the route says.
+        (
+            404,
+            &[("authorization", "x")],
+            &[("cache-control", "public")],
+            Err(No::NotReusable),
+        ),
+    ];
+    for (status, request, response, expected) in cases {
+        let (request, response) = (map(request), map(response));
+        let candidate = Candidate {
+            method: &Method::GET,
+            request: &request,
+            request_no_store: false,
+            status: StatusCode::from_u16(status).unwrap(),
+            response: &response,
+            by_origin: true,
+            lifetime: None,
+            negative,
+            received: now(),
+        };
+        let got = storable(&candidate).map(|lifetime| lifetime.fresh_seconds);
+        assert_eq!(got, expected, "{status} {request:?} {response:?}");
+        // Without a word of the route nothing of it is stored for as long.
+        let plain = Candidate {
+            negative: Negative::default(),
+            ..candidate
+        };
+        assert!(storable(&plain).map(|lifetime| lifetime.fresh_seconds) != Ok(30));
+    }
+    assert_eq!(check(403, &[], &[]), Err(No::NoLifetime));
 }

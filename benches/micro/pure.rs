@@ -97,6 +97,7 @@ fn caching(criterion: &mut Criterion) {
         response: &response,
         by_origin: false,
         lifetime: None,
+        negative: brink_protocol::caching::Negative::default(),
         received: SystemTime::UNIX_EPOCH,
     };
     assert_eq!(storable(&candidate).unwrap().fresh_seconds, 600);

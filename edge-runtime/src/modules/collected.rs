@@ -123,6 +123,7 @@ fn fresh_seconds(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
         response: headers,
         by_origin: false,
         lifetime: None,
+        negative: brink_protocol::caching::Negative::default(),
         received: SystemTime::now(),
     });
     judged.ok().map(|lifetime| lifetime.fresh_seconds)

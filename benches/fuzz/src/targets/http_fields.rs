@@ -79,6 +79,7 @@ fn check_storable(
             response,
             by_origin,
             lifetime: None,
+            negative: brink_protocol::caching::Negative::default(),
             received,
         };
         let Ok(lifetime) = policy::storable(&candidate) else {

@@ -189,6 +189,7 @@ fn by_request_and_handler() {
         response: &empty,
         by_origin: false,
         lifetime: Some(60),
+        negative: Negative::default(),
         received: now(),
     };
     assert_eq!(storable(&base), Ok(Lifetime::fresh_for(60)));
@@ -264,6 +265,7 @@ fn by_who_made_it() {
                 response: &map(response),
                 by_origin: made_by_origin,
                 lifetime: None,
+                negative: Negative::default(),
                 received: now(),
             });
             let got = got.map(|lifetime| lifetime.fresh_seconds);

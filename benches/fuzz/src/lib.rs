@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 /// All of them, those of the cache first.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     targets::cache_control::TARGET,
     targets::structured_fields::TARGET,
     targets::vary::TARGET,
@@ -35,6 +35,7 @@ pub const TARGETS: [Target; 13] = [
     targets::dates::TARGET,
     targets::codings_and_keys::TARGET,
     cache::entries::TARGET,
+    cache::disk::segments::TARGET,
     cache::journals::TARGET,
     targets::http_fields::TARGET,
     targets::link_messages::TARGET,

@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The targets of `brink-fuzz`, which this tool is built without: those of the cache first.
-const TARGETS: [&str; 13] = [
+const TARGETS: [&str; 14] = [
     "cache_control",
     "structured_fields",
     "vary",
@@ -27,6 +27,7 @@ const TARGETS: [&str; 13] = [
     "dates",
     "codings_and_keys",
     "disk_entries",
+    "disk_segments",
     "disk_journal",
     "http_fields",
     "link_messages",

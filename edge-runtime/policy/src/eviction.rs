@@ -104,7 +104,14 @@ fn to_f64(count: usize) -> f64 {
 }
 
 impl<K: Eq, V> Bounded<K, V> {
-    /// Nothing yet, and never more than `weight_max`.
+    /// What an entry takes here: its place, in a list that may have a half more; its hash, in a table that has just grown;
+    /// its rank, and one that leads nowhere; its place in the window.
+    pub const ENTRY_BYTES: usize = size_of::<Option<Entry<K, V>>>() * 3 / 2
+        + 2 * size_of::<(u64, u32)>()
+        + 3 * size_of::<Ranked>()
+        + size_of::<(u32, u32)>();
+
+    /// Nothing yet, and never more than `weight_max`, beside what the ghosts take.
     #[must_use]
     pub fn new(weight_max: usize) -> Self {
         Self {
@@ -123,6 +130,12 @@ impl<K: Eq, V> Bounded<K, V> {
             looked_at: 0,
             ghosts: Ghosts::new(weight_max),
         }
+    }
+
+    /// What the ghosts take beside entries of at most `weight_max`.
+    #[must_use]
+    pub fn ghosts_bytes(weight_max: usize) -> usize {
+        Ghosts::bytes(weight_max)
     }
 
     /// What `key` leads to; counts as a use.

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | [`http`] | what may be stored and reused, for how long, what a client's condition or range gets | RFC 9110, 9111, 9213, 5861 |
 //! | [`coherence`] | which stored entries a change ends, what a fill may store, when a silent feed counts | coherence.md |
-//! | [`eviction`] | which stored entries make room | - |
+//! | [`eviction`], [`disk`] | which stored entries make room in memory, and on disk | - |
 //! | [`cores`], [`hedge`] | which core is used, when a second one is asked as well | - |
 //! | [`collapse`] | when those who wait for one fill share its failure | - |
 //! | [`origins`] | which origin is asked, for how long one that fails is left alone, what is asked again | RFC 9110 §9.2.2 |
@@ -20,6 +20,7 @@ pub mod coding;
 pub mod coherence;
 pub mod collapse;
 pub mod cores;
+pub mod disk;
 pub mod eviction;
 pub mod hedge;
 pub mod http;

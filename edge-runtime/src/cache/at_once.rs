@@ -59,6 +59,7 @@ impl super::Cache {
         // A form that is not there yet is made by those that go the whole way, and a part is not for all.
         if shared.ledger.verdict(&stored) != Verdict::Valid
             || stored.status == StatusCode::PARTIAL_CONTENT
+            || stored.trailers.is_some()
             || stored.missing(&request.accepted).is_some()
         {
             return None;

@@ -87,7 +87,7 @@ fn encode(coding: Coding, body: &[u8]) -> Form {
         Coding::Gzip => gzip(body, sink),
     };
     let form = match written {
-        Ok(sink) => Form::Coded(sink.bytes.into()),
+        Ok(sink) => Form::Coded(sink.bytes.into_boxed_slice().into()),
         Err(_) => Form::Useless,
     };
     let made = match form {

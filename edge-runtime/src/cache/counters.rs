@@ -1,5 +1,6 @@
 //! What the cache counts: for itself, and as `brink_cache_*` metrics whose handles are held.
 
+use super::disk::DiskFigures;
 use metrics::{Counter, counter, describe_counter};
 use serde::Serialize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,8 @@ pub struct Figures {
     pub purged: u64,
     /// Changes applied.
     pub changes: u64,
+    /// The disk tier.
+    pub disk: DiskFigures,
 }
 
 /// One figure and its metric.
@@ -59,6 +62,25 @@ impl Figure {
     pub(super) fn get(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
+}
+
+fn describe_disk() {
+    describe_counter!(
+        "brink_cache_disk_written_bytes_total",
+        "Bytes written by the disk tier"
+    );
+    describe_counter!(
+        "brink_cache_disk_dropped_total",
+        "Answers that were not written to disk: too much waited, or it failed"
+    );
+    describe_counter!(
+        "brink_cache_disk_errors_total",
+        "Failed calls to the disk tier's file system"
+    );
+    describe_counter!(
+        "brink_cache_disk_damaged_total",
+        "Answers that were torn or changed when they were read from disk"
+    );
 }
 
 /// All figures that only grow.
@@ -121,6 +143,7 @@ impl Counters {
             "brink_cache_changes_total",
             "Changes of the feed that were applied"
         );
+        describe_disk();
         Self {
             hits_memory: Figure::new(counter!("brink_cache_hits_total", "tier" => "memory")),
             hits_disk: Figure::new(counter!("brink_cache_hits_total", "tier" => "disk")),
@@ -137,8 +160,13 @@ impl Counters {
         }
     }
 
-    pub(super) fn figures(&self, entries: u64, bytes: u64) -> Figures {
+    pub(super) fn figures(&self, entries: u64, bytes: u64, disk: DiskFigures) -> Figures {
+        counter!("brink_cache_disk_written_bytes_total").absolute(disk.written_bytes);
+        counter!("brink_cache_disk_dropped_total").absolute(disk.dropped);
+        counter!("brink_cache_disk_errors_total").absolute(disk.errors);
+        counter!("brink_cache_disk_damaged_total").absolute(disk.damaged);
         Figures {
+            disk,
             entries,
             bytes,
             hits_memory: self.hits_memory.get(),

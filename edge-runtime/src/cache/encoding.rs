@@ -1,30 +1,39 @@
-//! Entries as bytes on disk: a head in postcard, then the body. foyer puts a checksum over both and over the key; what
+//! Entries as bytes on disk: a head in postcard, then the body. The log puts a checksum over both and over the key; what
 //! does not fit the format all the same is a miss, never a panic.
 
 use super::stored::{
-    CACHE_STATUS, Codings, FULL_KEY_BYTES_MAX, Form, HEAD_BYTES_MAX, Key, OBJECT_BYTES_MAX, Parts,
-    Slot, Stored, Variant, from_ms, to_ms,
+    CACHE_STATUS, Codings, Form, HEAD_BYTES_MAX, OBJECT_BYTES_MAX, Parts, Slot, Stored, Variant,
+    from_ms, head_bytes, to_ms,
 };
 use brink_policy::{
     coding::CODINGS,
     coherence::{Dependency, Depends as _},
     http::Lifetime,
-    key::CacheKey,
 };
 use brink_protocol::Position;
 use bytes::Bytes;
-use foyer::{Code, Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::AGE};
 use serde::{Deserialize, Serialize};
-use std::{
-    io::{Read, Write},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// Begins every value; its last byte is the version of the format.
-const MAGIC: u32 = 0x4252_4b04;
+const MAGIC: u32 = 0x4252_4b05;
 /// Largest encoded head, in bytes: fields, tags, selections.
 const META_BYTES_MAX: usize = 4 * HEAD_BYTES_MAX + (1 << 20);
+/// Largest body with its coded forms, in bytes.
+const BODIES_BYTES_MAX: usize = 2 * OBJECT_BYTES_MAX as usize;
+/// Magic and two lengths.
+const FRAME_BYTES: usize = 12;
+/// Longest entry, in bytes.
+pub(super) const VALUE_BYTES_MAX: usize = FRAME_BYTES + META_BYTES_MAX + BODIES_BYTES_MAX;
+/// A body of so many bytes keeps the record that it was read with in memory, if the rest of that is a small part of it;
+/// another is copied out of it.
+const SHARED_BODY_BYTES_MIN: usize = 64 << 10;
+/// So small a part: one in so many.
+const SHARED_PART: usize = 64;
+
+/// Names and values.
+type Fields<'a> = Vec<(&'a str, &'a [u8])>;
 
 #[derive(Serialize, Deserialize)]
 enum Meta<'a> {
@@ -32,7 +41,7 @@ enum Meta<'a> {
         generation: u64,
         status: u16,
         #[serde(borrow)]
-        headers: Vec<(&'a str, &'a [u8])>,
+        headers: Fields<'a>,
         lifetime: Lifetime,
         initial_age: u64,
         received_ms: u64,
@@ -42,6 +51,8 @@ enum Meta<'a> {
         described: &'a str,
         /// Lengths of the coded forms, which follow the body; none: none are made of it.
         codings: Option<[Option<Coded>; CODINGS]>,
+        #[serde(borrow)]
+        trailers: Fields<'a>,
     },
     Variants(Vec<(Vec<&'a str>, &'a str, &'a str)>),
 }
@@ -49,40 +60,39 @@ enum Meta<'a> {
 /// One coded form: its length; none: it gets no smaller.
 type Coded = Option<u32>;
 
-/// foyer counts this kind as a miss and forgets the block's entry.
-fn not_ours(what: &'static str) -> Error {
-    Error::new(ErrorKind::MagicMismatch, what)
-}
-
-impl Code for Key {
-    fn encode(&self, writer: &mut impl Write) -> Result<()> {
-        writer
-            .write_all(self.0.as_str().as_bytes())
-            .map_err(Error::io_error)
-    }
-
-    fn decode(reader: &mut impl Read) -> Result<Self> {
-        let mut text = String::new();
-        let limit = FULL_KEY_BYTES_MAX as u64 + 1;
-        let read = reader
-            .take(limit)
-            .read_to_string(&mut text)
-            .map_err(|_| not_ours("key: not text"))?;
-        if read as u64 == limit {
-            return Err(not_ours("key: too long"));
+impl Slot {
+    /// Appends this entry. None: it is larger than the format allows, and what was appended is to be dropped.
+    pub(super) fn encode(&self, buffer: &mut Vec<u8>) -> Option<()> {
+        let start = buffer.len();
+        buffer.extend(MAGIC.to_le_bytes());
+        // For the two lengths.
+        buffer.extend([0; 8]);
+        let meta_length = self.encode_meta(buffer)?;
+        let (body, codings) = match self {
+            Self::Answer(stored) => (&stored.body[..], stored.codings()),
+            Self::Variants(_) => (&[][..], Codings::default()),
+        };
+        buffer.extend_from_slice(body);
+        let mut bodies_length = body.len();
+        for form in codings.0.iter().flatten().map(bytes_of) {
+            buffer.extend_from_slice(form);
+            bodies_length += form.len();
         }
-        Ok(Self(CacheKey::from_text(text)))
+        if meta_length > META_BYTES_MAX || bodies_length > BODIES_BYTES_MAX {
+            return None;
+        }
+        let lengths = buffer.get_mut(start + 4..start + FRAME_BYTES)?;
+        let (meta, bodies) = lengths.split_at_mut_checked(4)?;
+        meta.copy_from_slice(&u32::try_from(meta_length).ok()?.to_le_bytes());
+        bodies.copy_from_slice(&u32::try_from(bodies_length).ok()?.to_le_bytes());
+        Some(())
     }
 
-    fn estimated_size(&self) -> usize {
-        self.0.as_str().len()
-    }
-}
-
-impl Code for Slot {
-    fn encode(&self, writer: &mut impl Write) -> Result<()> {
-        let meta = match self {
-            Self::Answer(stored) => encode_answer(stored),
+    /// Appends the head; gives its length.
+    fn encode_meta(&self, buffer: &mut Vec<u8>) -> Option<usize> {
+        let start = buffer.len();
+        match self {
+            Self::Answer(stored) => encode_answer(stored, buffer)?,
             Self::Variants(list) => {
                 let names: Vec<Vec<&str>> = list
                     .iter()
@@ -90,61 +100,41 @@ impl Code for Slot {
                     .collect();
                 let variants = names.into_iter().zip(list.iter());
                 let variants = variants.map(|(names, v)| (names, &*v.selection, &*v.language));
-                postcard::to_stdvec(&Meta::Variants(variants.collect()))
+                put(&Meta::Variants(variants.collect()), buffer)?;
             }
-        };
-        let meta = meta.map_err(|_| not_ours("entry: not encodable"))?;
-        let (body, codings) = match self {
-            Self::Answer(stored) => (&stored.body[..], stored.codings()),
-            Self::Variants(_) => (&[][..], Codings::default()),
-        };
-        let forms: Vec<&[u8]> = codings.0.iter().flatten().map(bytes_of).collect();
-        let bodies = body.len() + forms.iter().map(|form| form.len()).sum::<usize>();
-        let lengths =
-            [meta.len(), bodies].map(|n| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes());
-        let [meta_length, body_length] = lengths;
-        for piece in [
-            &MAGIC.to_le_bytes()[..],
-            &meta_length,
-            &body_length,
-            &meta,
-            body,
-        ] {
-            writer.write_all(piece).map_err(Error::io_error)?;
         }
-        for form in forms {
-            writer.write_all(form).map_err(Error::io_error)?;
-        }
-        Ok(())
+        Some(buffer.len() - start)
     }
 
-    fn decode(reader: &mut impl Read) -> Result<Self> {
-        let mut number = || -> Result<u32> {
-            let mut bytes = [0; 4];
-            reader
-                .read_exact(&mut bytes)
-                .map_err(|_| not_ours("entry: cut short"))?;
-            Ok(u32::from_le_bytes(bytes))
-        };
-        if number()? != MAGIC {
-            return Err(not_ours("entry: another format"));
+    /// The entry that these bytes are.
+    pub(super) fn decode(bytes: &Bytes) -> Option<Self> {
+        let (frame, rest) = bytes.split_first_chunk::<FRAME_BYTES>()?;
+        let [magic, meta, bodies] = [0, 4, 8].map(|at| {
+            let number = frame.get(at..)?.first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*number))
+        });
+        if magic? != MAGIC {
+            return None;
         }
-        let [meta_length, body_length] = [number()? as usize, number()? as usize];
-        if meta_length > META_BYTES_MAX || body_length as u64 > 2 * OBJECT_BYTES_MAX {
-            return Err(not_ours("entry: too long"));
+        let (meta_length, bodies_length) = (meta? as usize, bodies? as usize);
+        if meta_length > META_BYTES_MAX || bodies_length > BODIES_BYTES_MAX {
+            return None;
         }
-        let mut piece = |length: usize| -> Result<Vec<u8>> {
-            let mut bytes = vec![0; length];
-            reader
-                .read_exact(&mut bytes)
-                .map_err(|_| not_ours("entry: cut short"))?;
-            Ok(bytes)
+        let (meta, bodies) = rest.split_at_checked(meta_length)?;
+        if bodies.len() != bodies_length {
+            return None;
+        }
+        let is_shared = bodies_length >= SHARED_BODY_BYTES_MIN
+            && (bytes.len() - bodies_length) * SHARED_PART <= bodies_length;
+        let bodies = match is_shared {
+            true => bytes.slice(FRAME_BYTES + meta_length..),
+            false => Bytes::copy_from_slice(bodies),
         };
-        let (meta, body) = (piece(meta_length)?, piece(body_length)?);
-        decode_meta(&meta, body).ok_or_else(|| not_ours("entry: malformed"))
+        decode_meta(meta, bodies)
     }
 
-    fn estimated_size(&self) -> usize {
+    /// About how many bytes it has on disk.
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::Answer(stored) => {
                 let head: usize = stored
@@ -154,37 +144,43 @@ impl Code for Slot {
                     .sum();
                 let of = |on: &Dependency| 12 + on.bounds().map_or(0, |_| 68);
                 let on: usize = stored.on.iter().map(of).sum();
+                let forms = stored.coded_forms().map(|form| form.body.len());
+                let trailers = stored.trailers.as_deref().map_or(0, head_bytes);
                 stored.body.len()
-                    + stored.forms_bytes().0
+                    + forms.sum::<usize>()
                     + head
+                    + trailers
                     + on
                     + stored.described.len()
                     + 256
             }
             Self::Variants(list) => {
-                list.iter()
-                    .map(|v| v.selection.len() * 2 + v.language.len() + 16)
-                    .sum::<usize>()
-                    + 32
+                let lists = list
+                    .iter()
+                    .map(|v| v.selection.len() * 2 + v.language.len() + 16);
+                lists.sum::<usize>() + 32
             }
         }
     }
 }
 
-fn encode_answer(stored: &Stored) -> postcard::Result<Vec<u8>> {
+/// Appends what `meta` is in postcard.
+fn put(meta: &Meta<'_>, buffer: &mut Vec<u8>) -> Option<()> {
+    postcard::to_io(meta, buffer).ok().map(|_| ())
+}
+
+fn encode_answer(stored: &Stored, buffer: &mut Vec<u8>) -> Option<()> {
     let sent = |name: &HeaderName| *name != AGE && *name != CACHE_STATUS;
     let own = stored.headers.iter().filter(|(name, _)| sent(name));
     let upstream = stored
         .upstream_status
         .iter()
         .map(|value| ("cache-status", value.as_bytes()));
-    postcard::to_stdvec(&Meta::Answer {
+    let trailers = stored.trailers.iter().flat_map(|section| section.iter());
+    let meta = Meta::Answer {
         generation: stored.generation,
         status: stored.status.as_u16(),
-        headers: own
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .chain(upstream)
-            .collect(),
+        headers: own.map(field).chain(upstream).collect(),
         lifetime: stored.lifetime,
         initial_age: stored.initial_age,
         received_ms: to_ms(stored.received),
@@ -195,7 +191,24 @@ fn encode_answer(stored: &Stored) -> postcard::Result<Vec<u8>> {
         codings: stored
             .known_codings()
             .map(|codings| codings.0.map(|form| form.as_ref().map(length_of))),
-    })
+        trailers: trailers.map(field).collect(),
+    };
+    put(&meta, buffer)
+}
+
+fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> (&'a str, &'a [u8]) {
+    (name.as_str(), value.as_bytes())
+}
+
+fn map_of(fields: Fields<'_>) -> Option<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(fields.len() + 2);
+    for (name, value) in fields {
+        map.append(
+            name.parse::<HeaderName>().ok()?,
+            HeaderValue::from_bytes(value).ok()?,
+        );
+    }
+    Some(map)
 }
 
 fn bytes_of(form: &Form) -> &[u8] {
@@ -235,7 +248,7 @@ fn split(
     Some((body, Some(codings)))
 }
 
-fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
+fn decode_meta(meta: &[u8], bodies: Bytes) -> Option<Slot> {
     match postcard::from_bytes(meta).ok()? {
         Meta::Answer {
             generation,
@@ -249,16 +262,11 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
             position,
             described,
             codings,
+            trailers,
         } => {
-            let (body, codings) = split(body.into(), codings)?;
-            let mut headers = HeaderMap::with_capacity(fields.len() + 2);
-            for (name, value) in fields {
-                headers.append(
-                    name.parse::<HeaderName>().ok()?,
-                    HeaderValue::from_bytes(value).ok()?,
-                );
-            }
-            Some(Slot::Answer(Arc::new(Stored::new(Parts {
+            let (body, codings) = split(bodies, codings)?;
+            let (headers, trailers) = (map_of(fields)?, map_of(trailers)?);
+            let stored = Stored::new(Parts {
                 generation,
                 status: StatusCode::from_u16(status).ok()?,
                 headers,
@@ -271,7 +279,8 @@ fn decode_meta(meta: &[u8], body: Vec<u8>) -> Option<Slot> {
                 position: Arc::new(position),
                 described: described.into(),
                 codings,
-            }))))
+            });
+            Some(Slot::Answer(Arc::new(stored.with_trailers(trailers))))
         }
         Meta::Variants(list) => {
             let variant = |(fields, selection, language): (Vec<&str>, &str, &str)| {

@@ -30,6 +30,7 @@ impl Fill {
         Reply {
             head,
             body,
+            trailers: self.trailers.clone(),
             status,
             stored: None,
             kept: None,

@@ -265,13 +265,17 @@ impl Cache {
     pub fn figures(&self) -> Figures {
         self.poll(Instant::now());
         let (entries, bytes) = self.shared.tiers.extent();
+        let disk = self.shared.tiers.disk_figures();
         // A gauge is a floating-point number; counts of entries and bytes stay far below 2⁵².
         #[allow(clippy::cast_precision_loss)]
         {
             gauge!("brink_cache_entries").set(entries as f64);
             gauge!("brink_cache_bytes").set(bytes as f64);
+            gauge!("brink_cache_disk_entries").set(disk.entries as f64);
+            gauge!("brink_cache_disk_bytes").set(disk.bytes as f64);
+            gauge!("brink_cache_disk_index_bytes").set(disk.index_bytes as f64);
         }
-        self.shared.counters.figures(entries, bytes)
+        self.shared.counters.figures(entries, bytes, disk)
     }
 
     /// Waits until what was applied so far outlives a power failure, or nothing stored on disk does. Call it before
@@ -298,7 +302,8 @@ impl Cache {
     /// # Errors
     /// The disk tier could not be closed.
     pub async fn close(&self) -> Result<(), Error> {
-        self.shared.tiers.close().await
+        self.shared.tiers.close().await;
+        Ok(())
     }
 }
 

@@ -32,12 +32,4 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// The two tiers could not be opened.
-    #[error("cache: the tiers could not be {action}: {reason}")]
-    Tiers {
-        /// `opened` or `closed`.
-        action: &'static str,
-        /// What foyer said.
-        reason: String,
-    },
 }

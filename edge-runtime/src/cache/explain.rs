@@ -20,8 +20,8 @@ use brink_policy::{
     key::CacheKey,
 };
 use brink_protocol::{deployment::default_tenant, purge::normal_url};
-use serde_json::{Value, json};
 use http::{Method, header::DATE};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -144,7 +144,13 @@ fn of_found(way: &Way<'_>, found: Found) -> (Value, Option<Value>) {
     let headers = way.request.headers;
     let selection = entry.stored.selecting().filter(|fields| !fields.is_empty());
     let variant = selection.and_then(|fields| vary::selection(&fields, headers));
-    let mut chosen = self::entry(way.shared, &entry.stored, entry.tier, variant.as_deref(), way.now);
+    let mut chosen = self::entry(
+        way.shared,
+        &entry.stored,
+        entry.tier,
+        variant.as_deref(),
+        way.now,
+    );
     if let Some(chosen) = chosen.as_object_mut() {
         chosen.insert("freshness".into(), freshness(&entry.stored, way.now));
     }
@@ -232,7 +238,11 @@ fn freshness(stored: &Stored, now: SystemTime) -> Value {
 
 /// A selection in lines, without secrets.
 fn variant_lines(selection: &str) -> String {
-    let lines: Vec<&str> = selection.trim_end().lines().map(vary::without_secret).collect();
+    let lines: Vec<&str> = selection
+        .trim_end()
+        .lines()
+        .map(vary::without_secret)
+        .collect();
     lines.join("\n")
 }
 

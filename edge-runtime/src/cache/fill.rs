@@ -10,7 +10,7 @@ use super::{
     reply::{Reply, compose},
     request::{Dependencies, Kept},
     shared::Shared,
-    stored::{Codings, Form, Key, Parts as StoredParts, Stored, Variant},
+    stored::{Codings, Form, Key, Parts as StoredParts, Stored, Variant, own_body},
 };
 use brink_listener::Body;
 use brink_policy::{
@@ -49,6 +49,8 @@ pub struct Answer {
     pub head: Parts,
     /// The body; empty for `HEAD` and 304.
     pub body: Bytes,
+    /// The trailer section behind it.
+    pub trailers: Option<HeaderMap>,
     /// The body where it is still on its way; then `body` is empty.
     pub stream: Option<Reader>,
     /// What `Cache-Status` says, for logs and metrics.
@@ -68,7 +70,7 @@ impl Answer {
     pub fn into_response(self) -> Response<Body> {
         let body = match self.stream {
             Some(stream) => Body::stream(stream),
-            None => Body::full(self.body),
+            None => Body::with_trailers(self.body, self.trailers.unwrap_or_default()),
         };
         Response::from_parts(self.head, body)
     }
@@ -77,6 +79,7 @@ impl Answer {
         let Reply {
             head,
             body,
+            trailers,
             status,
             stored,
             kept,
@@ -84,6 +87,7 @@ impl Answer {
         Self {
             head,
             body,
+            trailers,
             stream: None,
             status,
             revalidate,
@@ -111,6 +115,8 @@ pub struct Fill {
     pub(super) posted: Option<Posted>,
     /// A coded form of the answer's body, made before it is stored.
     pub(super) coded: Option<(Coding, Form)>,
+    /// What came behind the answer's body, once that is known.
+    pub(super) trailers: Option<HeaderMap>,
     /// The answer came by way of a shield, which says this of it.
     pub(super) shielded: Option<Kept>,
     /// Released last: those who wait find the answer stored.
@@ -172,11 +178,8 @@ impl Fill {
             .headers
             .get(CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if !validates
-            && (self.judge(head, dependencies, SystemTime::now()).is_err()
-                || length.is_some_and(|l| l > limit))
-        {
-            return None;
+        if validates {
+            return Some(limit);
         }
         let unstored = match self.judge(head, dependencies, SystemTime::now()) {
             Err(reason) => reason,
@@ -200,6 +203,12 @@ impl Fill {
             Some(kept) => judgement::shielded(kept, head, dependencies),
             None => judgement::lifetime(&self.subject, head, dependencies, now),
         }
+    }
+
+    /// The answer's trailer section, which came behind its whole body; may be empty. Before [`Fill::encode`] and
+    /// [`Fill::complete`].
+    pub fn set_trailers(&mut self, section: HeaderMap) {
+        self.trailers = Some(section);
     }
 
     /// The answer came with its whole body. Stores it if it may be, wakes who waits for it, gives what to send.
@@ -230,10 +239,10 @@ impl Fill {
             if head.status == StatusCode::NOT_MODIFIED && self.wants_whole() {
                 return self.validated(&stored, head, dependencies, now);
             }
-                self.tell_failed(head.status);
             if is_failure(head.status)
                 && let Some(reply) = self.stale(&stored, soft, now)
             {
+                self.tell_failed(head.status);
                 return reply;
             }
         }
@@ -286,10 +295,14 @@ impl Fill {
         let made = Made {
             status: head.status,
             headers,
-            body: body.clone(),
+            body: own_body(body),
             lifetime,
             inherited: &[],
             codings: self.coded.clone().map(Codings::of).unwrap_or_default(),
+            trailers: self
+                .trailers
+                .clone()
+                .filter(|_| head.status != StatusCode::PARTIAL_CONTENT),
         };
         self.entry(made, &head.headers, dependencies, now)
     }
@@ -325,7 +338,7 @@ impl Fill {
             requested: self.requested,
             received: now,
         };
-        Ok(Arc::new(Stored::new(StoredParts {
+        let stored = Stored::new(StoredParts {
             generation: self.shared.ledger.generation(),
             status: made.status,
             initial_age: age::initial_age(received, exchange),
@@ -343,7 +356,11 @@ impl Fill {
             },
             described,
             codings,
-        })))
+        });
+        Ok(Arc::new(match made.trailers {
+            Some(section) => stored.with_trailers(section),
+            None => stored,
+        }))
     }
 
     /// Stores an entry and makes the answer to this request of it.
@@ -429,6 +446,10 @@ impl Fill {
         let is_short = body.len() <= AT_ONCE_BYTES_MAX;
         if !is_short
             || head.status == StatusCode::NOT_MODIFIED
+            || self
+                .trailers
+                .as_ref()
+                .is_some_and(|section| !section.is_empty())
             || !self.codes(head.status, &head.headers, body.len())
             || self.judge(head, dependencies, SystemTime::now()).is_err()
         {
@@ -444,7 +465,8 @@ impl Fill {
 
     /// Whether coded forms may be kept of an answer. The one that goes out first has all that it was `received` with.
     pub(super) fn is_codable(&self, made: &Made<'_>, received: &HeaderMap) -> bool {
-        self.codes(made.status, &made.headers, made.body.len())
+        made.trailers.as_ref().is_none_or(HeaderMap::is_empty)
+            && self.codes(made.status, &made.headers, made.body.len())
             && !received.contains_key(SET_COOKIE)
     }
 
@@ -469,6 +491,9 @@ pub(super) struct Made<'a> {
     pub(super) inherited: &'a [Dependency],
     /// Coded forms of the body that are known, in case that they are kept.
     pub(super) codings: Codings,
+    /// The trailer section behind the body; none: it is not known yet. With one there are no coded forms: it may be about
+    /// the content as it came.
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 /// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by

@@ -152,11 +152,12 @@ impl Filling {
     /// Stored before the end is told: who asks then finds it.
     fn complete(self, trailers: Option<http::HeaderMap>) {
         let Self {
-            fill,
+            mut fill,
             growing,
             head,
             dependencies,
         } = self;
+        fill.set_trailers(trailers.clone().unwrap_or_default());
         let whole = growing.whole();
         drop(fill.complete(head, whole, dependencies, SystemTime::now()));
         growing.end(trailers);

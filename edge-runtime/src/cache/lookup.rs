@@ -299,6 +299,7 @@ impl Way<'_> {
             posted: None,
             shielded: None,
             coded: None,
+            trailers: None,
             ticket: None,
         }
     }

@@ -1,6 +1,9 @@
 //! The memory tier: shards of [`Bounded`] entries, each behind its own lock. A hit shares its shard's lock with other hits.
 
-use super::stored::{Key, Slot, weight};
+use super::{
+    stored::{Key, Slot},
+    weight::weight,
+};
 use brink_policy::{coherence::EntryId, eviction::Bounded};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -41,9 +44,11 @@ impl Memory {
             fit if fit.is_power_of_two() => fit,
             fit => fit.next_power_of_two() / 2,
         };
+        let bytes_max = bytes_max / shards;
+        let room = bytes_max.saturating_sub(Bounded::<Key, Slot>::ghosts_bytes(bytes_max));
         Self {
             shards: (0..shards)
-                .map(|_| RwLock::new(Bounded::new(bytes_max / shards)))
+                .map(|_| RwLock::new(Bounded::new(room)))
                 .collect(),
         }
     }
@@ -62,6 +67,12 @@ impl Memory {
     /// What `read` makes of what `key` leads to; counts as no use.
     pub(super) fn peek<T>(&self, hash: u64, key: &Key, read: impl FnOnce(&Slot) -> T) -> Option<T> {
         shared(self.shard(hash)?).peek(hash, key).map(read)
+    }
+
+    /// Whether it has an entry of this hash; counts as no use.
+    pub(super) fn has(&self, hash: u64) -> bool {
+        self.shard(hash)
+            .is_some_and(|shard| shared(shard).has(hash))
     }
 
     /// Puts a slot in; gives what had to leave, maybe the slot itself. `share` is the tenant's.

@@ -12,7 +12,7 @@ use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE},
+    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRAILER},
     response::Parts,
 };
 use std::{ops::Range, sync::Arc};
@@ -22,6 +22,8 @@ use std::{ops::Range, sync::Arc};
 pub(super) struct Reply {
     pub(super) head: Parts,
     pub(super) body: Bytes,
+    /// The trailer section behind it.
+    pub(super) trailers: Option<HeaderMap>,
     pub(super) status: CacheStatus,
     /// See [`super::Answer::stored`].
     pub(super) stored: Option<Arc<Position>>,
@@ -74,9 +76,16 @@ pub(super) fn compose(
     if *method == Method::HEAD {
         body = Bytes::new();
     }
+    let is_whole = *method != Method::HEAD && head.status == stored.status;
+    let trailers = stored.trailers.as_deref().filter(|_| is_whole).cloned();
+    if head.status != stored.status {
+        // They are of the whole.
+        head.headers.remove(TRAILER);
+    }
     Reply {
         head,
         body,
+        trailers,
         status,
         stored: Some(stored.position.clone()),
         kept: None,

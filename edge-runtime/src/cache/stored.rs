@@ -2,11 +2,12 @@
 
 use brink_policy::{
     coding::{self, Accepted, CODINGS, Coding},
-    coherence::{Dependency, Depends as _, EntryId},
+    coherence::{Dependency, EntryId},
     http::{
         Lifetime, age,
         fields::{date_value, lines},
         range::Held,
+        trailers::announced,
         vary,
     },
     key::{CacheKey, KEY_BYTES_MAX},
@@ -15,7 +16,7 @@ use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE},
+    header::{ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, TRAILER},
 };
 use std::{
     sync::{
@@ -31,18 +32,11 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Largest body that a configuration may allow to be stored, in bytes.
 pub(super) const OBJECT_BYTES_MAX: u64 = 64 << 20;
+/// Longest body that is copied when it is stored, in bytes. Nothing is read from a connection in longer pieces.
+const COPIED_BYTES_MAX: usize = 1 << 20;
 /// Longest key with a variant's selection, in bytes.
 pub(super) const FULL_KEY_BYTES_MAX: usize =
     KEY_BYTES_MAX + brink_policy::http::vary::SELECTION_BYTES_MAX + 128;
-/// What an entry costs in memory beside its bytes: maps, counters, places in the tag index.
-const ENTRY_OVERHEAD_BYTES: usize = 512;
-/// What one tag of an entry costs in memory.
-const TAG_OVERHEAD_BYTES: usize = 64;
-/// What the bounds of a range cost in memory beside its tag.
-const BOUNDS_OVERHEAD_BYTES: usize = 96;
-/// What one field costs in memory beside its bytes.
-const FIELD_OVERHEAD_BYTES: usize = 96;
-
 /// A key in both tiers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key(pub(super) CacheKey);
@@ -80,6 +74,8 @@ pub(super) struct Stored {
     /// What caches before us said of it.
     pub(super) upstream_status: Option<HeaderValue>,
     pub(super) body: Bytes,
+    /// Its trailer section, which is never empty. RFC 9111 §3: kept apart from the header section.
+    pub(super) trailers: Option<Box<HeaderMap>>,
     pub(super) lifetime: Lifetime,
     pub(super) initial_age: u64,
     pub(super) received: SystemTime,
@@ -188,6 +184,7 @@ impl Stored {
         let upstream_status = joined(&headers, &CACHE_STATUS);
         headers.insert(AGE, HeaderValue::from(0_u64));
         headers.insert(CACHE_STATUS, HeaderValue::from_static("-"));
+        own_values(&mut headers);
         let mut whole = Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             generation,
@@ -195,6 +192,7 @@ impl Stored {
             headers,
             upstream_status,
             body,
+            trailers: None,
             lifetime,
             initial_age,
             received,
@@ -218,6 +216,21 @@ impl Stored {
         whole
     }
 
+    /// The same with a trailer section behind its body, which its head announces.
+    pub(super) fn with_trailers(mut self, mut section: HeaderMap) -> Self {
+        match announced(&section) {
+            Some(names) => {
+                own_values(&mut section);
+                self.headers.insert(TRAILER, names);
+                self.trailers = Some(Box::new(section));
+            }
+            None => {
+                self.headers.remove(TRAILER);
+            }
+        }
+        self
+    }
+
     /// A coded form of this: all that decides about its use stays here.
     fn made(&self, coding: Coding, form: Option<Form>) -> Made {
         let body = match form {
@@ -228,6 +241,7 @@ impl Stored {
         let mut headers = self.headers.clone();
         coding::encode(&mut headers, coding);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        own_values(&mut headers);
         Made::Coded(Arc::new(Self {
             id: self.id,
             generation: self.generation,
@@ -235,6 +249,7 @@ impl Stored {
             headers,
             upstream_status: self.upstream_status.clone(),
             body,
+            trailers: None,
             lifetime: self.lifetime,
             initial_age: self.initial_age,
             received: self.received,
@@ -328,16 +343,18 @@ impl Stored {
         Some(fields)
     }
 
-    /// Bytes of its coded forms, and of their heads.
-    pub(super) fn forms_bytes(&self) -> (usize, usize) {
+    /// Its coded forms.
+    pub(super) fn coded_forms(&self) -> impl Iterator<Item = &Self> {
         let forms = self.forms.iter().flat_map(|forms| forms.iter());
-        forms.fold((0, 0), |(bytes, heads), made| match made {
-            Made::Coded(form) => (
-                bytes + form.body.len(),
-                heads + head_bytes(&form.headers) + form.headers.len() * FIELD_OVERHEAD_BYTES,
-            ),
-            Made::Not | Made::Useless => (bytes, heads),
+        forms.filter_map(|made| match made {
+            Made::Coded(form) => Some(&**form),
+            Made::Not | Made::Useless => None,
         })
+    }
+
+    /// Bytes of the table of its coded forms.
+    pub(super) fn forms_table_bytes(&self) -> usize {
+        self.forms.as_deref().map_or(0, size_of_val)
     }
 
     /// `current_age`, in seconds. RFC 9111 §4.2.3.
@@ -393,6 +410,32 @@ impl Stored {
     }
 }
 
+/// Copies the values into one buffer: as they come they may be parts of all that was read from a connection.
+fn own_values(headers: &mut HeaderMap) {
+    let length = headers.values().map(HeaderValue::len).sum();
+    let mut bytes = Vec::with_capacity(length);
+    for value in headers.values() {
+        bytes.extend_from_slice(value.as_bytes());
+    }
+    let mut bytes = Bytes::from(bytes);
+    for value in headers.values_mut() {
+        let own = bytes.split_to(value.len().min(bytes.len()));
+        if let Ok(mut own) = HeaderValue::from_maybe_shared(own) {
+            own.set_sensitive(value.is_sensitive());
+            *value = own;
+        }
+    }
+}
+
+/// A body by itself, in no more room than it needs: as it came it may be a part of all that was read from a connection.
+pub(super) fn own_body(body: &Bytes) -> Bytes {
+    match body.len() {
+        0 => Bytes::new(),
+        1..=COPIED_BYTES_MAX => Bytes::copy_from_slice(body),
+        _ => body.clone(),
+    }
+}
+
 /// The lines of a list field as one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     let lines: Vec<&str> = lines(headers, name).collect();
@@ -409,39 +452,6 @@ pub(super) fn head_bytes(headers: &HeaderMap) -> usize {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum()
-}
-
-/// What a slot costs in memory, in bytes.
-pub(super) fn weight(key: &Key, slot: &Slot) -> usize {
-    match slot {
-        Slot::Answer(stored) => weight_of(key, stored),
-        Slot::Variants(list) => {
-            let lists = list.iter().map(|v| {
-                v.selection.len() + v.language.len() + v.fields.len() * FIELD_OVERHEAD_BYTES
-            });
-            of_key(key) + lists.sum::<usize>()
-        }
-    }
-}
-
-/// What a response costs in memory, in bytes.
-pub(super) fn weight_of(key: &Key, stored: &Stored) -> usize {
-    // Twice: as a map, and as it is sent.
-    let head = 2 * head_bytes(&stored.headers) + stored.headers.len() * FIELD_OVERHEAD_BYTES;
-    let ranges = stored.on.iter().filter(|on| on.bounds().is_some()).count();
-    let (forms, form_heads) = stored.forms_bytes();
-    of_key(key)
-        + stored.body.len()
-        + head
-        + forms
-        + form_heads
-        + stored.on.len() * TAG_OVERHEAD_BYTES
-        + ranges * BOUNDS_OVERHEAD_BYTES
-        + stored.described.len()
-}
-
-fn of_key(key: &Key) -> usize {
-    2 * key.0.as_str().len() + ENTRY_OVERHEAD_BYTES
 }
 
 /// Milliseconds since 1970.

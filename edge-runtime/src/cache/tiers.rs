@@ -5,28 +5,26 @@
 
 use super::{
     config::Config,
+    disk::{Disk, DiskFigures, Terms},
     error::Error,
     memory::{Memory, id_of},
-    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id, weight_of},
+    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id},
+    weight::weight_of,
 };
 use brink_policy::coherence::{EntryId, Met, TagIndex, Touch, Walk};
 use brink_policy::key::CacheKey;
-use foyer::{
-    BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
-    HybridCachePolicy, PsyncIoEngineConfig, RecoverMode,
-};
 use std::{
     hash::{BuildHasher, DefaultHasher, Hasher},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Smallest disk tier, in bytes.
 const DISK_BYTES_MIN: u64 = 64 << 20;
-/// Room that a block of the disk needs beside the largest body, in bytes.
-const BLOCK_ROOM_BYTES: u64 = 6 << 20;
-/// Blocks are a multiple of this, in bytes.
-const BLOCK_STEP_BYTES: u64 = 1 << 20;
+/// What an entry on disk may take beside its body, in bytes: head, key, coded forms.
+const ENTRY_ROOM_BYTES: u64 = 6 << 20;
+/// So many of the largest entries fit in the disk tier, however small it is meant to be.
+const ENTRIES_MIN: u64 = 4;
 /// Steps of a walk over the tag index for which it is held at a time.
 const SLICE_STEPS: usize = 256;
 /// Most steps that are taken to count exactly how many entries a change concerns; beyond it the tags' counts are added
@@ -62,8 +60,8 @@ pub(super) enum Tier {
 /// Both tiers.
 #[derive(Debug)]
 pub(super) struct Tiers {
-    memory: Memory,
-    disk: Option<HybridCache<Key, Slot, Seeded>>,
+    memory: Arc<Memory>,
+    disk: Option<Disk>,
     index: Index,
     hasher: Seeded,
 }
@@ -72,43 +70,30 @@ fn locked(index: &Index) -> MutexGuard<'_, TagIndex<Key>> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn failed(error: &foyer::Error) -> Error {
-    Error::Tiers {
-        action: "opened",
-        reason: error.to_string(),
-    }
-}
-
-/// Opens the disk tier. It holds nothing in memory but what it has yet to write.
+/// Opens the disk tier, in another thread: it reads what is there.
 async fn open_disk(
-    dir: &Path,
+    dir: PathBuf,
     config: &Config,
-    hasher: &Seeded,
-) -> Result<HybridCache<Key, Slot, Seeded>, Error> {
-    let object_bytes_max = config.object_bytes_max.min(OBJECT_BYTES_MAX);
-    let block = (object_bytes_max + BLOCK_ROOM_BYTES).next_multiple_of(BLOCK_STEP_BYTES);
-    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let disk = config.disk_bytes_max.max(DISK_BYTES_MIN).max(4 * block);
-    let device = FsDeviceBuilder::new(dir).with_capacity(bytes(disk)).build();
-    let engine = BlockEngineConfig::new(device.map_err(|e| failed(&e))?)
-        .with_block_size(bytes(block))
-        .with_buffer_pool_size(bytes(2 * block))
-        .with_submit_queue_size_threshold(bytes(4 * block))
-        .with_tombstone_log(true);
-    HybridCacheBuilder::new()
-        .with_name("brink_cache")
-        .with_policy(HybridCachePolicy::WriteOnInsertion)
-        .with_flush_on_close(false)
-        .memory(1)
-        .with_shards(1)
-        .with_hash_builder(hasher.clone())
-        .storage()
-        .with_io_engine_config(PsyncIoEngineConfig::new())
-        .with_engine_config(engine)
-        .with_recover_mode(RecoverMode::Quiet)
-        .build()
-        .await
-        .map_err(|e| failed(&e))
+    generation: u64,
+    memory: Arc<Memory>,
+) -> Result<Disk, Error> {
+    let entry_bytes_max = config.object_bytes_max.min(OBJECT_BYTES_MAX) + ENTRY_ROOM_BYTES;
+    let least = DISK_BYTES_MIN.max(ENTRIES_MIN * entry_bytes_max);
+    let terms = Terms {
+        dir: dir.clone(),
+        capacity_bytes: config.disk_bytes_max.max(least),
+        entry_bytes_max,
+        generation,
+        is_in_memory: Box::new(move |hash| memory.has(hash)),
+    };
+    let opening = tokio::task::spawn_blocking(move || Disk::open(terms));
+    opening.await.unwrap_or_else(|error| {
+        Err(Error::File {
+            action: "read",
+            path: dir,
+            source: std::io::Error::other(error),
+        })
+    })
 }
 
 impl Tiers {
@@ -118,7 +103,11 @@ impl Tiers {
         generation: u64,
         trusted: bool,
     ) -> Result<Self, Error> {
-        let hasher = Seeded(generation);
+        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let memory = Arc::new(Memory::new(
+            bytes(config.memory_bytes_max),
+            bytes(config.object_bytes_max),
+        ));
         let disk = match &config.dir {
             None => None,
             Some(dir) => {
@@ -126,18 +115,14 @@ impl Tiers {
                 if !trusted {
                     remove(&dir)?;
                 }
-                Some(open_disk(&dir, config, &hasher).await?)
+                Some(open_disk(dir, config, generation, memory.clone()).await?)
             }
         };
-        let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Ok(Self {
-            memory: Memory::new(
-                bytes(config.memory_bytes_max),
-                bytes(config.object_bytes_max),
-            ),
+            memory,
             disk,
             index: Index::default(),
-            hasher,
+            hasher: Seeded(generation),
         })
     }
 
@@ -159,16 +144,7 @@ impl Tiers {
             return Some((slot, Tier::Memory));
         }
         let disk = self.disk.as_ref()?;
-        if !disk.storage().may_contains(key) {
-            return None;
-        }
-        let slot = match disk.get(key).await {
-            Ok(entry) => entry?.value().clone(),
-            Err(error) => {
-                tracing::warn!(%error, "the disk tier could not be read; counted as a miss");
-                return None;
-            }
-        };
+        let slot = disk.find(hash, key).await?;
         self.enter(key, &slot);
         match self
             .memory
@@ -232,32 +208,26 @@ impl Tiers {
     /// Whether anything may be stored for `key`. Never wrongly no.
     pub(super) fn may_contain(&self, key: &Key) -> bool {
         let hash = self.hasher.hash_one(key);
-        let on_disk = |disk: &HybridCache<_, _, _>| disk.storage().may_contains(key);
+        let on_disk = |disk: &Disk| disk.may_contain(hash);
         self.memory.peek(hash, key, |_| ()).is_some() || self.disk.as_ref().is_some_and(on_disk)
     }
 
     pub(super) fn insert(&self, key: Key, slot: Slot) {
         self.enter(&key, &slot);
-        if let Some(disk) = &self.disk {
-            // The disk may not keep up, and leave this unwritten: then nothing is there rather than what was before.
-            if disk.storage().may_contains(&key) {
-                disk.remove(&key);
-            }
-            let writer = disk.storage_writer(key.clone()).force();
-            drop(writer.insert(slot.clone()));
-        }
         let (hash, share) = (self.hasher.hash_one(&key), self.share(&key));
+        if let Some(disk) = &self.disk {
+            disk.insert(hash, key.clone(), slot.clone(), share);
+        }
         self.leave(&self.memory.insert(hash, key, slot, share));
     }
 
     /// Removes an entry from both tiers.
     pub(super) fn remove(&self, key: &Key) {
-        let left = self
-            .memory
-            .remove_if(self.hasher.hash_one(key), key, |_| true);
+        let hash = self.hasher.hash_one(key);
+        let left = self.memory.remove_if(hash, key, |_| true);
         self.leave(left.as_slice());
         if let Some(disk) = &self.disk {
-            disk.remove(key);
+            disk.remove(hash);
         }
     }
 
@@ -340,21 +310,23 @@ impl Tiers {
         }
     }
 
-    /// Waits until what was stored is written to disk.
+    /// The disk tier's figures; none where there is none.
+    pub(super) fn disk_figures(&self) -> DiskFigures {
+        self.disk.as_ref().map(Disk::figures).unwrap_or_default()
+    }
+
+    /// Waits until what was stored is written to disk, or given up.
     pub(super) async fn written(&self) {
         if let Some(disk) = &self.disk {
-            disk.storage().wait().await;
+            disk.written().await;
         }
     }
 
-    pub(super) async fn close(&self) -> Result<(), Error> {
-        let Some(disk) = &self.disk else {
-            return Ok(());
-        };
-        disk.close().await.map_err(|error| Error::Tiers {
-            action: "closed",
-            reason: error.to_string(),
-        })
+    /// The same; nothing is written afterwards.
+    pub(super) async fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close().await;
+        }
     }
 }
 

@@ -76,6 +76,7 @@ impl Fill {
                 lifetime,
                 inherited: &stored.on,
                 codings: stored.codings(),
+                trailers: Some(stored.trailers.as_deref().cloned().unwrap_or_default()),
             };
             self.entry(made, &update.headers, dependencies, now)
         });

@@ -3,6 +3,14 @@
 pub(crate) mod entries;
 pub(crate) mod journals;
 
+/// The disk tier's log.
+pub(crate) mod disk {
+    #[allow(dead_code, unreachable_pub, missing_docs)]
+    #[path = "../../../../../edge-runtime/src/cache/disk/layout.rs"]
+    mod layout;
+    pub(crate) mod segments;
+}
+
 #[allow(dead_code, unreachable_pub, missing_docs)]
 #[path = "../../../../edge-runtime/src/cache/encoding.rs"]
 mod encoding;

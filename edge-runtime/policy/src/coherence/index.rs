@@ -120,6 +120,11 @@ impl<K> Default for TagIndex<K> {
 }
 
 impl<K> TagIndex<K> {
+    /// What an entry takes beside its key, and what it depends on: half as much again as a tree's node has for it.
+    pub const ENTRY_BYTES: usize = (size_of::<EntryId>() + size_of::<Entry<K>>()) * 3 / 2;
+    /// What a tag of an entry takes: in a table that has just grown.
+    pub const TAG_BYTES: usize = 2 * (size_of::<TagHash>() + size_of::<Ids>());
+
     /// Adds an entry of so many bytes with what it depends on.
     pub fn insert(&mut self, id: EntryId, key: K, bytes: u64, on: &[Dependency]) {
         self.remove(id);

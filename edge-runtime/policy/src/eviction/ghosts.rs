@@ -19,12 +19,20 @@ pub(super) struct Ghosts {
 
 impl Ghosts {
     pub(super) fn new(weight_max: usize) -> Self {
-        let ghosts = (weight_max / BYTES_PER_GHOST).clamp(WAYS * WAYS, GHOSTS_MAX);
-        let sets = (ghosts / WAYS).next_power_of_two();
         Self {
-            sets: vec![[0; WAYS]; sets].into(),
+            sets: vec![[0; WAYS]; Self::sets(weight_max)].into(),
             turn: 0,
         }
+    }
+
+    /// What they take for such a bound.
+    pub(super) fn bytes(weight_max: usize) -> usize {
+        Self::sets(weight_max) * size_of::<[u32; WAYS]>()
+    }
+
+    fn sets(weight_max: usize) -> usize {
+        let ghosts = (weight_max / BYTES_PER_GHOST).clamp(WAYS * WAYS, GHOSTS_MAX);
+        (ghosts / WAYS).next_power_of_two()
     }
 
     fn set(&mut self, hash: u64) -> Option<(&mut [u32; WAYS], u32)> {

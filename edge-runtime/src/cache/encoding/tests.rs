@@ -27,7 +27,8 @@ fn entry(body: &'static [u8]) -> Slot {
     headers.append("set-cookie", "a=1".parse().unwrap());
     headers.append("set-cookie", "b=2".parse().unwrap());
     headers.append("cache-status", "origin; hit".parse().unwrap());
-    Slot::Answer(Arc::new(Stored::new(Parts {
+    let section = HeaderMap::from_iter([(http::header::ETAG, "\"a\"".parse().unwrap())]);
+    let stored = Stored::new(Parts {
         generation: 7,
         status: StatusCode::OK,
         headers,
@@ -45,13 +46,14 @@ fn entry(body: &'static [u8]) -> Slot {
         position: Arc::new("core-1.1=5".parse().unwrap()),
         codings: None,
         described: "name:a".into(),
-    })))
+    });
+    Slot::Answer(Arc::new(stored.with_trailers(section)))
 }
 
-fn bytes(slot: &Slot) -> Vec<u8> {
+fn bytes(slot: &Slot) -> Bytes {
     let mut bytes = Vec::new();
     slot.encode(&mut bytes).unwrap();
-    bytes
+    bytes.into()
 }
 
 fn answer(slot: &Slot) -> &Stored {
@@ -64,7 +66,7 @@ fn answer(slot: &Slot) -> &Stored {
 #[test]
 fn there_and_back() {
     let slot = entry(b"hello");
-    let again = Slot::decode(&mut bytes(&slot).as_slice()).unwrap();
+    let again = Slot::decode(&bytes(&slot)).unwrap();
     let (one, other) = (answer(&slot), answer(&again));
     assert_eq!(one.headers, other.headers);
     assert_eq!(one.upstream_status, other.upstream_status);
@@ -81,8 +83,14 @@ fn there_and_back() {
         (&one.on, one.index, &one.position),
         (&other.on, other.index, &other.position)
     );
+    assert_eq!(one.trailers, other.trailers);
+    assert_eq!(
+        other.trailers.as_ref().map(|section| section.len()),
+        Some(1)
+    );
+    assert_eq!(other.headers["trailer"], "etag");
     assert_ne!(one.id, other.id);
-    assert!(bytes(&slot).len() <= slot.estimated_size());
+    assert!(bytes(&slot).len() <= slot.size());
 
     let variant = Variant {
         fields: vec!["accept".parse().unwrap()],
@@ -90,33 +98,39 @@ fn there_and_back() {
         language: "de".into(),
     };
     let list = Slot::Variants(Arc::new(vec![variant.clone()]));
-    match Slot::decode(&mut bytes(&list).as_slice()).unwrap() {
+    match Slot::decode(&bytes(&list)).unwrap() {
         Slot::Variants(again) => assert_eq!(*again, [variant]),
         Slot::Answer(_) => panic!("an answer"),
     }
+}
 
-    let key = Key(CacheKey::from_text("t\nhttps\nh\n/é".into()));
-    let mut encoded = Vec::new();
-    key.encode(&mut encoded).unwrap();
-    assert_eq!(Key::decode(&mut encoded.as_slice()).unwrap(), key);
-    assert!(Key::decode(&mut &[0xff, 0xfe][..]).is_err());
-    assert!(Key::decode(&mut vec![b'a'; FULL_KEY_BYTES_MAX + 1].as_slice()).is_err());
+/// A large body is not copied out of what was read; a small one does not keep that in memory.
+#[test]
+fn large_bodies_are_shared() {
+    static LARGE: [u8; 100_000] = [1; 100_000];
+    for (body, is_shared) in [(&LARGE[..], true), (b"hello", false)] {
+        let read = bytes(&entry(body));
+        let slot = Slot::decode(&read).unwrap();
+        let body = &answer(&slot).body;
+        let within = read.as_ptr_range().contains(&body.as_ptr());
+        assert_eq!(within, is_shared, "{} bytes", body.len());
+    }
 }
 
 #[test]
 fn cut_or_changed_anywhere_it_is_refused_or_read_but_never_panics() {
     let whole = bytes(&entry(b"hello"));
     for end in 0..whole.len() {
-        assert!(Slot::decode(&mut &whole[..end]).is_err(), "cut at {end}");
+        assert!(Slot::decode(&whole.slice(..end)).is_none(), "cut at {end}");
     }
     for at in 0..whole.len() {
         for bit in 0..8 {
-            let mut changed = whole.clone();
+            let mut changed = whole.to_vec();
             changed[at] ^= 1 << bit;
-            let _ = Slot::decode(&mut changed.as_slice());
+            let _ = Slot::decode(&changed.into());
         }
     }
     let mut huge = MAGIC.to_le_bytes().to_vec();
     huge.extend([0xff; 8]);
-    assert!(Slot::decode(&mut huge.as_slice()).is_err());
+    assert!(Slot::decode(&huge.into()).is_none());
 }

@@ -1,0 +1,505 @@
+//! The one who writes: a thread that appends what waits, ends segments, and makes room by removing the oldest.
+
+use super::{
+    extent::{Extent, Shares},
+    files::{listed, read},
+    layout::{
+        Listed, Place, RECORDS_MAX, SEGMENT_HEAD_BYTES, put_record, read_record, segment_head,
+        summary,
+    },
+    log::{Log, add},
+    queue::{Operation, Work},
+    recovery::Recovered,
+};
+use brink_policy::disk::{Leaving, Record as Candidate};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    sync::{Arc, atomic::Ordering},
+    thread::{self, JoinHandle},
+};
+
+/// So many bytes are written at once, if as many wait.
+const BATCH_BYTES: usize = 1 << 20;
+/// A buffer that has grown beyond this, in bytes, is given back.
+const BUFFER_BYTES_MAX: usize = 4 << 20;
+
+/// How large the log may grow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// All segments together, in bytes.
+    pub(super) capacity_bytes: u64,
+    /// A segment ends when the next record would make it larger; a larger record has one of its own.
+    pub(super) segment_bytes: u32,
+}
+
+/// The segment that is being written.
+#[derive(Debug)]
+struct Open {
+    id: u32,
+    file: Arc<File>,
+    /// Where the next record will lie.
+    end: u32,
+    records: Vec<Listed>,
+}
+
+/// Where a record in the buffer comes from.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Queue { sequence: u64 },
+    Segment { id: u32, offset: u32 },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Writer {
+    log: Arc<Log>,
+    limits: Limits,
+    sealed: BTreeMap<u32, Extent>,
+    shares: Shares,
+    open: Option<Open>,
+    next: u32,
+    buffer: Vec<u8>,
+    /// What is in the buffer.
+    staged: Vec<(Listed, From)>,
+    syncing: Option<JoinHandle<()>>,
+    is_making_room: bool,
+    is_failing: bool,
+    /// The file system was full once.
+    was_full: bool,
+}
+
+impl Writer {
+    pub(super) fn new(log: Arc<Log>, limits: Limits, recovered: Recovered) -> Self {
+        let mut shares = Shares::default();
+        for extent in recovered.segments.values() {
+            shares.add(extent);
+            add(&log.counts.bytes, extent.bytes);
+        }
+        Self {
+            log,
+            limits,
+            sealed: recovered.segments,
+            shares,
+            open: None,
+            next: recovered.next,
+            buffer: Vec::new(),
+            staged: Vec::new(),
+            syncing: None,
+            is_making_room: false,
+            is_failing: false,
+            was_full: false,
+        }
+    }
+
+    /// Writes until it is told to end.
+    pub(super) fn run(mut self) {
+        while let Some(works) = self.log.queue.take(BATCH_BYTES) {
+            for work in works {
+                match work {
+                    Work::Write {
+                        hash,
+                        sequence,
+                        operation,
+                    } => self.write(hash, sequence, &operation),
+                    Work::Flush(done) => {
+                        self.flush_or_fail();
+                        // Who asked may have gone.
+                        let _ = done.send(());
+                    }
+                    Work::Close(done) => {
+                        self.flush_or_fail();
+                        let sealed = self.seal();
+                        self.note(sealed);
+                        self.wait_for_sync();
+                        let _ = done.send(());
+                    }
+                }
+            }
+            self.flush_or_fail();
+        }
+        self.wait_for_sync();
+    }
+
+    fn write(&mut self, hash: u64, sequence: u64, operation: &Operation) {
+        let from = From::Queue { sequence };
+        let appended = match operation {
+            Operation::Entry { key, slot, share } => {
+                let key = key.0.as_str().as_bytes();
+                self.append(from, (hash, *share), key, &|buffer| slot.encode(buffer))
+            }
+            Operation::Removal => self.append(from, (hash, 0), &[], &|_| Some(())),
+            Operation::Nothing => return,
+        };
+        match appended {
+            Ok(true) => {}
+            Ok(false) => self.drop_one(hash, sequence),
+            Err(error) => {
+                self.fail(&error);
+                self.drop_one(hash, sequence);
+            }
+        }
+    }
+
+    /// Puts a record into the buffer; what is in it is written when it is full. Gives whether the record fits the format.
+    fn append(
+        &mut self,
+        from: From,
+        of: (u64, u32),
+        key: &[u8],
+        encode: &dyn Fn(&mut Vec<u8>) -> Option<()>,
+    ) -> io::Result<bool> {
+        loop {
+            if self.open.is_none() {
+                self.begin()?;
+            }
+            let Some(open) = &self.open else {
+                return Err(io::Error::other("no segment"));
+            };
+            let start = self.buffer.len();
+            let staged = u32::try_from(start).ok();
+            let Some(offset) = staged.and_then(|staged| open.end.checked_add(staged)) else {
+                return Ok(false);
+            };
+            let put = put_record(&mut self.buffer, (open.id, offset), of, key, encode);
+            let Some(record) = put else {
+                return Ok(false);
+            };
+            let count = open.records.len() + self.staged.len();
+            let end = u64::from(record.offset) + u64::from(record.length);
+            if count > 0 && (end > u64::from(self.limits.segment_bytes) || count >= RECORDS_MAX) {
+                self.buffer.truncate(start);
+                self.flush()?;
+                self.seal()?;
+                continue;
+            }
+            self.staged.push((record, from));
+            if self.buffer.len() >= BATCH_BYTES {
+                self.flush()?;
+            }
+            return Ok(true);
+        }
+    }
+
+    /// Writes the buffer; what is in it can be found from here on.
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(open) = &self.open else {
+            return Ok(());
+        };
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let (id, file, at) = (open.id, open.file.clone(), u64::from(open.end));
+        let buffer = std::mem::take(&mut self.buffer);
+        let written = self.put(&file, &buffer, at);
+        self.buffer = buffer;
+        written?;
+        self.is_failing = false;
+        if let Some(open) = &mut self.open {
+            open.end += self.buffer.len() as u32;
+            open.records
+                .extend(self.staged.iter().map(|(record, _)| record));
+        }
+        self.publish(id);
+        add(&self.log.counts.bytes, self.buffer.len() as u64);
+        add(&self.log.counts.written, self.buffer.len() as u64);
+        self.staged.clear();
+        self.buffer.clear();
+        if self.buffer.capacity() > BUFFER_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// What was staged has been written to segment `id`.
+    fn publish(&self, id: u32) {
+        let place = |record: &Listed| Place {
+            segment: id,
+            offset: record.offset,
+            length: record.length,
+        };
+        let queued = self.staged.iter().filter_map(|(record, from)| match from {
+            From::Queue { sequence } => {
+                let at = (!record.is_removal).then(|| place(record));
+                Some((record.hash, *sequence, at))
+            }
+            From::Segment { .. } => None,
+        });
+        self.log.queue.written(&self.log.index, queued);
+        for (record, from) in &self.staged {
+            if let From::Segment { id, offset } = from {
+                let at = (*id, *offset);
+                if self.log.index.relocate(record.hash, at, place(record)) {
+                    add(&self.log.counts.kept, u64::from(record.length));
+                }
+            }
+        }
+    }
+
+    /// Writes bytes; while the disk has no room for them, the oldest segments leave.
+    fn put(&mut self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+        loop {
+            let Err(error) = self.log.medium.write(file, bytes, at) else {
+                return Ok(());
+            };
+            if !self.gave_room(&error) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Whether the disk was full, and the oldest segment has left.
+    fn gave_room(&mut self, error: &io::Error) -> bool {
+        let is_full = matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        );
+        if !is_full || self.is_making_room {
+            return false;
+        }
+        let Some((id, extent)) = self.sealed.pop_first() else {
+            return false;
+        };
+        add(&self.log.counts.errors, 1);
+        if !std::mem::replace(&mut self.was_full, true) {
+            tracing::warn!(%error, dir = %self.log.files.dir().display(), "the disk tier has less room than it is allowed; its oldest entries leave earlier");
+        }
+        self.forget(id, &extent);
+        true
+    }
+
+    /// Begins a segment. When there are too many, the oldest leave.
+    fn begin(&mut self) -> io::Result<()> {
+        let id = self.next;
+        let next = id
+            .checked_add(1)
+            .ok_or_else(|| io::Error::other("no number for another segment"))?;
+        let file = Arc::new(self.create(id)?);
+        let head = segment_head(id, self.log.generation);
+        if let Err(error) = self.put(&file, &head, 0) {
+            // The number is given again: a log with a number missing counts for nothing.
+            self.log.files.remove(id)?;
+            return Err(error);
+        }
+        self.next = next;
+        self.log.files.insert(id, file.clone());
+        self.open = Some(Open {
+            id,
+            file,
+            end: SEGMENT_HEAD_BYTES as u32,
+            records: Vec::new(),
+        });
+        add(&self.log.counts.bytes, head.len() as u64);
+        self.make_room();
+        Ok(())
+    }
+
+    fn create(&mut self, id: u32) -> io::Result<File> {
+        let path = self.log.files.path(id);
+        let mut is_dir_made = false;
+        loop {
+            let error = match self.log.medium.create(&path) {
+                Ok(file) => return Ok(file),
+                Err(error) => error,
+            };
+            if error.kind() == io::ErrorKind::NotFound && !is_dir_made {
+                // Somebody removed the directory.
+                std::fs::create_dir_all(self.log.files.dir())?;
+                is_dir_made = true;
+            } else if !self.gave_room(&error) {
+                return Err(error);
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.is_making_room {
+            return;
+        }
+        self.is_making_room = true;
+        let mut turn = 0;
+        // What is kept may fill further segments, each of them by not more than what leaves; after some turns by less.
+        while self.sealed_bytes() + self.reserved_bytes() > self.limits.capacity_bytes {
+            let Some((id, extent)) = self.sealed.pop_first() else {
+                break;
+            };
+            if let Err(error) = self.keep_wanted(id, &extent, turn) {
+                // Nothing else is in the buffer yet.
+                self.note::<()>(Err(error));
+                self.buffer.clear();
+                self.staged.clear();
+            }
+            self.forget(id, &extent);
+            turn += 1;
+        }
+        self.is_making_room = false;
+    }
+
+    fn sealed_bytes(&self) -> u64 {
+        self.sealed.values().map(|extent| extent.bytes).sum()
+    }
+
+    /// For the segment that is being written, and what is kept of one that leaves.
+    fn reserved_bytes(&self) -> u64 {
+        2 * u64::from(self.limits.segment_bytes)
+    }
+
+    /// Writes again what is wanted of a segment that leaves.
+    fn keep_wanted(&mut self, id: u32, extent: &Extent, turn: u32) -> io::Result<()> {
+        let log = self.log.clone();
+        let Some(file) = log.files.get(id) else {
+            return Ok(());
+        };
+        let mut leaving = Leaving::new(extent.bytes, self.limits.capacity_bytes, turn);
+        for record in listed(&file, id).unwrap_or_default() {
+            let there = log.index.peek(record.hash);
+            let Some((place, is_used)) =
+                there.filter(|(place, _)| (place.segment, place.offset) == (id, record.offset))
+            else {
+                continue;
+            };
+            let (share_bytes, shares) = self.shares.of(record.share);
+            let is_used = is_used || (log.is_in_memory)(record.hash);
+            let candidate = Candidate {
+                bytes: u64::from(record.length),
+                is_used,
+                share_bytes,
+                shares,
+            };
+            if leaving.keeps(&candidate) {
+                self.write_again(&file, place, record)?;
+            }
+        }
+        self.flush()
+    }
+
+    /// What cannot be read, or is not whole, is not kept.
+    fn write_again(&mut self, file: &File, place: Place, listed: Listed) -> io::Result<()> {
+        let Ok(bytes) = read(file, place) else {
+            return Ok(());
+        };
+        let Some(record) = read_record(&bytes, place) else {
+            add(&self.log.counts.damaged, 1);
+            return Ok(());
+        };
+        let value = bytes.get(record.value_start..).unwrap_or_default();
+        let from = From::Segment {
+            id: place.segment,
+            offset: place.offset,
+        };
+        self.append(from, (listed.hash, listed.share), record.key, &|buffer| {
+            buffer.extend_from_slice(value);
+            Some(())
+        })?;
+        Ok(())
+    }
+
+    /// Removes a segment, and what the index has of it.
+    fn forget(&mut self, id: u32, extent: &Extent) {
+        let records = self.log.files.get(id).and_then(|file| listed(&file, id));
+        match records {
+            Some(records) => {
+                for record in records {
+                    self.log.index.remove_at(record.hash, id, record.offset);
+                }
+            }
+            None => self.log.index.sweep(id),
+        }
+        self.shares.subtract(extent);
+        let bytes = &self.log.counts.bytes;
+        bytes.fetch_sub(extent.bytes, Ordering::Relaxed);
+        let removed = self.log.files.remove(id);
+        self.note(removed);
+    }
+
+    /// Ends the segment that is being written. If that fails it is tried again before anything else is written.
+    fn seal(&mut self) -> io::Result<()> {
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        match self.write_summary(&open) {
+            Ok(bytes) => {
+                self.retire(open, bytes);
+                Ok(())
+            }
+            Err(error) => {
+                self.open = Some(open);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_summary(&mut self, open: &Open) -> io::Result<u64> {
+        let Some(summary) = summary(open.id, open.end, &open.records) else {
+            return Err(io::Error::other("too many records"));
+        };
+        self.put(&open.file, &summary, u64::from(open.end))?;
+        add(&self.log.counts.bytes, summary.len() as u64);
+        add(&self.log.counts.written, summary.len() as u64);
+        self.wait_for_sync();
+        let file = open.file.clone();
+        // Not more than one at a time: who writes faster than the disk waits for it here.
+        self.syncing = thread::Builder::new()
+            .name("brink-disk-sync".to_owned())
+            .spawn(move || {
+                if let Err(error) = file.sync_data() {
+                    tracing::warn!(%error, "a segment of the disk tier was not synced");
+                }
+            })
+            .ok();
+        Ok(summary.len() as u64)
+    }
+
+    /// Nothing more is written to this segment.
+    fn retire(&mut self, open: Open, summary_bytes: u64) {
+        let extent = Extent::of(u64::from(open.end) + summary_bytes, &open.records);
+        self.shares.add(&extent);
+        self.sealed.insert(open.id, extent);
+    }
+
+    fn wait_for_sync(&mut self) {
+        if let Some(syncing) = self.syncing.take() {
+            // It does not panic, and there is nothing to be done if it did.
+            let _ = syncing.join();
+        }
+    }
+
+    fn flush_or_fail(&mut self) {
+        if let Err(error) = self.flush() {
+            self.fail(&error);
+        }
+    }
+
+    /// Gives up what is in the buffer. What of it has reached the file is cut off, or overwritten by what comes next.
+    fn fail(&mut self, error: &io::Error) {
+        self.note::<()>(Err(io::Error::new(error.kind(), error.to_string())));
+        self.buffer.clear();
+        if let Some(open) = &self.open {
+            let cut = open.file.set_len(u64::from(open.end));
+            self.note(cut);
+        }
+        for (record, from) in std::mem::take(&mut self.staged) {
+            if let From::Queue { sequence } = from {
+                self.drop_one(record.hash, sequence);
+            }
+        }
+    }
+
+    fn drop_one(&self, hash: u64, sequence: u64) {
+        if self.log.queue.failed(hash, sequence) {
+            add(&self.log.counts.dropped, 1);
+        }
+    }
+
+    /// Counts what failed. It is said once, until something succeeds again.
+    fn note<T>(&mut self, result: io::Result<T>) {
+        let Err(error) = result else {
+            return;
+        };
+        add(&self.log.counts.errors, 1);
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::error!(%error, dir = %self.log.files.dir().display(), "the disk tier could not be written; the cache goes on without what is lost");
+        }
+    }
+}

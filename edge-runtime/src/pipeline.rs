@@ -404,7 +404,8 @@ async fn deliver(
                 Response::from_parts(head, Body::stream(Rejoined::new(beginning, body)))
             }
         },
-        Taken::Whole(whole) => {
+        Taken::Whole(whole, trailers) => {
+            fill.set_trailers(trailers);
             fill.encode(&head, &whole, &dependencies).await;
             let answer = fill.complete(head, whole, dependencies, SystemTime::now());
             send(exchange, answer)

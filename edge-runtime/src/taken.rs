@@ -2,13 +2,14 @@
 
 use brink_listener::Body;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use std::{pin::pin, time::Duration};
 
 /// What was read of a body that is worth storing if it is not too long.
 pub enum Taken {
-    /// All of it.
-    Whole(Bytes),
+    /// All of it, and the trailer section behind it.
+    Whole(Bytes, HeaderMap),
     /// More will come that is worth it.
     Some(Vec<Bytes>),
     /// It is too long.
@@ -26,6 +27,7 @@ pub const WHOLE_BYTES_MAX: u64 = 256 << 10;
 pub async fn take(body: &mut Body, bytes_max: u64, patience: Option<Duration>) -> Taken {
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut length = 0u64;
+    let mut trailers = HeaderMap::new();
     let mut waiting = pin!(patience.map(tokio::time::sleep));
     loop {
         let frame = tokio::select! {
@@ -43,19 +45,25 @@ pub async fn take(body: &mut Body, bytes_max: u64, patience: Option<Duration>) -
             Ok(frame) => frame,
             Err(error) => return Taken::Broken(error.to_string()),
         };
-        if let Ok(piece) = frame.into_data() {
-            length = length.saturating_add(piece.len() as u64);
-            pieces.push(piece);
-            if length > bytes_max {
-                return Taken::Beginning(pieces);
+        let piece = match frame.into_data() {
+            Ok(piece) => piece,
+            Err(frame) => {
+                // Nothing comes behind it.
+                trailers = frame.into_trailers().unwrap_or_default();
+                break;
             }
-            if patience.is_some() && length > WHOLE_BYTES_MAX {
-                return Taken::Some(pieces);
-            }
+        };
+        length = length.saturating_add(piece.len() as u64);
+        pieces.push(piece);
+        if length > bytes_max {
+            return Taken::Beginning(pieces);
+        }
+        if patience.is_some() && length > WHOLE_BYTES_MAX {
+            return Taken::Some(pieces);
         }
     }
     match pieces.len() {
-        1 => Taken::Whole(pieces.pop().unwrap_or_default()),
-        _ => Taken::Whole(pieces.concat().into()),
+        1 => Taken::Whole(pieces.pop().unwrap_or_default(), trailers),
+        _ => Taken::Whole(pieces.concat().into(), trailers),
     }
 }

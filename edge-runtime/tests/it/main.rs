@@ -31,3 +31,4 @@ mod serve;
 mod sessions;
 mod shields;
 mod streams;
+mod trailers;

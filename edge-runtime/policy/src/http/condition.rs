@@ -6,7 +6,7 @@ use http::{
     header::{
         CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE,
         ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-        LAST_MODIFIED, RANGE,
+        LAST_MODIFIED, RANGE, TRAILER,
     },
 };
 use std::time::SystemTime;
@@ -88,6 +88,7 @@ pub fn retain_for_304(headers: &mut HeaderMap) {
         CONTENT_ENCODING,
         CONTENT_LANGUAGE,
         CONTENT_RANGE,
+        TRAILER,
     ] {
         headers.remove(name);
     }

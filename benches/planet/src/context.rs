@@ -51,6 +51,13 @@ pub enum Next {
         /// Which request.
         id: u64,
     },
+    /// A shield has let another PoP wait for long enough.
+    Overdue {
+        /// Which shield.
+        pop: usize,
+        /// Which process.
+        run: u32,
+    },
     /// A client does something.
     Act {
         /// Which.

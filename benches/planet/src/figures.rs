@@ -31,6 +31,8 @@ pub struct Figures {
     pub purges: u64,
     /// Faults.
     pub faults: u64,
+    /// Answers by way of a shield.
+    pub shielded: u64,
     /// Fills that the fence refused.
     pub fenced: u64,
     /// Fills that were read behind the PoP's own position.
@@ -80,6 +82,7 @@ impl Figures {
             (&mut self.writes, other.writes),
             (&mut self.purges, other.purges),
             (&mut self.faults, other.faults),
+            (&mut self.shielded, other.shielded),
             (&mut self.fenced, other.fenced),
             (&mut self.read_behind, other.read_behind),
             (&mut self.resets, other.resets),

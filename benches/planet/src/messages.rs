@@ -70,6 +70,15 @@ pub enum Answer {
     Unavailable,
 }
 
+/// What a shield answers.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What the page shows.
+    pub seen: Vec<Seen>,
+    /// Whether the PoP that asked may keep it.
+    pub is_kept: bool,
+}
+
 /// What a client gets to hear.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -288,7 +297,14 @@ pub enum Message {
         /// See there.
         age_ms: u64,
     },
-    /// PoP to core.
+    /// Shield to PoP.
+    Told {
+        /// Of the request.
+        id: u64,
+        /// None: it passes.
+        told: Option<Told>,
+    },
+    /// PoP to core, or to its shield.
     Request {
         /// A number for it.
         id: u64,

@@ -33,11 +33,13 @@ pub enum Mutation {
     Journal,
     /// A PoP reports purges before its journal is safe from a power failure.
     Sync,
+    /// A shield does not ask what the PoP that asks has applied.
+    Shield,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Fence,
         Self::Lease,
         Self::Intent,
@@ -52,6 +54,7 @@ impl Mutation {
         Self::Age,
         Self::Journal,
         Self::Sync,
+        Self::Shield,
     ];
 
     /// Its name.
@@ -72,6 +75,7 @@ impl Mutation {
             Self::Age => "age",
             Self::Journal => "journal",
             Self::Sync => "sync",
+            Self::Shield => "shield",
         }
     }
 }

@@ -1,36 +1,33 @@
-//! A PoP: the replica that edges run in production, a small cache of two tiers around it, and fills through a core.
+//! A PoP: the replica that edges run in production, a small cache of two tiers around it, and fills through a core, or through
+//! another PoP that is its shield.
 
 mod feed;
+mod fills;
 mod journal;
+mod shield;
 
 use crate::{
     client::Op,
     clock::Clock,
     context::{Context, Next, Node},
     history::{Seen, Source},
-    messages::{Answer, Message, Reply, Request},
+    messages::{Message, Reply, Request},
     mutation::Mutation,
-    network::Stream,
 };
-use brink_policy::coherence::{Admission, FillStart, Replica, Verdict};
+use brink_policy::coherence::{Replica, Verdict};
 use brink_protocol::{
     Position,
     log::{Reach, reach},
 };
 use feed::Sent;
+use fills::{Asker, Flight};
 use journal::Journal;
 use rustc_hash::FxHashMap;
+use shield::Sought;
 use std::{collections::VecDeque, sync::Arc};
 
 /// How often a PoP reports, in microseconds.
 const TICK_US: u64 = 500_000;
-/// A request to a core that takes longer is given up, in microseconds.
-const REQUEST_US_MAX: u64 = 1_300_000;
-/// How often a request is sent at most.
-const TRIES_MAX: usize = 3;
-/// Entries in memory; beyond it one leaves by chance.
-const MEMORY_MAX: usize = 24;
-
 /// Of its journal's last records fewer than this are lost in a crash.
 const LOST_MAX: usize = 60;
 
@@ -46,17 +43,9 @@ enum Outage {
 #[derive(Debug, Clone)]
 struct Stored {
     index: u64,
+    /// As of when it was read at the latest: what counts for a session that has seen more than this PoP.
+    position: Arc<Position>,
     seen: Arc<[Seen]>,
-}
-
-/// A request to a core.
-#[derive(Debug)]
-struct Flight {
-    client: usize,
-    request: Request,
-    start: FillStart,
-    core: usize,
-    tries: usize,
 }
 
 /// A PoP.
@@ -89,6 +78,8 @@ pub struct Pop {
     applied: Vec<u64>,
     requests: u64,
     flights: FxHashMap<u64, Flight>,
+    /// What other PoPs ask of it as their shield, and it has not applied enough for yet.
+    sought: Vec<Sought>,
 }
 
 impl Pop {
@@ -128,6 +119,7 @@ impl Pop {
             applied: Vec::new(),
             requests: 0,
             flights: FxHashMap::default(),
+            sought: Vec::new(),
         }
     }
 
@@ -214,8 +206,12 @@ impl Pop {
         let mut flights: Vec<(u64, Flight)> = self.flights.drain().collect();
         flights.sort_unstable_by_key(|(id, _)| *id);
         for (_, flight) in flights {
-            reply(ctx, flight.client, unanswered(&flight.request));
+            // PoPs find out by themselves.
+            if let Asker::Client(client) = flight.asker {
+                reply(ctx, client, unanswered(&flight.request));
+            }
         }
+        self.sought.clear();
     }
 
     /// Loses its connections; it asks for the feed again.
@@ -238,8 +234,17 @@ impl Pop {
     }
 
     /// A message arrives.
-    pub fn on(&mut self, ctx: &mut Context, message: Message) {
+    pub fn on(&mut self, ctx: &mut Context, from: Node, message: Message) {
         match message {
+            Message::Request {
+                id,
+                request: Request::Read { page, at_least },
+            } => {
+                if let Node::Pop(pop) = from {
+                    self.on_sought(ctx, (pop, id), page, at_least);
+                }
+            }
+            Message::Told { id, told } => self.on_told(ctx, id, told),
             Message::Start { feed, .. }
             | Message::Change { feed, .. }
             | Message::Heartbeat { feed }
@@ -279,14 +284,7 @@ impl Pop {
                 soft: *soft,
             },
         };
-        let flight = Flight {
-            client,
-            request,
-            start: self.replica.begin(),
-            core: self.core,
-            tries: 0,
-        };
-        self.send(ctx, flight);
+        self.forward(ctx, Asker::Client(client), request);
     }
 
     fn stored(&self, page: usize) -> Option<&Stored> {
@@ -340,123 +338,19 @@ impl Pop {
         }
     }
 
-    /// What is said when no core answers.
-    fn fall_back(&self, ctx: &Context, request: &Request) -> Reply {
+    /// What is stored, marked as stale, if it is served so when no core answers.
+    fn stale(&self, ctx: &Context, request: &Request) -> Option<Reply> {
         if let Request::Read { page, at_least } = request
             && self.outage == Outage::ServeStale
             && let Some((seen, verdict)) = self.judge(ctx, *page, at_least)
             && matches!(verdict, Verdict::Valid | Verdict::Soft)
         {
-            return Reply::Read {
+            return Some(Reply::Read {
                 source: Source::Stale,
                 seen: seen.to_vec(),
-            };
+            });
         }
-        unanswered(request)
-    }
-
-    fn send(&mut self, ctx: &mut Context, mut flight: Flight) {
-        self.requests += 1;
-        flight.tries += 1;
-        let id = self.requests;
-        let request = flight.request.clone();
-        let (from, to) = (Node::Pop(self.id), Node::Core(flight.core));
-        self.flights.insert(id, flight);
-        ctx.send(from, to, Stream::Single, Message::Request { id, request });
-        let late = Next::Late {
-            pop: self.id,
-            run: self.run,
-            id,
-        };
-        ctx.after(REQUEST_US_MAX, late);
-    }
-
-    /// A request has taken too long.
-    pub fn late(&mut self, ctx: &mut Context, id: u64) {
-        if let Some(flight) = self.flights.remove(&id) {
-            self.again(ctx, flight);
-        }
-    }
-
-    /// Asks another core, or gives up. What was asked may have been done all the same.
-    fn again(&mut self, ctx: &mut Context, mut flight: Flight) {
-        let is_done = flight.tries >= TRIES_MAX;
-        let gives_up = matches!(flight.request, Request::Write { .. }) && ctx.random.chance(0.3);
-        if is_done || gives_up {
-            let answer = self.fall_back(ctx, &flight.request);
-            return reply(ctx, flight.client, answer);
-        }
-        flight.core = ctx.random.pick(&self.cores).copied().unwrap_or(self.core);
-        self.send(ctx, flight);
-    }
-
-    fn on_answer(&mut self, ctx: &mut Context, id: u64, answer: Answer) {
-        let Some(flight) = self.flights.remove(&id) else {
-            return;
-        };
-        let answer = match answer {
-            Answer::Unavailable => return self.again(ctx, flight),
-            Answer::Written { version, place } => Reply::Written { version, place },
-            Answer::Purged { place } => Reply::Purged { place },
-            Answer::Read { seen, read_at } => {
-                if let Request::Read { page, .. } = flight.request {
-                    self.store(ctx, page, &flight.start, &seen, &read_at);
-                }
-                Reply::Read {
-                    source: Source::Forward,
-                    seen,
-                }
-            }
-        };
-        reply(ctx, flight.client, answer);
-    }
-
-    /// Stores what a fill brought, if the fence lets it.
-    fn store(
-        &mut self,
-        ctx: &mut Context,
-        number: usize,
-        start: &FillStart,
-        seen: &[Seen],
-        read_at: &Position,
-    ) {
-        let Some(page) = ctx.pages.get(number) else {
-            return;
-        };
-        let mut index = start.index;
-        let reads_records = !page.keys.is_empty() && !ctx.lacks(Mutation::ReadBehind);
-        match self
-            .replica
-            .admit(start, &page.on, reads_records.then_some(read_at))
-        {
-            Admission::Store => {}
-            Admission::Fenced | Admission::Unknown if ctx.lacks(Mutation::Fence) => {
-                index = self.replica.begin().index;
-            }
-            Admission::Fenced | Admission::Unknown => {
-                ctx.figures.fenced += 1;
-                return;
-            }
-            Admission::ReadBehind => {
-                ctx.figures.read_behind += 1;
-                return;
-            }
-        }
-        if self.memory.len() >= MEMORY_MAX {
-            let mut present: Vec<usize> = self.memory.keys().copied().collect();
-            present.sort_unstable();
-            if let Some(leaves) = ctx.random.pick(&present) {
-                self.memory.remove(leaves);
-            }
-        }
-        let stored = Stored {
-            index,
-            seen: seen.into(),
-        };
-        if ctx.scenario.has_disks {
-            self.disk.insert(number, stored.clone());
-        }
-        self.memory.insert(number, stored);
+        None
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Scenario {
     pub has_disks: bool,
     /// Most faults are power failures of PoPs, which serve what is stale then.
     pub has_power_failures: bool,
+    /// The first of the PoPs, so many, are shields: the others ask them before a core.
+    pub shields: usize,
     /// How long clients and faults go on, in microseconds.
     pub active_us: u64,
     /// How long it takes to come to rest, in microseconds.
@@ -116,6 +118,12 @@ impl Scenario {
             drop_frame: if random.chance(0.3) { 0.01 } else { 0.0 },
             think_us: random.between(10, 150) * 1_000,
             reads: random.between(60, 97),
+            // Last, so that earlier seeds are what they were.
+            shields: if random.chance(0.4) {
+                1 + random.below(2)
+            } else {
+                0
+            },
         }
     }
 

@@ -224,6 +224,11 @@ impl World {
                     pop.late(&mut self.ctx, id);
                 }
             }
+            Next::Overdue { pop, run } => {
+                if let Some(pop) = self.pops.get_mut(pop).filter(|pop| pop.run() == run) {
+                    pop.answer_sought(&mut self.ctx);
+                }
+            }
             Next::Act { client } => {
                 if let Some(client) = self.clients.get_mut(client) {
                     client.act(&mut self.ctx, &mut self.numbers, &mut self.store);
@@ -280,7 +285,7 @@ impl World {
             }
             Node::Pop(pop) => {
                 if let Some(pop) = self.pops.get_mut(pop).filter(|pop| pop.is_up()) {
-                    pop.on(&mut self.ctx, message);
+                    pop.on(&mut self.ctx, from, message);
                 }
             }
         }

@@ -196,8 +196,8 @@ fn print_figures(figures: &Figures) {
         "  {reads} reads ({hits} hits, {stale} marked as stale, {errors} without an answer), {writes} writes, {purges} purges, {faults} faults"
     );
     println!(
-        "  {} fills fenced, {} read behind, {} resets, {} takeovers",
-        figures.fenced, figures.read_behind, figures.resets, figures.takeovers
+        "  {} answers by shields, {} fills fenced, {} read behind, {} resets, {} takeovers",
+        figures.shielded, figures.fenced, figures.read_behind, figures.resets, figures.takeovers
     );
     println!(
         "  a lease after each purge: {} PoPs had applied it, {} called nothing fresh, {} neither",

@@ -85,6 +85,7 @@ impl Pop {
             }
         }
         self.has_state = true;
+        self.answer_sought(ctx);
         self.report(ctx);
     }
 
@@ -110,6 +111,7 @@ impl Pop {
             }
         }
         self.journal.compact(&self.replica);
+        self.answer_sought(ctx);
         if let Some(purge) = entry.purge {
             self.applied.push(purge);
             self.sync(ctx);

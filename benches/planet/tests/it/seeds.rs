@@ -1,7 +1,7 @@
 //! Seeds.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
-use brink_planet::{Scenario, run, trace};
+use brink_planet::{Mutation, Scenario, run, trace};
 
 #[test]
 fn small_runs_keep_every_promise() {
@@ -43,5 +43,36 @@ fn small_runs_keep_every_promise() {
         if let Some(v) = outcome.violations.first() {
             println!("{v}\n{}", trace(&outcome.history, v));
         }
+        assert!(outcome.violations.is_empty() || m.is_some(), "seed {seed}");
     }
+}
+
+/// A run of which PoPs have shields between them and the cores.
+fn shielded(seed: u64) -> Scenario {
+    Scenario {
+        shields: 1 + usize::from(seed % 3 == 0),
+        ..Scenario::small(seed)
+    }
+}
+
+#[test]
+fn shields_keep_every_promise() {
+    let mut answers = 0;
+    for seed in 0..400 {
+        let outcome = run(shielded(seed), None).unwrap();
+        if let Some(v) = outcome.violations.first() {
+            panic!("seed {seed}: {v}\n{}", trace(&outcome.history, v));
+        }
+        answers += outcome.figures.shielded;
+    }
+    assert!(answers > 40_000, "{answers} answers by shields");
+}
+
+#[test]
+fn a_shield_that_does_not_ask_what_was_applied_is_noticed() {
+    let is_noticed = |seed| {
+        let outcome = run(shielded(seed), Some(Mutation::Shield)).unwrap();
+        !outcome.violations.is_empty()
+    };
+    assert!((0..50).any(is_noticed));
 }

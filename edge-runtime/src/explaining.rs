@@ -38,18 +38,36 @@ pub struct Asked {
 /// # Errors
 /// The request is not valid, or its URL is on no route.
 pub async fn explain(edge: &Edge, asked: &Asked) -> Result<Value, Box<Problem>> {
-    let invalid = |detail: String| Box::new(Problem::new(400, "request-invalid", "The request is not valid", detail));
-    let uri = uri_of(&asked.url).ok_or_else(|| invalid(format!("{}: no such URL is asked for", asked.url)))?;
+    let invalid = |detail: String| {
+        Box::new(Problem::new(
+            400,
+            "request-invalid",
+            "The request is not valid",
+            detail,
+        ))
+    };
+    let uri = uri_of(&asked.url)
+        .ok_or_else(|| invalid(format!("{}: no such URL is asked for", asked.url)))?;
     let host = normal_host(uri.authority().map_or("", |authority| authority.as_str()));
     let host = host.ok_or_else(|| invalid("the host has characters that no host has".into()))?;
     let method = asked.method.as_deref().unwrap_or("GET");
-    let method: Method = method.parse().map_err(|_| invalid(format!("{method} is no method")))?;
+    let method: Method = method
+        .parse()
+        .map_err(|_| invalid(format!("{method} is no method")))?;
     let mut headers = fields(&asked.headers).map_err(invalid)?;
     strip_internal(&mut headers);
     let table = edge.table.load();
     let Some(entry) = table.find(&host, uri.path()) else {
-        let detail = format!("{host}{} is on none of this PoP's routes: nothing answers it but 404", uri.path());
-        return Err(Box::new(Problem::new(404, "no-route", "There is no such route", detail)));
+        let detail = format!(
+            "{host}{} is on none of this PoP's routes: nothing answers it but 404",
+            uri.path()
+        );
+        return Err(Box::new(Problem::new(
+            404,
+            "no-route",
+            "There is no such route",
+            detail,
+        )));
     };
     let sent = headers.clone();
     let keyed = keyed::of(entry, &method, &uri, &mut headers, &[]);
@@ -77,24 +95,29 @@ pub async fn explain(edge: &Edge, asked: &Asked) -> Result<Value, Box<Problem>> 
             "verdict": "static",
             "reasons": [{ "text": "the route gives a fixed answer, which needs no cache", "source": "caching.md" }],
         } }),
-        Target::Module(_) | Target::Missing(_) | Target::Origin(_) => edge.cache.explain_request(&request).await,
+        Target::Module(_) | Target::Missing(_) | Target::Origin(_) => {
+            edge.cache.explain_request(&request).await
+        }
     };
     if let Some(told) = told.as_object_mut() {
         told.insert("url".into(), json!(format!("{scheme}://{host}{whole}")));
         told.insert("tenant".into(), json!(entry.route.tenant.as_str()));
         told.insert("route".into(), route(edge, entry));
-        told.insert("key".into(), json!({
-            "scheme": scheme,
-            "host": host,
-            "target": target,
-            "by_rule": keyed.extra.as_deref().map(described),
-            "left_out": {
-                "parameters": left_parameters(whole, target),
-                "cookies": difference(&cookies(&sent), &cookies(&headers)),
-                "fields": difference(&names(&sent), &names(&headers)),
-            },
-            "vary_selects": entry.keying.is_plain() || entry.route.cache.key.headers.is_none(),
-        }));
+        told.insert(
+            "key".into(),
+            json!({
+                "scheme": scheme,
+                "host": host,
+                "target": target,
+                "by_rule": keyed.extra.as_deref().map(described),
+                "left_out": {
+                    "parameters": left_parameters(whole, target),
+                    "cookies": difference(&cookies(&sent), &cookies(&headers)),
+                    "fields": difference(&names(&sent), &names(&headers)),
+                },
+                "vary_selects": entry.keying.is_plain() || entry.route.cache.key.headers.is_none(),
+            }),
+        );
     }
     Ok(told)
 }
@@ -117,9 +140,12 @@ fn fields(given: &[(String, String)]) -> Result<HeaderMap, String> {
     }
     let mut headers = HeaderMap::new();
     for (name, value) in given {
-        let known: HeaderName = name.parse().map_err(|_| format!("{name:?} is no name of a field"))?;
+        let known: HeaderName = name
+            .parse()
+            .map_err(|_| format!("{name:?} is no name of a field"))?;
         // Its value may be a secret.
-        let value = HeaderValue::from_str(value).map_err(|_| format!("the value of {name} is none of a field"))?;
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| format!("the value of {name} is none of a field"))?;
         headers.append(known, value);
     }
     Ok(headers)
@@ -144,13 +170,26 @@ fn route(edge: &Edge, entry: &Entry) -> Value {
 }
 
 fn names(headers: &HeaderMap) -> BTreeSet<String> {
-    headers.keys().map(|name| name.as_str().to_owned()).collect()
+    headers
+        .keys()
+        .map(|name| name.as_str().to_owned())
+        .collect()
 }
 
 fn cookies(headers: &HeaderMap) -> BTreeSet<String> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let lines = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
     let cookies = lines.flat_map(|line| line.split(';'));
-    let names = cookies.map(|cookie| cookie.split('=').next().unwrap_or_default().trim().to_owned());
+    let names = cookies.map(|cookie| {
+        cookie
+            .split('=')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    });
     names.filter(|name| !name.is_empty()).collect()
 }
 
@@ -158,7 +197,9 @@ fn cookies(headers: &HeaderMap) -> BTreeSet<String> {
 fn left_parameters(sent: &str, target: &str) -> Vec<String> {
     let names = |target: &str| -> BTreeSet<String> {
         let query = target.split_once('?').map_or("", |(_, query)| query);
-        let names = query.split('&').map(|parameter| parameter.split('=').next().unwrap_or_default().to_owned());
+        let names = query
+            .split('&')
+            .map(|parameter| parameter.split('=').next().unwrap_or_default().to_owned());
         names.filter(|name| !name.is_empty()).collect()
     };
     difference(&names(sent), &names(target))

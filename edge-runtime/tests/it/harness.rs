@@ -144,6 +144,14 @@ impl Edge {
         self.answer(request.body(Full::default()).unwrap()).await
     }
 
+    /// Posts JSON to the admin address.
+    pub(crate) async fn tell_admin(&self, path: &str, told: &serde_json::Value) -> Answer {
+        let request = Request::post(format!("{}{path}", self.admin));
+        let request = request.header("content-type", "application/json");
+        let body = Full::from(told.to_string());
+        self.answer(request.body(body).unwrap()).await
+    }
+
     async fn answer(&self, request: Request<Full<Bytes>>) -> Answer {
         let response = within(self.client.request(request)).await.unwrap();
         whole(response).await.unwrap()

@@ -14,6 +14,7 @@ mod coherence;
 mod collapse;
 mod cores;
 mod deployments;
+mod explaining;
 mod feed;
 mod guest;
 mod harness;

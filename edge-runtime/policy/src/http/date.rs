@@ -78,7 +78,9 @@ fn day_number(year: u64, month: &str, day: u64) -> Option<u64> {
     let month = MONTHS
         .iter()
         .position(|name| name.eq_ignore_ascii_case(month))?;
-    let is_leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let is_leap = |year: u64| {
+        (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400)
+    };
     let length = |at: usize| match at {
         1 if is_leap(year) => 29,
         1 => 28,

@@ -69,7 +69,10 @@ fn dates_of_all_forms_and_of_none() {
     }
     assert_eq!(ours("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
     // As public tests of caches have it: in any case, and of another day of the week.
-    for value in ["THU, 18 AUG 2050 02:01:18 gmt", "Mon, 18 Aug 2050 02:01:18 GMT"] {
+    for value in [
+        "THU, 18 AUG 2050 02:01:18 gmt",
+        "Mon, 18 Aug 2050 02:01:18 GMT",
+    ] {
         assert_eq!(ours(value), Some(2_544_400_878), "{value}");
     }
     assert_eq!(

@@ -11,7 +11,6 @@ use http_body_util::BodyExt;
 
 use crate::error::BoxError;
 use crate::inbound::Inbound;
-use crate::trailers::WithTrailers;
 
 type Stream = dyn http_body::Body<Data = Bytes, Error = BoxError> + Send;
 
@@ -143,6 +142,37 @@ impl http_body::Body for Body {
             Kind::Inbound(inbound) => inbound.size_hint(),
             Kind::Stream(stream) => stream.size_hint(),
         }
+    }
+}
+
+/// Bytes at hand, and a trailer section behind them.
+struct WithTrailers {
+    bytes: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl http_body::Body for WithTrailers {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !self.bytes.is_empty() {
+            let bytes = std::mem::take(&mut self.bytes);
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        let trailers = self.trailers.take();
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.bytes.len()).unwrap_or(u64::MAX))
     }
 }
 

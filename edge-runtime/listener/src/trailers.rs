@@ -56,37 +56,6 @@ impl http_body::Body for OfNoLength {
     }
 }
 
-/// Bytes at hand, and a trailer section behind them.
-pub(crate) struct WithTrailers {
-    pub(crate) bytes: Bytes,
-    pub(crate) trailers: Option<HeaderMap>,
-}
-
-impl http_body::Body for WithTrailers {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if !self.bytes.is_empty() {
-            let bytes = std::mem::take(&mut self.bytes);
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        let trailers = self.trailers.take();
-        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty() && self.trailers.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(u64::try_from(self.bytes.len()).unwrap_or(u64::MAX))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

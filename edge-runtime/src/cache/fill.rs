@@ -1,7 +1,6 @@
 //! A request on its way to a module or an origin, and the answer to it.
 
 use super::{
-    coders::coded,
     coding::code_beside,
     flights::{Posted, Ticket},
     growing::Reader,
@@ -15,7 +14,7 @@ use super::{
 use brink_listener::Body;
 use brink_policy::{
     cache_status::{CacheStatus, ForwardReason, Outcome},
-    coding::{Codable, Coding},
+    coding::Coding,
     coherence::{Admission, Dependency, FillStart},
     http::{
         Lifetime, NoStoreReason, age,
@@ -30,7 +29,7 @@ use brink_protocol::Position;
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
-    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, RANGE, SET_COOKIE},
+    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, RANGE},
     response::Parts,
 };
 use std::{
@@ -38,9 +37,6 @@ use std::{
     sync::Arc,
     time::{Instant, SystemTime},
 };
-
-/// Longest body that is coded before it is stored, in bytes.
-const AT_ONCE_BYTES_MAX: usize = 256 << 10;
 
 /// An answer, ready to be sent: conditions, ranges and `HEAD` are dealt with; `Age`, `Date` and `Cache-Status` are set.
 #[derive(Debug)]
@@ -106,6 +102,8 @@ pub struct Fill {
     pub(super) reason: ForwardReason,
     /// What is stored and may be validated, and whether it was purged softly.
     pub(super) stored: Option<(Arc<Stored>, bool)>,
+    /// A stored part, of which the request asks for more.
+    pub(super) part: Option<Arc<Stored>>,
     pub(super) variants: Option<Arc<Vec<Variant>>>,
     pub(super) started: FillStart,
     pub(super) requested: SystemTime,
@@ -150,6 +148,7 @@ impl Fill {
         for (name, value) in &self.request_headers() {
             headers.insert(name, value.clone());
         }
+        self.ask_for_missing(headers);
     }
 
     /// The validators alone. May be empty.
@@ -245,6 +244,13 @@ impl Fill {
                 self.tell_failed(head.status);
                 return reply;
             }
+        }
+        if let Some(reply) = self.combine(&head, &body, dependencies, now) {
+            return reply;
+        }
+        if head.status == StatusCode::PARTIAL_CONTENT && self.completes() {
+            // The head promised what the body does not keep, and the client asked for no part.
+            return self.unkept(misled(), Bytes::new(), NoStoreReason::Status);
         }
         match self.admit(&head, &body, dependencies, now) {
             Ok(stored) => {
@@ -436,51 +442,6 @@ impl Fill {
     }
 }
 
-impl Fill {
-    /// Codes an answer that [`Fill::complete`] is going to store, if it is short and its client likes a coding. To be awaited
-    /// before that.
-    pub async fn encode(&mut self, head: &Parts, body: &Bytes, dependencies: &Dependencies) {
-        let Some(coding) = self.subject.ruled.accepts.iter().next() else {
-            return;
-        };
-        let is_short = body.len() <= AT_ONCE_BYTES_MAX;
-        if !is_short
-            || head.status == StatusCode::NOT_MODIFIED
-            || self
-                .trailers
-                .as_ref()
-                .is_some_and(|section| !section.is_empty())
-            || !self.codes(head.status, &head.headers, body.len())
-            || self.judge(head, dependencies, SystemTime::now()).is_err()
-        {
-            return;
-        }
-        let Some(place) = self.shared.coders.place() else {
-            return;
-        };
-        if let Some(form) = coded(coding, body.clone(), place).await {
-            self.coded = Some((coding, form));
-        }
-    }
-
-    /// Whether coded forms may be kept of an answer. The one that goes out first has all that it was `received` with.
-    pub(super) fn is_codable(&self, made: &Made<'_>, received: &HeaderMap) -> bool {
-        made.trailers.as_ref().is_none_or(HeaderMap::is_empty)
-            && self.codes(made.status, &made.headers, made.body.len())
-            && !received.contains_key(SET_COOKIE)
-    }
-
-    fn codes(&self, status: StatusCode, response: &HeaderMap, length: usize) -> bool {
-        let codable = Codable {
-            status,
-            response,
-            request: &self.subject.headers,
-            length: length as u64,
-        };
-        self.subject.ruled.compresses && codable.is_codable()
-    }
-}
-
 /// What an entry is made of, beside what is known of the fill.
 pub(super) struct Made<'a> {
     pub(super) status: StatusCode,
@@ -494,6 +455,11 @@ pub(super) struct Made<'a> {
     /// The trailer section behind the body; none: it is not known yet. With one there are no coded forms: it may be about
     /// the content as it came.
     pub(super) trailers: Option<HeaderMap>,
+}
+
+/// An answer in place of one that contradicts itself.
+fn misled() -> Parts {
+    super::reply::head(StatusCode::BAD_GATEWAY, HeaderMap::new())
 }
 
 /// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by

@@ -15,6 +15,7 @@
 mod at_once;
 mod coders;
 mod coding;
+mod combining;
 mod config;
 mod counters;
 mod disk;
@@ -25,6 +26,7 @@ mod error;
 mod explain;
 mod fill;
 mod filling;
+mod first_form;
 mod flights;
 mod growing;
 mod invalidation;

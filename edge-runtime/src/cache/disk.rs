@@ -175,8 +175,10 @@ impl Disk {
         match reading.await {
             Ok(Ok(bytes)) => self.decode(bytes, place, hash, key),
             Ok(Err(error)) => {
-                add(&self.log.counts.errors, 1);
-                tracing::debug!(%error, "an entry could not be read from disk; counted as a miss");
+                // Said once; counted each time.
+                if self.log.counts.errors.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::error!(%error, "the disk tier could not be read; what cannot be is a miss");
+                }
                 None
             }
             Err(_) => None,

@@ -1,22 +1,19 @@
 //! The one who writes: a thread that appends what waits, ends segments, and makes room by removing the oldest.
 
+mod room;
+
 use super::{
     extent::{Extent, Shares},
-    files::{listed, read},
-    layout::{
-        Listed, Place, RECORDS_MAX, SEGMENT_HEAD_BYTES, put_record, read_record, segment_head,
-        summary,
-    },
+    layout::{Listed, Place, RECORDS_MAX, SEGMENT_HEAD_BYTES, put_record, segment_head, summary},
     log::{Log, add},
     queue::{Operation, Work},
     recovery::Recovered,
 };
-use brink_policy::disk::{Leaving, Record as Candidate};
 use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -119,7 +116,6 @@ impl Writer {
             }
             self.flush_or_fail();
         }
-        self.wait_for_sync();
     }
 
     fn write(&mut self, hash: u64, sequence: u64, operation: &Operation) {
@@ -249,26 +245,6 @@ impl Writer {
         }
     }
 
-    /// Whether the disk was full, and the oldest segment has left.
-    fn gave_room(&mut self, error: &io::Error) -> bool {
-        let is_full = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
-        if !is_full || self.is_making_room {
-            return false;
-        }
-        let Some((id, extent)) = self.sealed.pop_first() else {
-            return false;
-        };
-        add(&self.log.counts.errors, 1);
-        if !std::mem::replace(&mut self.was_full, true) {
-            tracing::warn!(%error, dir = %self.log.files.dir().display(), "the disk tier has less room than it is allowed; its oldest entries leave earlier");
-        }
-        self.forget(id, &extent);
-        true
-    }
-
     /// Begins a segment. When there are too many, the oldest leave.
     fn begin(&mut self) -> io::Result<()> {
         let id = self.next;
@@ -311,106 +287,6 @@ impl Writer {
                 return Err(error);
             }
         }
-    }
-
-    fn make_room(&mut self) {
-        if self.is_making_room {
-            return;
-        }
-        self.is_making_room = true;
-        let mut turn = 0;
-        // What is kept may fill further segments, each of them by not more than what leaves; after some turns by less.
-        while self.sealed_bytes() + self.reserved_bytes() > self.limits.capacity_bytes {
-            let Some((id, extent)) = self.sealed.pop_first() else {
-                break;
-            };
-            if let Err(error) = self.keep_wanted(id, &extent, turn) {
-                // Nothing else is in the buffer yet.
-                self.note::<()>(Err(error));
-                self.buffer.clear();
-                self.staged.clear();
-            }
-            self.forget(id, &extent);
-            turn += 1;
-        }
-        self.is_making_room = false;
-    }
-
-    fn sealed_bytes(&self) -> u64 {
-        self.sealed.values().map(|extent| extent.bytes).sum()
-    }
-
-    /// For the segment that is being written, and what is kept of one that leaves.
-    fn reserved_bytes(&self) -> u64 {
-        2 * u64::from(self.limits.segment_bytes)
-    }
-
-    /// Writes again what is wanted of a segment that leaves.
-    fn keep_wanted(&mut self, id: u32, extent: &Extent, turn: u32) -> io::Result<()> {
-        let log = self.log.clone();
-        let Some(file) = log.files.get(id) else {
-            return Ok(());
-        };
-        let mut leaving = Leaving::new(extent.bytes, self.limits.capacity_bytes, turn);
-        for record in listed(&file, id).unwrap_or_default() {
-            let there = log.index.peek(record.hash);
-            let Some((place, is_used)) =
-                there.filter(|(place, _)| (place.segment, place.offset) == (id, record.offset))
-            else {
-                continue;
-            };
-            let (share_bytes, shares) = self.shares.of(record.share);
-            let is_used = is_used || (log.is_in_memory)(record.hash);
-            let candidate = Candidate {
-                bytes: u64::from(record.length),
-                is_used,
-                share_bytes,
-                shares,
-            };
-            if leaving.keeps(&candidate) {
-                self.write_again(&file, place, record)?;
-            }
-        }
-        self.flush()
-    }
-
-    /// What cannot be read, or is not whole, is not kept.
-    fn write_again(&mut self, file: &File, place: Place, listed: Listed) -> io::Result<()> {
-        let Ok(bytes) = read(file, place) else {
-            return Ok(());
-        };
-        let Some(record) = read_record(&bytes, place) else {
-            add(&self.log.counts.damaged, 1);
-            return Ok(());
-        };
-        let value = bytes.get(record.value_start..).unwrap_or_default();
-        let from = From::Segment {
-            id: place.segment,
-            offset: place.offset,
-        };
-        self.append(from, (listed.hash, listed.share), record.key, &|buffer| {
-            buffer.extend_from_slice(value);
-            Some(())
-        })?;
-        Ok(())
-    }
-
-    /// Removes a segment, and what the index has of it.
-    fn forget(&mut self, id: u32, extent: &Extent) {
-        let records = self.log.files.get(id).and_then(|file| listed(&file, id));
-        match records {
-            Some(records) => {
-                for record in records {
-                    self.log.index.remove_at(record.hash, id, record.offset);
-                }
-            }
-            None => self.log.index.sweep(id),
-        }
-        self.shares.subtract(extent);
-        let bytes = &self.log.counts.bytes;
-        bytes.fetch_sub(extent.bytes, Ordering::Relaxed);
-        let removed = self.log.files.remove(id);
-        self.note(removed);
     }
 
     /// Ends the segment that is being written. If that fails it is tried again before anything else is written.

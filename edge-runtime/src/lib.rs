@@ -4,6 +4,7 @@
 //! supplied (link, feed, deployments, reports), or shows it (admin).
 
 pub mod access;
+pub mod address;
 pub mod admin;
 pub mod admission;
 mod at_once;
@@ -34,6 +35,7 @@ pub mod pipeline;
 pub mod plugins;
 pub mod progress;
 pub mod purging;
+mod reach;
 pub mod rejoined;
 pub mod reporter;
 pub mod reports;

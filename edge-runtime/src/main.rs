@@ -58,7 +58,7 @@ fn settings(command: &Command) -> Result<Settings, Error> {
         }
         Command::Serve(serve) => {
             let mut settings = serve.common.file().standalone()?;
-            settings.egress_allow = brink_edge::modules::address::everywhere();
+            settings.egress_allow = brink_edge::address::everywhere();
             Ok(settings)
         }
         Command::Proxy(proxy) => proxy.common.file().standalone(),

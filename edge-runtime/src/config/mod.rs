@@ -2,7 +2,7 @@
 
 mod check;
 
-use crate::{error::Error, link::Transport, modules::address::Block, pipeline::AccessLog};
+use crate::{address::Block, error::Error, link::Transport, pipeline::AccessLog};
 use brink_protocol::PopName;
 use serde::Deserialize;
 use std::{

@@ -1,6 +1,5 @@
 //! What modules and plugins reach at this PoP: the host's side of `brink:platform`, one interface a file.
 
-pub mod address;
 pub mod answer;
 mod collected;
 mod commands;

@@ -3,10 +3,13 @@
 //! The address is judged when the connection is made, after the name was looked up: a name that changes its address
 //! between a look and a connect gains nothing.
 
-use super::address::{Block, is_allowed};
+use crate::{
+    address::Block,
+    reach::{NotAllowed, Owner, Reach},
+};
 use brink_sandbox::{Body, EgressError, EgressTimeouts};
 use http::{
-    HeaderMap, HeaderName, Request, Response, Uri, Version,
+    HeaderMap, HeaderName, Request, Response, Version,
     header::{
         CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
         UPGRADE,
@@ -15,22 +18,10 @@ use http::{
 use http_body_util::BodyExt as _;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{HttpConnector, dns::Name},
-    },
+    client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use std::{
-    error::Error as StdError,
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error as StdError, io, sync::Arc, time::Duration};
 
 /// Idle connections kept to one host.
 const IDLE_MAX: usize = 16;
@@ -53,8 +44,8 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// The client of all modules' outbound requests. Clones share its connections.
 #[derive(Clone)]
 pub struct Guarded {
-    client: Client<HttpsConnector<HttpConnector<Resolver>>, Body>,
-    allow: Arc<[Block]>,
+    client: Client<HttpsConnector<HttpConnector<Reach>>, Body>,
+    reach: Reach,
 }
 
 impl Guarded {
@@ -64,10 +55,12 @@ impl Guarded {
     /// # Errors
     /// TLS could not be set up.
     pub fn new(allow: &[Block]) -> Result<Self, rustls::Error> {
-        let allow: Arc<[Block]> = allow.into();
-        let mut http = HttpConnector::new_with_resolver(Resolver {
-            allow: Arc::clone(&allow),
-        });
+        let reach = Reach {
+            owner: Owner::Tenant,
+            allow: allow.into(),
+            key: "egress.allow",
+        };
+        let mut http = HttpConnector::new_with_resolver(reach.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_MAX));
@@ -90,7 +83,7 @@ impl Guarded {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(IDLE_MAX)
             .build(connector);
-        Ok(Self { client, allow })
+        Ok(Self { client, reach })
     }
 
     /// Sends one request.
@@ -102,7 +95,11 @@ impl Guarded {
         mut request: Request<Body>,
         timeouts: EgressTimeouts,
     ) -> Result<Response<Body>, EgressError> {
-        check_literal(request.uri(), &self.allow)?;
+        if request.uri().host().is_none() {
+            return Err(EgressError::Protocol("the URI has no host".into()));
+        }
+        let allowed = self.reach.check(request.uri());
+        allowed.map_err(|refused| EgressError::Denied(refused.to_string()))?;
         strip(request.headers_mut());
         // The client writes Host from the URI.
         request.headers_mut().remove(HOST);
@@ -125,20 +122,6 @@ impl Guarded {
             head,
             body.map_err(Into::into).boxed_unsync(),
         ))
-    }
-}
-
-/// A host written as an address is never looked up, so it is judged here.
-fn check_literal(uri: &Uri, allow: &[Block]) -> Result<(), EgressError> {
-    let Some(host) = uri.host() else {
-        return Err(EgressError::Protocol("the URI has no host".into()));
-    };
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    match literal.parse::<IpAddr>() {
-        Ok(address) if !is_allowed(address, allow) => Err(EgressError::Denied(format!(
-            "{address} is not a public address, and egress.allow does not name it"
-        ))),
-        _ => Ok(()),
     }
 }
 
@@ -178,46 +161,6 @@ fn explain(host: &str, error: &(dyn StdError + 'static)) -> EgressError {
         cause = present.source();
     }
     EgressError::Unreachable(format!("{host}: {text}"))
-}
-
-/// Looks names up and keeps the allowed addresses.
-#[derive(Clone)]
-struct Resolver {
-    allow: Arc<[Block]>,
-}
-
-/// A name leads to addresses that modules may not reach.
-#[derive(Debug, thiserror::Error)]
-#[error("{name} has no public address, and egress.allow does not name those that it has")]
-struct NotAllowed {
-    name: String,
-}
-
-impl tower::Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let allow = Arc::clone(&self.allow);
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(|e| io::Error::new(io::ErrorKind::NotFound, e))?;
-            let allowed: Vec<SocketAddr> = found
-                .filter(|address| is_allowed(address.ip(), &allow))
-                .collect();
-            if allowed.is_empty() {
-                let name = name.as_str().to_owned();
-                return Err(io::Error::other(NotAllowed { name }));
-            }
-            Ok(allowed.into_iter())
-        })
-    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use super::{
     error::Error,
     forwarded,
     group::{Group, Outgoing, Trail},
-    reach::{Owner, Reach},
     target::OriginTarget,
     upstream::{Attempt, OriginView, Upstream},
 };
+use crate::reach::{Owner, Reach};
 use brink_listener::{Body, BodyTooLarge, takes_trailers};
 use brink_policy::http::fields::remove_hop_by_hop;
 use brink_protocol::origins::{Origin, OriginGroup};
@@ -176,8 +176,11 @@ impl Origins {
                 members.push(Arc::clone(upstream));
                 continue;
             }
-            let allow = self.inner.config.allow.clone().into();
-            let reach = Reach { owner, allow };
+            let reach = Reach {
+                owner,
+                allow: self.inner.config.allow.clone().into(),
+                key: "origin.allow",
+            };
             let Inner { tls, config, .. } = &*self.inner;
             let upstream = Upstream::new(origin.clone(), reach, tls, config)?;
             let upstream = Arc::new(upstream);

@@ -1,6 +1,6 @@
 //! Bounds of the origin client.
 
-use crate::modules::address::Block;
+use crate::address::Block;
 use serde::Deserialize;
 use std::path::PathBuf;
 

@@ -1,6 +1,7 @@
 //! Connections to one origin: TCP, TLS where its URL says so, within one time.
 
-use super::{config::Config, error::Error, reach::Reach};
+use super::{config::Config, error::Error};
+use crate::reach::Reach;
 use brink_listener::BoxError;
 use brink_protocol::origins::OriginProtocol;
 use http::Uri;

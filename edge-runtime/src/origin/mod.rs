@@ -7,7 +7,7 @@
 //! | `upstream.rs` | one origin, and one exchange with it |
 //! | `ticket.rs` | how it stands: places, breaker, health |
 //! | `checks.rs` | health checks |
-//! | `reach.rs`, `connector.rs` | which addresses it may have; connections |
+//! | `connector.rs` | connections; [`crate::reach`] says which addresses it may have |
 //! | `forwarded.rs` | what it is told about the client |
 //! | `upload.rs`, `body.rs` | bodies there and back |
 
@@ -20,7 +20,6 @@ mod error;
 mod figures;
 mod forwarded;
 mod group;
-mod reach;
 mod target;
 mod ticket;
 mod upload;

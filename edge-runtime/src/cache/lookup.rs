@@ -171,6 +171,7 @@ impl Way<'_> {
             found.hash = self
                 .shared
                 .flight_hash(&key.0, &entry.stored, self.request.headers);
+            found.entry = Some(entry);
             return Err((ForwardReason::Partial, false));
         }
         let (decision, age) = self.decide(&entry, applied);
@@ -249,7 +250,10 @@ impl Way<'_> {
         };
         let mut fill = self.fill(key, reason, keeps);
         fill.hash = found.hash;
-        fill.stored = found.entry.map(|entry| (entry.stored, entry.soft));
+        match (reason, found.entry) {
+            (ForwardReason::Partial, entry) => fill.part = entry.map(|entry| entry.stored),
+            (_, entry) => fill.stored = entry.map(|entry| (entry.stored, entry.soft)),
+        }
         fill.variants = found.variants;
         fill.ticket = ticket;
         // After the ticket was taken: an unsafe request that finds no fill open has ended before this.
@@ -292,6 +296,7 @@ impl Way<'_> {
             hash: 0,
             reason,
             stored: None,
+            part: None,
             variants: None,
             started: self.shared.ledger.begin(),
             requested: self.now,

@@ -15,6 +15,7 @@
 mod at_once;
 mod coders;
 mod coding;
+mod combining;
 mod config;
 mod counters;
 mod disk;

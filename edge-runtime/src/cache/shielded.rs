@@ -33,6 +33,7 @@ impl Fill {
     #[must_use]
     pub fn shield_terms(&self) -> Option<ShieldTerms> {
         let is_ordinary = self.wants_whole()
+            && !self.completes()
             && self.posted.is_none()
             && self.subject.method == Method::GET
             && !self.subject.session.is_uncached

@@ -23,6 +23,7 @@ mod keying;
 mod leases;
 mod link;
 mod origins;
+mod parts;
 mod process;
 mod proxy;
 mod purging;

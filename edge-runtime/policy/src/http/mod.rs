@@ -4,6 +4,7 @@
 //! towards staleness where they advise it (a lifetime that is not a number counts as none).
 
 pub mod age;
+pub mod combine;
 pub mod condition;
 pub mod date;
 pub mod directives;

@@ -148,6 +148,7 @@ impl Fill {
         for (name, value) in &self.request_headers() {
             headers.insert(name, value.clone());
         }
+        self.ask_for_missing(headers);
     }
 
     /// The validators alone. May be empty.
@@ -245,7 +246,6 @@ impl Fill {
                 return reply;
             }
         }
-        match self.admit(&head, &body, dependencies, now) {
         if let Some(reply) = self.combine(&head, &body, dependencies, now) {
             return reply;
         }
@@ -253,6 +253,7 @@ impl Fill {
             // The head promised what the body does not keep, and the client asked for no part.
             return self.unkept(misled(), Bytes::new(), NoStoreReason::Status);
         }
+        match self.admit(&head, &body, dependencies, now) {
             Ok(stored) => {
                 let mut reply = self.kept(stored, head.status, now);
                 if head.status == StatusCode::PARTIAL_CONTENT
@@ -457,12 +458,12 @@ pub(super) struct Made<'a> {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by
 /// An answer in place of one that contradicts itself.
 fn misled() -> Parts {
     super::reply::head(StatusCode::BAD_GATEWAY, HeaderMap::new())
 }
 
+/// How old an answer was when it came, on the answer to the request that fetched it: how long it took to come is measured by
 /// whoever asked. RFC 9111 §4.2.3.
 pub(super) fn set_received_age(headers: &mut HeaderMap, received: &HeaderMap) {
     match age::age_value(received) {

@@ -121,6 +121,12 @@ impl Site {
         launch::read(&mut command, &[]).map(drop)
     }
 
+    /// What a PoP is told beside its flags, if it is told anything.
+    #[must_use]
+    pub fn pop_config(&self, name: &str) -> PathBuf {
+        self.data.join(format!("pop-{name}.toml"))
+    }
+
     /// Starts the core and waits until it answers.
     ///
     /// # Errors
@@ -190,6 +196,10 @@ impl Site {
         let identity = self.identity(name);
         let mut command = Command::new(&self.binaries.edge);
         command.args(["run", "--pop", name]);
+        let config = self.pop_config(name);
+        if config.exists() {
+            command.arg("--config").arg(config);
+        }
         command
             .arg("--listen")
             .arg(loopback(ports.listen).to_string());

@@ -18,6 +18,7 @@ use serde_json::json;
 use std::{
     fmt::Write as _,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -33,6 +34,12 @@ const CORE_PORTS: CorePorts = CorePorts {
 const POP_PORTS: PopPorts = PopPorts {
     listen: 8443,
     admin: 9443,
+};
+/// The PoP that is a shield, and its ports.
+const SHIELD: &str = "shield";
+const SHIELD_PORTS: PopPorts = PopPorts {
+    listen: 8543,
+    admin: 9543,
 };
 /// Lies in a data folder that `up` made, and may remove.
 const MARK: &str = ".brink-up";
@@ -57,6 +64,9 @@ pub struct Arguments {
     /// How many PoPs
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
     pops: u8,
+    /// Starts one more PoP as a shield: the others ask it before an origin
+    #[arg(long)]
+    shield: bool,
     /// How many cores; more than one need --store cql
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=CORES_MAX))]
     cores: u8,
@@ -201,10 +211,18 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
         .chain(&others)
         .map(|core| core.link)
         .collect();
-    let pops = steps.run(&format!("start the PoPs {}", names.join(", ")), || {
+    let mut shield = None;
+    let mut asks = String::new();
+    if arguments.shield {
+        let (started, address) = steps.run("start the shield", || start_shield(site, &links))?;
+        asks = format!("[shield]\naddresses = [\"{address}\"]\n");
+        shield = Some(started);
+    }
+    let mut pops = steps.run(&format!("start the PoPs {}", names.join(", ")), || {
         let mut starting = Vec::new();
         for (name, offset) in names.iter().zip(0..) {
             site.issue(name)?;
+            fs::write(site.pop_config(name), &asks)?;
             let ports = PopPorts {
                 listen: platform::free_or_any(POP_PORTS.listen + offset),
                 admin: platform::free_or_any(POP_PORTS.admin + offset),
@@ -216,6 +234,7 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
             .map(platform::StartingPop::wait)
             .collect::<Result<Vec<_>>>()
     })?;
+    pops.extend(shield);
     let control = site.control(&core)?;
     Ok(Platform {
         core,
@@ -224,6 +243,26 @@ fn start(site: &Site, steps: &Steps, arguments: &Arguments) -> Result<Platform> 
         control,
         engine,
     })
+}
+
+/// Starts a PoP that is a shield for the others; gives what they call it.
+fn start_shield(site: &Site, links: &[SocketAddr]) -> Result<(Pop, String)> {
+    site.issue(SHIELD)?;
+    let text = "[shield]\nlisten = \"127.0.0.1:0\"\n";
+    fs::write(site.pop_config(SHIELD), text)?;
+    let ports = PopPorts {
+        listen: platform::free_or_any(SHIELD_PORTS.listen),
+        admin: platform::free_or_any(SHIELD_PORTS.admin),
+    };
+    let shield = site.launch_pop(SHIELD, links, ports)?.wait()?;
+    let ready = fs::read(site.data.join(format!("{SHIELD}.ready.json")))?;
+    let ready: serde_json::Value = serde_json::from_slice(&ready)?;
+    let address: SocketAddr = ready
+        .get("shield")
+        .and_then(serde_json::Value::as_str)
+        .context("the shield does not say where it listens")?
+        .parse()?;
+    Ok((shield, format!("localhost:{}", address.port())))
 }
 
 /// The names of the cores beside the first; their certificates and configurations are made.

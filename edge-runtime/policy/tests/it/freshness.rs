@@ -5,6 +5,7 @@ use brink_policy::http::{
     Connection, RequestDirectives, ResponseDirectives, Reuse, fields::date_value, reuse,
     reuse::StaleReason, reuse::Stored, storable, storable::Candidate,
 };
+use brink_protocol::caching::Negative;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use proptest::prelude::*;
 
@@ -55,7 +56,7 @@ proptest! {
         let request = HeaderMap::new();
         let lifetime = storable(&Candidate {
             method: &Method::GET, request: &request, request_no_store: false, status: StatusCode::OK,
-            response: &headers, by_origin: true, lifetime: None, received: at(received),
+            response: &headers, by_origin: true, lifetime: None, negative: Negative::default(), received: at(received),
         });
         let expected = models::freshness_lifetime(&response).unwrap();
         prop_assert_eq!(lifetime.map(|lifetime| lifetime.fresh_seconds), Ok(expected), "{:?}", response);

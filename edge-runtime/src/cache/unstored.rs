@@ -18,9 +18,12 @@ pub(super) struct Unstored {
     pub(super) at: SystemTime,
 }
 
+/// The hash of a key, and what became of it.
+type Place = Option<(u64, Unstored)>;
+
 /// A table in which a key takes the place of another.
 #[derive(Debug)]
-pub(super) struct LatelyUnstored(Mutex<Box<[Option<(u64, Unstored)>]>>);
+pub(super) struct LatelyUnstored(Mutex<Box<[Place]>>);
 
 impl LatelyUnstored {
     pub(super) fn new() -> Self {

@@ -50,7 +50,7 @@ fn small_runs_keep_every_promise() {
 /// A run of which PoPs have shields between them and the cores.
 fn shielded(seed: u64) -> Scenario {
     Scenario {
-        shields: 1 + usize::from(seed % 3 == 0),
+        shields: 1 + usize::from(seed.is_multiple_of(3)),
         ..Scenario::small(seed)
     }
 }

@@ -1,5 +1,5 @@
 //! What is counted, and that nothing else is kept.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
 use crate::cache::stored::{Codings, Form, Parts, own_body};

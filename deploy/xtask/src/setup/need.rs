@@ -10,7 +10,7 @@ const NODE_MAJOR_MIN: u32 = 18;
 /// Something that is needed on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// For aws-lc, which is written in C.
+    /// For aws-lc and jemalloc, which are written in C.
     Compiler,
     /// For the files of the repository.
     Git,
@@ -45,7 +45,7 @@ pub enum Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Compiler => "a C compiler",
+            Self::Compiler => "a C compiler and make",
             Self::Git => "git",
             Self::Curl => "curl with HTTP/2",
             Self::Wasm => "Rust's standard library for wasm32-unknown-unknown",
@@ -80,7 +80,7 @@ impl Need {
                 .then(|| format!("`{name}` is not on the path"))
         };
         match self {
-            Self::Compiler => program("cc"),
+            Self::Compiler => program("cc").or_else(|| program("make")),
             Self::Git => program("git"),
             Self::Curl => match curl::version() {
                 None => Some("`curl` is not on the path".to_owned()),
@@ -110,7 +110,7 @@ impl Need {
     #[must_use]
     pub fn packages(self) -> &'static [&'static str] {
         match self {
-            Self::Compiler => &["gcc", "libc6-dev"],
+            Self::Compiler => &["gcc", "libc6-dev", "make"],
             Self::Git => &["git"],
             Self::Curl => &["curl", "ca-certificates"],
             Self::Wasm => &["rustc-web", "rust-web-src", "lld"],

@@ -85,7 +85,7 @@ async fn fields_both_ways() {
         ("host", "public.example"),
         ("connection", "x-mine, close"),
         ("x-mine", "1"),
-        ("te", "gzip"),
+        ("te", "gzip, trailers"),
         ("x-forwarded-for", "6.6.6.6"),
         ("accept", "text/plain"),
     ] {

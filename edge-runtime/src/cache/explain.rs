@@ -11,7 +11,7 @@ use brink_policy::{
     cache_status::ForwardReason,
     coherence::Verdict,
     http::{
-        RequestDirectives, Reuse,
+        Reuse,
         explain::{Reason, explain_reuse, lifetime_source, would_be_stored},
         fields::date,
         reuse::{self, ttl},
@@ -85,19 +85,8 @@ pub(super) async fn explain_request(
     request: &CacheRequest<'_>,
     now: SystemTime,
 ) -> Value {
-    let way = Way {
-        shared,
-        request,
-        directives: RequestDirectives::of(request.headers),
-        now,
-    };
-    let key = Key(CacheKey::with(
-        request.tenant,
-        request.scheme,
-        request.host,
-        request.path_and_query,
-        request.extra.unwrap_or_default(),
-    ));
+    let way = Way::new(shared, request, now);
+    let key = way.key();
     let entries = explain_key(shared, &key, now).await;
     let (decision, chosen) = match way.bypasses(&key) {
         Some((_, unkept)) => {

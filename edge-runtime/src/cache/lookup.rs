@@ -14,11 +14,11 @@ use super::{
 use brink_policy::{
     cache_status::ForwardReason,
     http::{
-        NoStoreReason, RequestDirectives, Reuse, StaleReason,
+        NoStoreReason, Reuse, StaleReason,
         condition::has_preconditions,
         reuse::{self, reuse},
     },
-    key::{CacheKey, KEY_BYTES_MAX},
+    key::KEY_BYTES_MAX,
 };
 use brink_protocol::problem::Problem;
 use http::{
@@ -51,19 +51,8 @@ pub(super) async fn lookup(
     request: &CacheRequest<'_>,
     now: SystemTime,
 ) -> Lookup {
-    let way = Way {
-        shared,
-        request,
-        directives: RequestDirectives::of(request.headers),
-        now,
-    };
-    let key = Key(CacheKey::with(
-        request.tenant,
-        request.scheme,
-        request.host,
-        request.path_and_query,
-        request.extra.unwrap_or_default(),
-    ));
+    let way = Way::new(shared, request, now);
+    let key = way.key();
     if let Some((reason, unkept)) = way.bypasses(&key) {
         return match way.directives.only_if_cached {
             true => Lookup::Unavailable(only_if_cached()),

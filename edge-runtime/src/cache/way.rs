@@ -12,6 +12,7 @@ use super::{
 use brink_policy::{
     cache_status::{CacheStatus, ForwardReason, Outcome},
     http::{RequestDirectives, StaleReason, reuse::ttl},
+    key::CacheKey,
 };
 use brink_protocol::Position;
 use http::{Method, header::RANGE};
@@ -23,6 +24,33 @@ pub(super) struct Way<'a> {
     pub(super) request: &'a CacheRequest<'a>,
     pub(super) directives: RequestDirectives,
     pub(super) now: SystemTime,
+}
+
+impl<'a> Way<'a> {
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        request: &'a CacheRequest<'a>,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            shared,
+            request,
+            directives: RequestDirectives::of(request.headers),
+            now,
+        }
+    }
+
+    /// The key of what is asked for, whatever its variants.
+    pub(super) fn key(&self) -> Key {
+        let request = self.request;
+        Key(CacheKey::with(
+            request.tenant,
+            request.scheme,
+            request.host,
+            request.path_and_query,
+            request.extra.unwrap_or_default(),
+        ))
+    }
 }
 
 impl Way<'_> {

@@ -24,6 +24,15 @@ use tokio::{
     task::JoinSet,
 };
 
+/// Reads up to the end of a request's head.
+async fn read_head(connection: &mut TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(connection.read_u8().await?);
+    }
+    Ok(())
+}
+
 /// An origin that writes an answer in three pieces, each when it is told to: head, beginning, end.
 struct Slow {
     url: String,
@@ -52,10 +61,7 @@ async fn slow() -> Arc<Slow> {
 
 impl Slow {
     async fn answer(self: Arc<Self>, mut connection: TcpStream) -> std::io::Result<()> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(connection.read_u8().await?);
-        }
+        read_head(&mut connection).await?;
         self.asked.fetch_add(1, Ordering::SeqCst);
         let length = BEGINNING.len() + END.len();
         let head = format!(
@@ -245,10 +251,7 @@ async fn held(answer: &'static str) -> Arc<Held> {
 
 impl Held {
     async fn answer(self: Arc<Self>, mut connection: TcpStream) -> std::io::Result<()> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(connection.read_u8().await?);
-        }
+        read_head(&mut connection).await?;
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.inside.fetch_add(1, Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();

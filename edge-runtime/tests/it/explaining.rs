@@ -1,15 +1,8 @@
 //! What an edge says of what it would do, beside what it does.
 
-use crate::harness::{Answer, Edge, common, start, within};
-use brink_edge::{
-    routes::{DeployedMap, Table},
-    standalone::Proxy,
-};
+use crate::harness::{Answer, Edge, routed, within};
 use brink_listener::{Body, Config, Connection, Listener, Service};
-use brink_protocol::{
-    caching::{KeyRules, Negative, QueryRule, RouteCache},
-    deployment::{DeploymentTable, Route, Target},
-};
+use brink_protocol::caching::{KeyRules, Negative, QueryRule, RouteCache};
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Value, json};
@@ -80,24 +73,8 @@ impl Stage {
         let url = format!("http://{}", listener.tcp_addr().unwrap());
         let (paths, stop) = (Arc::new(Paths::default()), CancellationToken::new());
         tokio::spawn(listener.serve(paths.clone(), stop.clone()));
-        let proxy = Proxy {
-            origins: vec![url.clone()],
-            common: common(),
-        };
-        let source = DeploymentTable {
-            routes: vec![Route {
-                cache,
-                ..Route::new("/", Target::Origin(url))
-            }],
-            ..DeploymentTable::default()
-        };
-        let settings = proxy.common.file().standalone().unwrap();
-        let edge = start(settings, async |assembled| {
-            let table = Table::new(source, DeployedMap::new());
-            assembled.table().store(Arc::new(table));
-        });
         Self {
-            edge: edge.await,
+            edge: routed(&url, cache).await,
             paths,
             stop,
         }

@@ -4,9 +4,14 @@ use brink_edge::{
     config::Settings,
     edge::Assembled,
     error::Error,
+    routes::{DeployedMap, Table},
     standalone::{Common, Proxy},
 };
 use brink_listener::BoxError;
+use brink_protocol::{
+    caching::RouteCache,
+    deployment::{DeploymentTable, Route, Target},
+};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -90,6 +95,27 @@ pub(crate) async fn before(origin: &str) -> Edge {
     };
     let settings = proxy.common.file().standalone().unwrap();
     start(settings, async |assembled| proxy.deploy(assembled)).await
+}
+
+/// An edge before an origin, whose only route caches so.
+pub(crate) async fn routed(origin: &str, cache: RouteCache) -> Edge {
+    let proxy = Proxy {
+        origins: vec![origin.to_owned()],
+        common: common(),
+    };
+    let source = DeploymentTable {
+        routes: vec![Route {
+            cache,
+            ..Route::new("/", Target::Origin(origin.to_owned()))
+        }],
+        ..DeploymentTable::default()
+    };
+    let settings = proxy.common.file().standalone().unwrap();
+    start(settings, async |assembled| {
+        let table = Table::new(source, DeployedMap::new());
+        assembled.table().store(Arc::new(table));
+    })
+    .await
 }
 
 /// Puts an edge together; `deploy` gives it what it serves.

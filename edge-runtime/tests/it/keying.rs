@@ -1,16 +1,9 @@
 //! Ways by which caches were made to give others an answer that was not meant for them, tried at a PoP before an origin that
 //! believes everything it is told.
 
-use crate::harness::{Edge, common, eventually, start, within};
-use brink_edge::{
-    routes::{DeployedMap, Table},
-    standalone::Proxy,
-};
+use crate::harness::{Edge, eventually, routed, within};
 use brink_listener::{Body, Config, Connection, Listener, Service};
-use brink_protocol::{
-    caching::{KeyRules, QueryRule, RouteCache},
-    deployment::{DeploymentTable, Route, Target},
-};
+use brink_protocol::caching::{KeyRules, QueryRule, RouteCache};
 use bytes::Bytes;
 use http::{Request, Response};
 use std::{fmt::Write as _, sync::Arc};
@@ -61,27 +54,11 @@ async fn before_an_origin(key: KeyRules) -> (Origin, Edge) {
     let url = format!("http://{}", listener.tcp_addr().unwrap());
     let stop = CancellationToken::new();
     let running = tokio::spawn(listener.serve(Arc::new(Credulous), stop.clone()));
-    let proxy = Proxy {
-        origins: vec![url.clone()],
-        common: common(),
-    };
     let cache = RouteCache {
         key,
         ..RouteCache::default()
     };
-    let source = DeploymentTable {
-        routes: vec![Route {
-            cache,
-            ..Route::new("/", Target::Origin(url))
-        }],
-        ..DeploymentTable::default()
-    };
-    let settings = proxy.common.file().standalone().unwrap();
-    let edge = start(settings, async |assembled| {
-        let table = Table::new(source, DeployedMap::new());
-        assembled.table().store(Arc::new(table));
-    });
-    (Origin { stop, running }, edge.await)
+    (Origin { stop, running }, routed(&url, cache).await)
 }
 
 async fn end(origin: Origin, edge: Edge) {

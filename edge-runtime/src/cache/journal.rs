@@ -149,7 +149,7 @@ pub(super) fn recover(dir: &Path, tags_max: usize) -> Option<Recovered> {
 pub(super) fn read(bytes: &[u8], tags_max: usize) -> Option<Recovered> {
     let mut rest = bytes;
     let head: Head = take(&mut rest)?;
-    if head.version != VERSION {
+    if head.version != VERSION || !head.changes.is_possible() {
         return None;
     }
     let mut changes = LastChanges::from_snapshot(head.changes, tags_max);

@@ -22,7 +22,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut bytes = Vec::new();
     for record in [
         &[
-            2, 7, 1, 6, b'c', b'o', b'r', b'e', b'-', b'1', 1, 5, 0, 0, 0, 0, 0, 0,
+            2, 7, 1, 8, b'c', b'o', b'r', b'e', b'-', b'1', b'.', b'1', 5, 0, 0, 0, 0, 0,
         ][..],
         &[1, 2, 3, 4, 0, 0],
         &[0, 6, b'c', b'o', b'r', b'e', b'-', b'1', 1, 6, 1, 9, 0, 1],
@@ -31,7 +31,13 @@ fn seeds() -> Vec<Vec<u8>> {
         bytes.extend((record.len() as u16).to_le_bytes());
         bytes.extend(record);
     }
-    vec![bytes.clone(), framed(&bytes)]
+    // The same, at the last index that a number can have.
+    let mut last = bytes.clone();
+    last.splice(15..16, [0xff; 9].into_iter().chain([1]));
+    if let Some(length) = last.first_mut() {
+        *length += 9;
+    }
+    vec![bytes.clone(), framed(&bytes), last]
 }
 
 fn framed(mut bytes: &[u8]) -> Vec<u8> {

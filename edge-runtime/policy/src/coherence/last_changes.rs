@@ -9,6 +9,9 @@ use std::collections::{VecDeque, hash_map::Entry};
 /// Most gaps that are kept; when there are more, the floor rises to the end of the oldest.
 const GAPS_MAX: usize = 64;
 
+/// Largest index of a table that was written down. A life of the program takes 2³² at most but for its changes.
+const INDEX_MAX: u64 = 1 << 62;
+
 /// Apply indexes that nobody vouches for: given after what a journal still had, before what came after it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
@@ -93,6 +96,20 @@ pub struct Snapshot {
     pub tags: Vec<(TagHash, u64, u64)>,
     /// Of the tags of partitions: where in them was written.
     pub writes: Vec<PartitionWrites>,
+}
+
+impl Snapshot {
+    /// Whether a table can have been in this state: nothing in it is later than its index, and that leaves room to go on.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        let later = |index: u64| index > self.index;
+        let gap = |gap: &Gap| gap.after > gap.until || later(gap.until);
+        let tag = |(_, hard, soft): &(TagHash, u64, u64)| later(*hard) || later(*soft);
+        self.index <= INDEX_MAX
+            && !later(self.floor)
+            && !self.gaps.iter().any(gap)
+            && !self.tags.iter().any(tag)
+    }
 }
 
 /// Where in a partition was written.

@@ -92,6 +92,31 @@ fn gaps_are_not_vouched_for() {
 }
 
 #[test]
+fn what_no_table_can_have_written_is_told() {
+    let mut changes = LastChanges::new(8);
+    for _ in 0..3 {
+        changes.apply(&hard(&[1]));
+        changes.apply(&soft(&[2]));
+        changes.leave_gap(5);
+    }
+    let snapshot = changes.snapshot();
+    assert!(snapshot.is_possible());
+    let forgeries: [fn(&mut Snapshot); 6] = [
+        |s| s.index = u64::MAX,
+        |s| s.index = 1,
+        |s| s.floor = s.index + 1,
+        |s| s.gaps[0].after = s.index,
+        |s| s.gaps[0].until = u64::MAX,
+        |s| s.tags[0].2 = s.index + 1,
+    ];
+    for (n, forge) in forgeries.into_iter().enumerate() {
+        let mut forged = snapshot.clone();
+        forge(&mut forged);
+        assert!(!forged.is_possible(), "{n}");
+    }
+}
+
+#[test]
 fn sequences() {
     let origin: OriginId = "core.1".parse().unwrap();
     let mut position = Position::default();

@@ -4,8 +4,10 @@
 //! answer. Here what is written is gathered, and goes out when the connection has nothing more to do at the moment, or
 //! when there is enough of it.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -18,27 +20,66 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Batched<I>(Arc<Mutex<Gathering<I>>>);
 
 /// The driver's side: writes what was gathered.
-pub(crate) struct Outlet<I>(Arc<Mutex<Gathering<I>>>);
+pub(crate) struct Outlet<I> {
+    shared: Arc<Mutex<Gathering<I>>>,
+    counts: Arc<Counts>,
+}
+
+/// Bytes that passed so far.
+#[derive(Default)]
+pub(crate) struct Counts {
+    heard: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Counts {
+    /// From the client.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// To the client.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+fn add(count: &AtomicU64, bytes: usize) {
+    count.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
 
 struct Gathering<I> {
     stream: I,
     gathered: Vec<u8>,
     /// Of these, so many are written.
     written: usize,
+    counts: Arc<Counts>,
 }
 
 /// Both sides of a stream.
 pub(crate) fn batched<I>(stream: I) -> (Batched<I>, Outlet<I>) {
+    let counts = Arc::<Counts>::default();
     let shared = Arc::new(Mutex::new(Gathering {
         stream,
         gathered: Vec::new(),
         written: 0,
+        counts: Arc::clone(&counts),
     }));
-    (Batched(Arc::clone(&shared)), Outlet(shared))
+    (Batched(Arc::clone(&shared)), Outlet { shared, counts })
 }
 
 fn locked<I>(shared: &Mutex<Gathering<I>>) -> MutexGuard<'_, Gathering<I>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+thread_local! {
+    /// Where a connection gathers that has nothing gathered: idle ones have no memory for it.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn put_by(gathered: &mut Vec<u8>) {
+    gathered.clear();
+    SPARE.replace(std::mem::take(gathered));
 }
 
 impl<I: AsyncWrite + Unpin> Gathering<I> {
@@ -49,6 +90,9 @@ impl<I: AsyncWrite + Unpin> Gathering<I> {
     fn gather(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.get(..bytes.len().min(self.room()));
         let taken = taken.unwrap_or_default();
+        if self.gathered.capacity() == 0 {
+            self.gathered = SPARE.take();
+        }
         self.gathered.extend_from_slice(taken);
         taken.len()
     }
@@ -62,9 +106,10 @@ impl<I: AsyncWrite + Unpin> Gathering<I> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += written;
+            add(&self.counts.written, written);
         }
-        self.gathered.clear();
         self.written = 0;
+        put_by(&mut self.gathered);
         Poll::Ready(Ok(()))
     }
 
@@ -85,11 +130,15 @@ impl<I: AsyncWrite + Unpin> Gathering<I> {
 impl<I: AsyncWrite + Unpin> Outlet<I> {
     /// Writes and flushes what was gathered. Pending: the stream takes no more for now, and wakes the task.
     pub(crate) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut gathering = locked(&self.0);
+        let mut gathering = locked(&self.shared);
         if gathering.gathered.is_empty() {
             return Poll::Ready(Ok(()));
         }
         gathering.poll_all_out(cx)
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 }
 
@@ -99,7 +148,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Batched<I> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut locked(&self.0).stream).poll_read(cx, buffer)
+        let gathering = &mut *locked(&self.0);
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut gathering.stream).poll_read(cx, buffer))?;
+        add(&gathering.counts.heard, buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{ALLOW, ALT_SVC, CONNECTION, CONTENT_TYPE, EXPECT, HOST, TE, TRAILER};
+use http::header::{ALLOW, ALT_SVC, CONNECTION, CONTENT_TYPE, HOST, TE, TRAILER};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
@@ -87,6 +87,13 @@ impl<S> Shared<S> {
     }
 }
 
+/// What becomes of a request at once.
+pub(crate) enum Begun {
+    Answered(Response<Body>),
+    /// To be [called](Dispatcher::call).
+    Waiting(Request<Body>),
+}
+
 /// One connection's way to the service.
 pub(crate) struct Dispatcher<S> {
     pub(crate) shared: Arc<Shared<S>>,
@@ -123,15 +130,13 @@ impl<S: Service> Dispatcher<S> {
         }
     }
 
-    /// A request of hyper's, HTTP/1.1 or HTTP/2.
+    /// A request of hyper's, HTTP/1.1.
     pub(crate) async fn answer_hyper(
         &self,
         request: Request<hyper::body::Incoming>,
         interim: Option<Interim>,
     ) -> Response<Tracked> {
         let guard = self.activity.begin();
-        // Of the versions that mark the end of a body otherwise, only HTTP/1.1 needs chunks for trailers.
-        let is_http1 = request.version() < Version::HTTP_2;
         let takes_trailers = request.version() == Version::HTTP_11
             && request.headers().contains_key(TE)
             && takes_trailers(request.headers());
@@ -142,7 +147,7 @@ impl<S: Service> Dispatcher<S> {
         if let Some(interim) = &interim {
             poll_fn(|cx| interim.poll_settled(cx)).await;
         }
-        if is_http1 && response.headers().contains_key(TRAILER) {
+        if response.headers().contains_key(TRAILER) {
             response = trailers::fit(response, takes_trailers);
         }
         if let Some(alt_svc) = &self.shared.alt_svc {
@@ -163,24 +168,45 @@ impl<S: Service> Dispatcher<S> {
         request: Request<Option<Source>>,
         interim: Option<&Interim>,
     ) -> Response<Body> {
-        let mut request = match self.admit(request) {
-            Ok(request) => request,
-            Err(refusal) => return self.refuse(refusal),
-        };
-        // The call itself is inside: it may panic before there is a future.
-        let call = async {
-            if let Some(response) = self.shared.service.at_hand(&request) {
-                return response;
-            }
-            if let Some(interim) = interim {
-                request.extensions_mut().insert(interim.clone());
-            }
-            let connection = Arc::clone(&self.connection);
-            self.shared.service.call(request, connection).await
-        };
-        if let Ok(response) = AssertUnwindSafe(call).catch_unwind().await {
-            return response;
+        match self.begin(request) {
+            Begun::Answered(response) => response,
+            Begun::Waiting(request) => self.call(request, interim).await,
         }
+    }
+
+    /// Normalises, and answers what can be answered without waiting: what is at hand, and what is refused.
+    pub(crate) fn begin(&self, request: Request<Option<Source>>) -> Begun {
+        let request = match self.admit(request) {
+            Ok(request) => request,
+            Err(refusal) => return Begun::Answered(self.refuse(refusal)),
+        };
+        let at_hand = || self.shared.service.at_hand(&request);
+        match std::panic::catch_unwind(AssertUnwindSafe(at_hand)) {
+            Ok(Some(response)) => Begun::Answered(response),
+            Ok(None) => Begun::Waiting(request),
+            Err(_) => Begun::Answered(self.panicked()),
+        }
+    }
+
+    /// Has a request answered that was begun.
+    pub(crate) async fn call(
+        &self,
+        mut request: Request<Body>,
+        interim: Option<&Interim>,
+    ) -> Response<Body> {
+        if let Some(interim) = interim {
+            request.extensions_mut().insert(interim.clone());
+        }
+        let connection = Arc::clone(&self.connection);
+        // The call itself is inside: it may panic before there is a future.
+        let call = async { self.shared.service.call(request, connection).await };
+        match AssertUnwindSafe(call).catch_unwind().await {
+            Ok(response) => response,
+            Err(_) => self.panicked(),
+        }
+    }
+
+    fn panicked(&self) -> Response<Body> {
         tracing::error!(
             protocol = self.connection.protocol.as_str(),
             "the service panicked"
@@ -193,11 +219,8 @@ impl<S: Service> Dispatcher<S> {
 
     fn admit(&self, request: Request<Option<Source>>) -> Result<Request<Body>, Refusal> {
         let (mut parts, source) = request.into_parts();
-        let expects = parts.version >= Version::HTTP_11
-            && parts
-                .headers
-                .get(EXPECT)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let expects =
+            parts.version >= Version::HTTP_11 && request::expects_continue(&parts.headers);
         // Made first: dropping it drains what an early answer leaves unread.
         let body = source.map_or_else(Body::empty, |source| {
             Body::inbound(Inbound::new(source, self.shared.bounds, expects))

@@ -32,9 +32,9 @@ pub struct BodyTooSlow {
 
 /// Where the bytes come from.
 pub(crate) enum Source {
-    /// HTTP/1.1 and HTTP/2.
+    /// HTTP/1.1.
     Hyper(hyper::body::Incoming),
-    /// HTTP/3. Boxed: it is larger than the rest, and most requests have no body.
+    /// HTTP/2 and HTTP/3. Boxed: it is larger than the rest, and most requests have no body.
     Boxed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>),
 }
 

@@ -87,6 +87,16 @@ impl Interim {
         true
     }
 
+    /// The client may send the request's body (RFC 9110 §15.2.1).
+    pub(crate) fn proceed(&self) {
+        let mut state = self.state();
+        if state.is_open {
+            let head = (StatusCode::CONTINUE, HeaderMap::new());
+            state.waiting.push_back(head);
+            wake(state, |state| &mut state.writer);
+        }
+    }
+
     /// The next one to write. Who asks says that those before are written.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Head> {
         let mut state = self.state();

@@ -1,6 +1,6 @@
 //! Makes one shape of the request targets of three protocols, and refuses what is malformed. Pure.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
@@ -139,6 +139,13 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal
     text.parse().map(Some).map_err(|_| Refusal::ContentLength)
 }
 
+/// RFC 9110 §10.1.1: the client sends the body when it is asked to.
+pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Where the authority of a request comes from that does not say it itself (HTTP/1.0 without `Host`).
 pub(crate) struct Defaults<'a> {
     pub(crate) scheme: &'a Scheme,
@@ -155,6 +162,10 @@ pub(crate) fn normalise(
     known: &mut Option<Authority>,
 ) -> Result<(), Refusal> {
     let host = sole_host(headers, version)?;
+    // RFC 9112 §3.2.3: an authority alone is for CONNECT.
+    if uri.authority().is_some() && uri.scheme().is_none() {
+        return Err(Refusal::Target);
+    }
     let authority = match (uri.authority(), host) {
         (Some(authority), None) => valid(authority.clone())?,
         (Some(authority), Some(host)) => {

@@ -1,19 +1,19 @@
-//! HTTP/1.1 and HTTP/2 over TCP and TLS: accept, handshake, hand to hyper, drain.
+//! HTTP/1.1 and HTTP/2 over TCP and TLS: accept, handshake, hand on, drain.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Version;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -22,14 +22,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::activity::{Activity, Patience};
 use crate::admission::Admission;
-use crate::batched::{Outlet, batched};
 use crate::client::ALPN_HTTP2;
 use crate::config::Limits;
 use crate::connection::{Connection, Protocol, TlsPeer};
 use crate::dispatch::{Dispatcher, Service, Shared};
 use crate::error::{BoxError, Error};
 use crate::http1::{Gate, Next, Plain};
-use crate::streams::Streams;
+use crate::http2;
 use crate::tls;
 
 /// RFC 9113 §3.4; three bytes tell it from any method but `PRI`, which is reserved.
@@ -226,54 +225,7 @@ impl<S: Service> Acceptor<S> {
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&self.shared), connection));
-        let activity = Arc::clone(&dispatcher.activity);
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let dispatcher = Arc::clone(&dispatcher);
-            async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request, None).await) }
-        });
-        let (stream, outlet) = batched(stream);
-        let streams = Streams::default();
-        let builder = http2_builder(&self.shared.limits, streams.clone());
-        let connection = Http2 {
-            connection: Box::pin(builder.serve_connection(TokioIo::new(stream), service)),
-            streams,
-            outlet,
-        };
-        let limits = &self.shared.limits;
-        let patience = Patience {
-            first: limits.header(),
-            next: limits.idle(),
-        };
-        self.drive(connection, &activity, patience).await
-    }
-
-    /// Drives a connection until it ends, is idle for too long, or has to stop. It is then asked to
-    /// finish what is in flight, and closed when that takes too long.
-    async fn drive<C: Graceful>(
-        &self,
-        connection: C,
-        activity: &Arc<Activity>,
-        patience: Patience,
-    ) -> Result<(), BoxError> {
-        let limits = &self.shared.limits;
-        let mut connection = pin!(connection);
-        let watch = activity.watch(self.stop.clone(), patience);
-        let ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending => activity.poll_over(cx).map(|()| None),
-        });
-        if let Some(ended) = ended.await {
-            return ended.map_err(Into::into);
-        }
-        drop(watch);
-        if activity.begun() == 0 {
-            // Nothing was asked: nothing to finish. hyper would wait for a first request.
-            return Ok(());
-        }
-        connection.as_mut().graceful_shutdown();
-        tokio::time::timeout(limits.drain(), connection)
-            .await?
-            .map_err(Into::into)
+        http2::serve(stream, dispatcher, self.stop.clone()).await
     }
 }
 
@@ -291,87 +243,12 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2_builder(limits: &Limits, streams: Streams) -> http2::Builder<Streams> {
-    let resets = usize::try_from(limits.resets_max).unwrap_or(usize::MAX);
-    let send_buffer = usize::try_from(limits.send_buffer_bytes_max).unwrap_or(usize::MAX);
-    let mut builder = http2::Builder::new(streams);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams_max)
-        .max_pending_accept_reset_streams(resets)
-        .max_local_error_reset_streams(resets)
-        .max_header_list_size(u32::try_from(limits.header_bytes()).unwrap_or(u32::MAX))
-        .initial_stream_window_size(limits.stream_window_bytes)
-        .initial_connection_window_size(limits.connection_window_bytes)
-        .max_send_buf_size(send_buffer)
-        // A peer that went away without a word is found by a ping.
-        .keep_alive_interval(limits.idle() / 2)
-        .keep_alive_timeout(Duration::from_millis(limits.stall_ms_max));
-    builder
-}
-
 /// Why a connection of hyper's is not driven any further.
 enum Until {
     Ended(hyper::Result<()>),
     /// It has answered its one request.
     Through,
     Over,
-}
-
-/// What hyper's connection types have in common.
-trait Graceful: Future<Output = hyper::Result<()>> {
-    fn graceful_shutdown(self: Pin<&mut Self>);
-}
-
-impl<I, B, S, E> Graceful for http2::Connection<I, S, E>
-where
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<BoxError>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<BoxError>,
-    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// A connection of hyper's that answers what is at hand itself, and writes all of it at once.
-struct Http2<C, I> {
-    connection: Pin<Box<C>>,
-    streams: Streams,
-    outlet: Outlet<I>,
-}
-
-impl<C, I> Future for Http2<C, I>
-where
-    C: Future<Output = hyper::Result<()>>,
-    I: tokio::io::AsyncWrite + Unpin,
-{
-    type Output = hyper::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let polled = self.connection.as_mut().poll(cx);
-            let begun = self.streams.begin();
-            if polled.is_ready() {
-                return polled;
-            }
-            if !begun {
-                break;
-            }
-        }
-        // A stream that takes no more wakes this task, and one that is broken is found by the next read.
-        let _ = self.outlet.poll_out(cx);
-        Poll::Pending
-    }
-}
-
-impl<C: Graceful, I: tokio::io::AsyncWrite + Unpin> Graceful for Http2<C, I> {
-    fn graceful_shutdown(mut self: Pin<&mut Self>) {
-        self.connection.as_mut().graceful_shutdown();
-    }
 }
 
 /// Whether a plain connection starts HTTP/2 with prior knowledge (RFC 9113 §3.3). Looks without

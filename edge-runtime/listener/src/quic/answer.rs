@@ -1,17 +1,16 @@
 //! One HTTP/3 request, from its first frame to the last byte of its answer.
 
-use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use h3::error::{Code, StreamError};
 use h3::server::RequestResolver;
-use http::header::{CONTENT_LENGTH, DATE, EXPECT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::EXPECT;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::error::Elapsed;
@@ -25,6 +24,7 @@ use crate::body::Body;
 use crate::dispatch::{Dispatcher, Service, problem};
 use crate::inbound::Source;
 use crate::interim::Interim;
+use crate::outgoing::{self, Payload};
 use crate::request::{Refusal, content_length};
 
 /// Usual bytes of an answer's head.
@@ -183,44 +183,21 @@ async fn send_response(
     head_only: bool,
     stall: Duration,
 ) -> Result<(), Unsent> {
-    let (mut parts, mut body) = response.into_parts();
-    let bodiless = parts.status.is_informational()
-        || matches!(
-            parts.status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-    if let Some(length) = body.size_hint().exact()
-        && !bodiless
-        && !(head_only && length == 0)
-    {
-        parts
-            .headers
-            .entry(CONTENT_LENGTH)
-            .or_insert_with(|| HeaderValue::from(length));
-    }
-    parts.headers.entry(DATE).or_insert_with(date);
-    let payload = if bodiless || head_only {
-        None
-    } else {
-        body.take_full()
-    };
-    let copied = payload.as_ref().map_or(0, Bytes::len);
-    let copied = if copied > qpack::COPIED_BYTES_MAX {
-        0
-    } else {
-        copied
+    let (mut parts, body) = response.into_parts();
+    let payload = outgoing::finish(&mut parts, body, head_only);
+    let copied = match &payload {
+        Payload::Full(bytes) if bytes.len() <= qpack::COPIED_BYTES_MAX => bytes.len(),
+        Payload::None | Payload::Full(_) | Payload::Stream(_) => 0,
     };
     let mut buffer = BytesMut::with_capacity(HEAD_BYTES + copied);
-    if let Some(payload) = payload {
-        qpack::put_head(parts.status, &parts.headers, &mut buffer);
-        let rest = qpack::put_data(payload, &mut buffer).unwrap_or_default();
-        write(send, [buffer.freeze(), rest], stall).await?;
-    } else if bodiless || head_only || body.is_end_stream() {
-        qpack::put_head(parts.status, &parts.headers, &mut buffer);
-        write(send, [buffer.freeze(), Bytes::new()], stall).await?;
-    } else {
-        qpack::put_head(parts.status, &parts.headers, &mut buffer);
-        send_stream(send, buffer, body, stall).await?;
+    qpack::put_head(parts.status, &parts.headers, &mut buffer);
+    match payload {
+        Payload::None => write(send, [buffer.freeze(), Bytes::new()], stall).await?,
+        Payload::Full(bytes) => {
+            let rest = qpack::put_data(bytes, &mut buffer).unwrap_or_default();
+            write(send, [buffer.freeze(), rest], stall).await?;
+        }
+        Payload::Stream(body) => send_stream(send, buffer, body, stall).await?,
     }
     let _ = send.finish();
     Ok(())
@@ -290,24 +267,4 @@ async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elap
         Poll::Ready(output) => Ok(output),
         Poll::Pending => tokio::time::timeout(limit, future).await,
     }
-}
-
-/// RFC 9110 §6.6.1, made anew once a second per thread.
-fn date() -> HeaderValue {
-    thread_local! {
-        static CURRENT: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
-    }
-    let now = SystemTime::now();
-    let seconds = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    CURRENT.with_borrow_mut(|(at, value)| {
-        if *at != seconds {
-            if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
-                *value = date;
-            }
-            *at = seconds;
-        }
-        value.clone()
-    })
 }

@@ -72,6 +72,8 @@ fn targets_of_all_protocols_become_one_form() {
             &["[2001:db8::1]"],
             Ok("https://[2001:db8::1]/"),
         ),
+        (V::HTTP_11, "foo", &["example.org"], Err(Refusal::Target)),
+        (V::HTTP_11, "foo:80", &["foo:80"], Err(Refusal::Target)),
         // RFC 9112 §3.2.2.
         (
             V::HTTP_11,

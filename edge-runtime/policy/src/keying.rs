@@ -5,6 +5,7 @@
 //! |---|---|
 //! | an unkeyed field (`X-Forwarded-Host`, `X-Original-URL`) changes the answer | [`remove_claims`]; by rule every field that is not listed |
 //! | another method by a field (`X-HTTP-Method-Override`) | [`remove_claims`] |
+//! | a field in the name that CGI and WSGI make of it (`X_Forwarded_Host`, `Accept_Language`) | [`remove_claims`] |
 //! | a body on `GET` | no key: nothing stored answers, nothing is stored |
 //! | a parameter within another (`?utm_x=1;callback=evil`) | what the rule leaves out goes as a whole, by its decoded name |
 //! | a parameter twice | both are part of the key, in their order |
@@ -76,15 +77,43 @@ const OVERRIDES: [HeaderName; 4] = [
     HeaderName::from_static("x-http-path-override"),
 ];
 
+/// Fields that no key knows by their other name (see [`is_disguised`]), beside [`HEEDED`] and all claims: beginnings.
+const DISGUISED: [&str; 5] = ["accept-", "content-", "sec-", "user-agent", "x-"];
+
 /// Whether a field claims where a request came from or what it asked for: no part of any cache key.
 #[must_use]
 pub fn is_claim(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || CLAIMS.contains(name)
+    is_in(&CLAIMS, name, |name| name.starts_with("x-forwarded-"))
 }
 
 /// Takes off what a request that may be answered from the cache claims of itself and what no key contains.
 pub fn remove_claims(request: &mut HeaderMap) {
-    retain(request, |name| !is_claim(name) && !OVERRIDES.contains(name));
+    let is_override = |name: &HeaderName| is_in(&OVERRIDES, name, |_| false);
+    retain(request, |name| {
+        !is_claim(name) && !is_override(name) && !is_disguised(name)
+    });
+}
+
+/// Whether a field is one of `list`, or its name as text `is` one, when `_` is read as `-`: CGI, WSGI and Rack call both the same.
+fn is_in(list: &[HeaderName], name: &HeaderName, is: impl Fn(&str) -> bool) -> bool {
+    match hyphened(name) {
+        None => list.contains(name) || is(name.as_str()),
+        Some(name) => list.iter().any(|listed| *listed == *name) || is(&name),
+    }
+}
+
+/// Whether an origin may take a field for another that the cache heeds, or that `Vary` names, by which it has no value.
+fn is_disguised(name: &HeaderName) -> bool {
+    hyphened(name).is_some_and(|name| {
+        let begins = |beginning: &&str| name.starts_with(*beginning);
+        HEEDED.iter().any(|heeded| *heeded == *name) || DISGUISED.iter().any(begins)
+    })
+}
+
+/// A name with `-` for each `_`; none if it has no `_`.
+fn hyphened(name: &HeaderName) -> Option<String> {
+    let name = name.as_str();
+    name.contains('_').then(|| name.replace('_', "-"))
 }
 
 fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {

@@ -1,9 +1,10 @@
 //! Whether a response may be stored (RFC 9111 §3), and how long it is fresh (§4.2.1, §4.2.2).
 
 use super::{directives::ResponseDirectives, fields::date, range::is_one_part, vary};
+use crate::keying::is_claim;
 use brink_protocol::caching::Negative;
 use http::{
-    HeaderMap, Method, StatusCode,
+    HeaderMap, HeaderName, Method, StatusCode,
     header::{AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE},
 };
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub enum NoStoreReason {
     Method,
     /// The request says `no-store`.
     RequestNoStore,
-    /// The status says nothing that could be reused (1xx, 304, a 206 that is not one part).
+    /// The status says nothing that could be reused (1xx, 304, 412, 416, 417, a 206 that is not one part).
     Status,
     /// `no-store`.
     NoStore,
@@ -162,7 +163,7 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
     // §3.3: a part that says where it lies may answer requests for what is in it.
     let is_part = candidate.by_origin && is_one_part(response);
     if status.is_informational()
-        || status == StatusCode::NOT_MODIFIED
+        || is_of_request(status)
         || (status == StatusCode::PARTIAL_CONTENT && !is_part)
     {
         return Err(NoStoreReason::Status);
@@ -179,7 +180,7 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
     if directives.private {
         return Err(NoStoreReason::Private);
     }
-    if vary::is_any(response) {
+    if vary::is_any(response) || (candidate.by_origin && varies_by_client(response)) {
         return Err(NoStoreReason::VaryAny);
     }
     let shared = directives.public || directives.must_revalidate || directives.s_maxage.is_some();
@@ -223,6 +224,27 @@ pub fn storable(candidate: &Candidate<'_>) -> Result<Lifetime, NoStoreReason> {
         return Err(NoStoreReason::NotReusable);
     }
     Ok(lifetime)
+}
+
+/// Statuses that answer a field of the request which is no part of the key: its conditions, its `Range`. Stored, they would answer
+/// those who did not send it.
+fn is_of_request(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_MODIFIED
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+            | StatusCode::EXPECTATION_FAILED
+    )
+}
+
+/// Whether `Vary` names a field that every client has a value of its own for, which the origin is told and the request does not
+/// say: `X-Forwarded-For` and the like. Host and scheme are part of the key.
+fn varies_by_client(response: &HeaderMap) -> bool {
+    let fields = vary::fields(response).unwrap_or_default();
+    let is_keyed =
+        |name: &HeaderName| matches!(name.as_str(), "x-forwarded-host" | "x-forwarded-proto");
+    fields.iter().any(|name| is_claim(name) && !is_keyed(name))
 }
 
 /// Whether `no-cache="set-cookie"` or `private="set-cookie"` keeps the cookie out of what is stored. RFC 9111 §5.2.2.4.

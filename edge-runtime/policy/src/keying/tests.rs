@@ -193,10 +193,28 @@ fn claims_are_taken_off() {
         ("x-original-url", "/admin"),
         ("x-http-method-override", "DELETE"),
         ("x-method-override", "DELETE"),
+        // CGI and WSGI make the same of these.
+        ("x_forwarded_host", "evil"),
+        ("x-forwarded_for", "6.6.6.6"),
+        ("x_http_method_override", "DELETE"),
+        ("accept_language", "evil"),
+        ("user_agent", "evil"),
+        ("if_none_match", "evil"),
+        ("content_length", "3"),
+        ("api_key", "1"),
         ("accept", "*/*"),
     ]);
     remove_claims(&mut request);
-    assert_eq!(request, map(&[("accept", "*/*")]));
+    assert_eq!(request, map(&[("api_key", "1"), ("accept", "*/*")]));
+    for (name, is) in [
+        ("forwarded", true),
+        ("x_forwarded_for", true),
+        ("true_client-ip", true),
+        ("x_api_key", false),
+        ("forwarded_", false),
+    ] {
+        assert_eq!(is_claim(&HeaderName::from_static(name)), is, "{name}");
+    }
 }
 
 #[test]

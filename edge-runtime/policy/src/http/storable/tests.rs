@@ -338,3 +338,38 @@ fn errors_by_the_word_of_the_route() {
     }
     assert_eq!(check(403, &[], &[]), Err(No::NoLifetime));
 }
+
+#[test]
+fn what_answers_an_unkeyed_field_is_not_stored() {
+    let lifetime = ("cache-control", "public, max-age=60");
+    for status in [304, 412, 416, 417] {
+        assert_eq!(
+            check(status, &[("range", "bytes=9-")], &[lifetime]),
+            Err(NoStoreReason::Status),
+            "{status}"
+        );
+    }
+    let stored = |vary: &str, by_origin| {
+        storable(&Candidate {
+            method: &Method::GET,
+            request: &HeaderMap::new(),
+            request_no_store: false,
+            status: StatusCode::OK,
+            response: &map(&[lifetime, ("vary", vary)]),
+            by_origin,
+            lifetime: None,
+            negative: Negative::default(),
+            received: now(),
+        })
+        .map(|lifetime| lifetime.fresh_seconds)
+    };
+    for (vary, expected) in [
+        ("x-forwarded-host, X-Forwarded-Proto", Ok(60)),
+        ("accept, X-Forwarded-For", Err(NoStoreReason::VaryAny)),
+        ("forwarded", Err(NoStoreReason::VaryAny)),
+        ("x-real-ip", Err(NoStoreReason::VaryAny)),
+    ] {
+        assert_eq!(stored(vary, true), expected, "{vary}");
+        assert_eq!(stored(vary, false), Ok(60), "{vary}");
+    }
+}

@@ -79,6 +79,21 @@ impl Service for Sample {
                 });
                 Response::new(Body::stream(StreamBody::new(frames)))
             }
+            "/broken/panic" => {
+                let frames = futures_util::stream::iter([0]);
+                let frames =
+                    frames.map(|_| -> Result<Frame<Bytes>, BoxError> { panic!("as asked") });
+                Response::new(Body::stream(StreamBody::new(frames)))
+            }
+            "/connection" => {
+                let mut response = Response::new(Body::from("of one connection"));
+                for (name, value) in [("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "1")]
+                {
+                    let value = HeaderValue::from_static(value);
+                    response.headers_mut().insert(name, value);
+                }
+                response
+            }
             "/broken" => {
                 let frames = [Ok(Frame::data(Bytes::from("part"))), Err("broken")];
                 Response::new(Body::stream(StreamBody::new(futures_util::stream::iter(

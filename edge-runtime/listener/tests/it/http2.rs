@@ -1,4 +1,4 @@
-//! HTTP/2 by hyper's client, with prior knowledge and over TLS.
+//! HTTP/2 by hyper's client and by the library below it, with prior knowledge and over TLS.
 
 use std::sync::Arc;
 
@@ -31,6 +31,14 @@ where
 
 pub(crate) async fn plain(server: &Server) -> SendRequest<Body> {
     handshake(TcpStream::connect(server.tcp).await.unwrap()).await
+}
+
+/// The library's own client, which tells of interim answers.
+pub(crate) async fn library(server: &Server) -> h2::client::SendRequest<Bytes> {
+    let stream = TcpStream::connect(server.tcp).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    sender.ready().await.unwrap()
 }
 
 fn get(path: &str) -> Request<Body> {
@@ -193,4 +201,74 @@ async fn many_requests_at_a_time() {
     for (status, body) in futures_util::future::join_all(requests).await {
         assert_eq!((status, body.as_str()), (StatusCode::OK, "hello"));
     }
+}
+
+#[tokio::test]
+async fn heads_are_those_of_http2() {
+    let server = Server::start(Security::Plain, Limits::default()).await;
+    let mut sender = plain(&server).await;
+    let mut request = get("/large");
+    *request.method_mut() = http::Method::HEAD;
+    let response = within(sender.send_request(request)).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "3000000");
+    assert!(response.headers().contains_key("date"));
+    let body = within(response.into_body().collect()).await.unwrap();
+    assert_eq!(body.to_bytes(), "");
+
+    let response = within(sender.send_request(get("/connection"))).await;
+    let response = response.unwrap();
+    let mut names: Vec<_> = response
+        .headers()
+        .keys()
+        .map(|name| name.as_str())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-length", "date"]);
+
+    let response = within(sender.send_request(get("/empty"))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+    assert!(!response.headers().contains_key("content-length"));
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_ends_its_stream_alone() {
+    let server = Server::start(Security::Plain, Limits::default()).await;
+    let mut sender = plain(&server).await;
+    for path in ["/broken", "/broken/panic"] {
+        let response = within(sender.send_request(get(path))).await;
+        let broken = match response {
+            Ok(response) => within(response.into_body().collect()).await.err(),
+            Err(error) => Some(error),
+        };
+        assert!(broken.is_some(), "{path}");
+        let (status, body) = text(&mut sender, get("/")).await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "hello"));
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_read_stops_the_client() {
+    let server = Server::start(Security::Plain, Limits::default()).await;
+    let mut sender = library(&server).await;
+    let request = Request::post("http://a.example/wait").body(()).unwrap();
+    let (response, mut body) = sender.send_request(request, false).unwrap();
+    let window = usize::try_from(Limits::default().stream_window_bytes).unwrap();
+    let mut sent = 0;
+    while sent < window {
+        body.reserve_capacity(window);
+        let room = within(std::future::poll_fn(|cx| body.poll_capacity(cx))).await;
+        let room = room.unwrap().unwrap();
+        body.send_data(vec![1; room].into(), false).unwrap();
+        sent += room;
+    }
+    assert_eq!(sent, window);
+    body.reserve_capacity(1);
+    // Answered behind all that: the server has seen it.
+    let (other, _) = sender
+        .send_request(Request::get("http://a.example/").body(()).unwrap(), true)
+        .unwrap();
+    assert_eq!(within(other).await.unwrap().status(), 200);
+    assert_eq!(body.capacity(), 0);
+    server.sample.release.add_permits(1);
+    assert_eq!(within(response).await.unwrap().status(), 200);
 }

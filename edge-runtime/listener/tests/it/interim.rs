@@ -1,12 +1,14 @@
 //! Interim answers over each protocol.
 
+use std::future::poll_fn;
+
 use brink_listener::Limits;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Security, Server, within};
-use crate::http3;
+use crate::{http2, http3};
 
 #[tokio::test]
 async fn http1_sends_them_at_once_and_in_order() {
@@ -43,13 +45,71 @@ async fn http1_sends_them_at_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn http1_0_and_http2_have_none() {
+async fn http1_0_has_none() {
     let server = Server::start(Security::Plain, Limits::default()).await;
     let answer = server
         .raw(b"GET /hints HTTP/1.0\r\nhost: a\r\n\r\n", false)
         .await;
     assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
     assert!(answer.ends_with("taken false"), "{answer}");
+    server.stop();
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn http2_sends_them_at_once() {
+    let server = Server::start(Security::Plain, Limits::default()).await;
+    let mut sender = http2::library(&server).await;
+    // One that is answered without waiting has sent its own before.
+    let (mut at_once, _) = sender.send_request(hints(""), true).unwrap();
+    let (mut waiting, _) = sender.send_request(hints("?wait"), true).unwrap();
+    for response in [&mut at_once, &mut waiting] {
+        for link in ["</a>", "</b>"] {
+            let hint = within(poll_fn(|cx| response.poll_informational(cx)));
+            let hint = hint.await.unwrap().unwrap();
+            assert_eq!(hint.status(), 103);
+            assert_eq!(hint.headers()["link"], link);
+        }
+    }
+    server.sample.release.add_permits(1);
+    let hint = within(poll_fn(|cx| waiting.poll_informational(cx))).await;
+    assert_eq!(hint.unwrap().unwrap().headers()["link"], "</c>");
+    for response in [at_once, waiting] {
+        let response = within(response).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let body = within(response.into_body().data()).await.unwrap().unwrap();
+        assert_eq!(body, "taken true");
+    }
+    server.stop();
+    server.ended().await;
+}
+
+fn hints(query: &str) -> Request<()> {
+    let uri = format!("http://a.example/hints{query}");
+    Request::get(uri).body(()).unwrap()
+}
+
+#[tokio::test]
+async fn http2_clients_that_wait_are_told_to_go_on() {
+    let server = Server::start(Security::Plain, Limits::default()).await;
+    let mut sender = http2::library(&server).await;
+    for (path, is_asked) in [("/echo", true), ("/", false)] {
+        let request = Request::post(format!("http://a.example{path}"))
+            .header("expect", "100-continue")
+            .body(())
+            .unwrap();
+        let (mut response, mut body) = sender.send_request(request, false).unwrap();
+        let told = within(poll_fn(|cx| response.poll_informational(cx))).await;
+        let told = told.transpose().unwrap();
+        assert_eq!(told.is_some(), is_asked);
+        if let Some(told) = told {
+            assert_eq!(told.status(), StatusCode::CONTINUE);
+            body.send_data("go".into(), true).unwrap();
+        }
+        let response = within(response).await.unwrap();
+        let answer = within(response.into_body().data()).await.unwrap().unwrap();
+        assert_eq!(answer, if is_asked { "go" } else { "hello" });
+    }
     server.stop();
     server.ended().await;
 }

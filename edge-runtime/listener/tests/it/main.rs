@@ -11,6 +11,7 @@ mod drain;
 mod harness;
 mod http1;
 mod http2;
+mod http2_hostile;
 mod http3;
 mod http3_hostile;
 mod interim;

@@ -94,6 +94,9 @@ impl Admission {
         if let Err(problem) = normalise(&mut head.uri) {
             return refused(*problem);
         }
+        if exchange::normalise_host(&mut head).is_none() {
+            return refused(no_host());
+        }
         let entry = match find(table, &head.uri) {
             Ok(entry) => Arc::clone(entry),
             Err(problem) => return refused(*problem),
@@ -177,12 +180,7 @@ fn normalise(uri: &mut http::Uri) -> Result<(), Box<Problem>> {
 fn find<'a>(table: &'a Table, uri: &http::Uri) -> Result<&'a Arc<Entry>, Box<Problem>> {
     let authority = uri.authority().map_or("", |a| a.as_str());
     let Some(host) = normal_host(authority) else {
-        return Err(Box::new(Problem::new(
-            400,
-            "host",
-            "The host is not valid",
-            "it has characters that no host has",
-        )));
+        return Err(Box::new(no_host()));
     };
     table.find(&host, uri.path()).ok_or_else(|| {
         let path: String = uri.path().chars().take(200).collect();
@@ -193,6 +191,15 @@ fn find<'a>(table: &'a Table, uri: &http::Uri) -> Result<&'a Arc<Entry>, Box<Pro
             format!("no route leads from host {host} and path {path} to a module or an origin"),
         ))
     })
+}
+
+fn no_host() -> Problem {
+    Problem::new(
+        400,
+        "host",
+        "The host is not valid",
+        "it has characters that no host has",
+    )
 }
 
 #[cfg(test)]

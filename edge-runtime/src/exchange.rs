@@ -14,10 +14,11 @@ use brink_protocol::{
 use brink_telemetry::{RequestId, TraceContext};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
     request::Parts,
 };
 use http_body::Body as _;
+use serde::{Deserialize, Serialize};
 use std::{
     borrow::Cow,
     net::SocketAddr,
@@ -31,7 +32,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const INTERNAL_PREFIX: &str = "brink-";
 
 /// The authenticated caller, as a plugin found it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Caller {
     /// Who.
     pub subject: Option<String>,
@@ -46,6 +47,8 @@ pub struct ForPop {
     pub outdated: Duration,
     /// Whose request it is.
     pub client: Option<SocketAddr>,
+    /// Where a part is asked for, the whole may be fetched.
+    pub widens: bool,
     /// The answer may be stored, on these terms.
     pub kept: Option<Kept>,
 }
@@ -56,6 +59,7 @@ impl ForPop {
     pub fn asks(&self) -> PopAsks {
         PopAsks {
             outdated: self.outdated,
+            widens: self.widens,
         }
     }
 }
@@ -259,7 +263,8 @@ pub fn normal_host(authority: &str) -> Option<Cow<'_, str>> {
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_:[]".contains(&b))
         && !authority.ends_with(":443")
-        && !authority.ends_with(":80");
+        && !authority.ends_with(":80")
+        && !authority.ends_with(':');
     if is_normal {
         return Some(Cow::Borrowed(authority));
     }
@@ -285,6 +290,25 @@ pub fn normalise(uri: &mut Uri) -> Option<()> {
     let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(target.parse().ok()?);
     *uri = Uri::from_parts(parts).ok()?;
+    Some(())
+}
+
+/// Gives a request the spelling of its host that is part of its key: an answer that repeats another (`:443` on `http`) would be
+/// kept for those who did not send it.
+///
+/// # Errors
+/// The host is none.
+pub fn normalise_host(head: &mut Parts) -> Option<()> {
+    let authority = head.uri.authority().map_or("", |a| a.as_str());
+    let Cow::Owned(host) = normal_host(authority)? else {
+        return Some(());
+    };
+    if let Some(named) = head.headers.get_mut(HOST) {
+        *named = HeaderValue::from_str(&host).ok()?;
+    }
+    let mut parts = std::mem::take(&mut head.uri).into_parts();
+    parts.authority = Some(host.parse().ok()?);
+    head.uri = Uri::from_parts(parts).ok()?;
     Some(())
 }
 
@@ -327,12 +351,30 @@ mod tests {
             ("example.com:80", Some("example.com"), true),
             ("", None, false),
             ("a%b", None, false),
+            ("example.com:", None, false),
         ] {
             let found = normal_host(authority);
             assert_eq!(found.as_deref(), normal, "{authority}");
             assert_eq!(matches!(found, Some(Cow::Owned(_))), is_copy, "{authority}");
             let theirs = brink_protocol::purge::normal_host(authority).ok();
             assert_eq!(theirs.as_deref(), normal, "{authority}");
+        }
+    }
+
+    #[test]
+    fn requests_have_the_host_of_their_key() {
+        for (uri, expected) in [
+            ("http://Example.com:443/a", Some("http://example.com/a")),
+            ("https://example.com:80/a", Some("https://example.com/a")),
+            ("http://example.com:81/a", Some("http://example.com:81/a")),
+            ("http://example.com:/a", None),
+        ] {
+            let request = http::Request::get(uri).header(HOST, "any").body(());
+            let mut head = request.unwrap().into_parts().0;
+            let normal = normalise_host(&mut head).map(|()| head.uri.to_string());
+            assert_eq!(normal.as_deref(), expected, "{uri}");
+            let is_changed = expected.is_some_and(|expected| expected != uri);
+            assert_eq!(head.headers[HOST] == "example.com", is_changed, "{uri}");
         }
     }
 

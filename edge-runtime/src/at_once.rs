@@ -79,7 +79,7 @@ pub(crate) fn response(edge: &Edge, request: &Request<Body>) -> Option<Response<
         began: Instant::now(),
     };
     hit(edge, &asked, |hit, id| {
-        let (headers, body) = hit.parts();
+        let (headers, body) = hit.parts()?;
         let mut response = Response::new(Body::full(body));
         *response.status_mut() = hit.status();
         *response.headers_mut() = headers;

@@ -70,7 +70,7 @@ pub async fn explain(edge: &Edge, asked: &Asked) -> Result<Value, Box<Problem>> 
         )));
     };
     let sent = headers.clone();
-    let keyed = keyed::of(entry, &method, &uri, &mut headers, &[]);
+    let keyed = keyed::of(entry, &method, &uri, &mut headers, (&[], false));
     let whole = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = keyed.target.as_deref().unwrap_or(whole);
     let scheme = uri.scheme_str().unwrap_or("https");

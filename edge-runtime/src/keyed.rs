@@ -19,13 +19,14 @@ pub(crate) struct Keyed {
 /// Applies the rules of the route. A request that may be answered from the cache loses what is no part of its key; others go
 /// on whole, and end what is stored under the key that they would have.
 pub(crate) fn apply(exchange: &mut Exchange) -> Keyed {
+    let is_again = exchange.for_pop.is_some();
     let head = &mut exchange.head;
     let mut keyed = of(
         &exchange.entry,
         &head.method,
         &head.uri,
         &mut head.headers,
-        &exchange.fields_set,
+        (&exchange.fields_set, is_again),
     );
     if matches!(head.method, Method::GET | Method::HEAD)
         && let Some(target) = keyed.target.take()
@@ -36,13 +37,13 @@ pub(crate) fn apply(exchange: &mut Exchange) -> Keyed {
     keyed
 }
 
-/// What of a request is part of its key. Takes of the fields what is not.
+/// What of a request is part of its key. Takes of the fields what is not; `is_again`: another PoP has done so.
 pub(crate) fn of(
     entry: &Entry,
     method: &Method,
     uri: &Uri,
     headers: &mut HeaderMap,
-    fields_set: &[HeaderName],
+    (fields_set, is_again): (&[HeaderName], bool),
 ) -> Keyed {
     let (keying, compresses) = (&entry.keying, entry.route.cache.compress);
     let may_answer = matches!(*method, Method::GET | Method::HEAD);
@@ -71,7 +72,10 @@ pub(crate) fn of(
     let target = keying.target(sent);
     keyed.target = (target != sent).then(|| target.into_owned());
     if may_answer {
-        keyed.extra = keying.apply(headers, fields_set);
+        keyed.extra = match is_again {
+            true => keying.apply_again(headers, fields_set),
+            false => keying.apply(headers, fields_set),
+        };
     }
     keyed
 }

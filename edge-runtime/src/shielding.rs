@@ -1,7 +1,7 @@
 //! A PoP as a shield: questions of other PoPs, on a listener of their own.
 //!
 //! The way of a question is shorter than a client's: plugins have seen the request at the PoP that asks, and will see the
-//! answer there. Only routes that lead to origins are answered.
+//! answer there. Routes that lead to origins are answered, and those to modules that say so.
 
 use crate::{
     exchange::{ForPop, problem_response},
@@ -42,7 +42,7 @@ impl Service for Shield {
     }
 }
 
-/// Answers another PoP for an origin, with nothing older than what that PoP has applied.
+/// Answers another PoP for an origin or a module, with nothing older than what that PoP has applied.
 async fn answer(
     edge: &Arc<Edge>,
     mut request: Request<Body>,
@@ -61,10 +61,17 @@ async fn answer(
     let Ok((mut exchange, _place)) = admitted else {
         return refused(421, "the request is not taken here");
     };
-    let is_origin = matches!(exchange.entry.target, Target::Origin(_));
-    if !is_origin || *exchange.tenant() != asked.tenant {
-        return refused(421, "the route does not lead to an origin here");
+    let by_origin = match &exchange.entry.target {
+        Target::Origin(_) => true,
+        Target::Module(_) if exchange.entry.route.cache.shield => false,
+        Target::Module(_) | Target::Static(_) | Target::Missing(_) => {
+            return refused(421, "the route's answers do not come by way of a shield");
+        }
+    };
+    if *exchange.tenant() != asked.tenant {
+        return refused(421, "the route is another tenant's here");
     }
+    exchange.caller = asked.caller.map(Arc::new);
     let names = asked.fields_set.iter();
     exchange.fields_set = names
         .filter_map(|name| name.parse::<HeaderName>().ok())
@@ -84,6 +91,7 @@ async fn answer(
     exchange.for_pop = Some(Box::new(ForPop {
         outdated: Duration::from_millis(asked.outdated_ms),
         client: asked.client,
+        widens: by_origin,
         kept: None,
     }));
     let mut response = look_up(edge, &mut exchange).await;
@@ -91,7 +99,7 @@ async fn answer(
     // Without a word of the cache nobody has answered: the PoP asks the origin itself.
     if exchange.cache.is_some() {
         let kept = exchange.for_pop.and_then(|pop| pop.kept);
-        Told::new(kept).put(response.headers_mut());
+        Told::new(kept, exchange.written).put(response.headers_mut());
     }
     response
 }

@@ -26,7 +26,7 @@ use rustc_hash::FxHashMap;
 use share::{Ranked, Share};
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 /// How fast the clock goes: see the module. Measured; a fast one follows drifts, a slow one keeps what is popular.
@@ -70,6 +70,8 @@ struct Entry<K, V> {
     /// Tells this entry's place in the order from those it had before.
     stamp: u32,
     is_new: bool,
+    /// Somebody wants to hear of its next use.
+    is_awaited: AtomicBool,
     uses: AtomicU32,
     /// The clock at its last use: the bits of an `f64`.
     used_at: AtomicU64,
@@ -140,9 +142,23 @@ impl<K: Eq, V> Bounded<K, V> {
 
     /// What `key` leads to; counts as a use.
     pub fn get(&self, hash: u64, key: &K) -> Option<&V> {
+        self.use_of(hash, key).map(|(value, _)| value)
+    }
+
+    /// The same, and whether this is the use that was waited for: see [`Bounded::await_use`].
+    pub fn use_of(&self, hash: u64, key: &K) -> Option<(&V, bool)> {
         let entry = self.entry(hash, key)?;
         entry.note_use(self.clock);
-        Some(&entry.value)
+        let is_awaited = entry.is_awaited.load(Ordering::Relaxed)
+            && entry.is_awaited.swap(false, Ordering::Relaxed);
+        Some((&entry.value, is_awaited))
+    }
+
+    /// The next use of what `key` leads to says that it is.
+    pub fn await_use(&self, hash: u64, key: &K) {
+        if let Some(entry) = self.entry(hash, key) {
+            entry.is_awaited.store(true, Ordering::Relaxed);
+        }
     }
 
     /// What `key` leads to; counts as no use.
@@ -183,6 +199,19 @@ impl<K: Eq, V> Bounded<K, V> {
         self.weight
     }
 
+    /// From here on the bound is `weight_max`, beside the same ghosts. Gives what had to leave.
+    pub fn set_weight_max(&mut self, weight_max: usize) -> Vec<V> {
+        self.weight_max = weight_max;
+        let mut left = Vec::new();
+        while self.weight > self.weight_max {
+            match self.evict() {
+                Some(value) => left.push(value),
+                None => break,
+            }
+        }
+        left
+    }
+
     /// Puts `value` in, in the place of what `key` led to. Gives what had to leave: that, others, or the value itself if it
     /// is heavier than the bound, or so heavy that it has to earn its place and did not.
     pub fn insert(&mut self, hash: u64, key: K, value: V, weight: usize, share: u64) -> Vec<V> {
@@ -215,6 +244,7 @@ impl<K: Eq, V> Bounded<K, V> {
             share,
             stamp,
             is_new: true,
+            is_awaited: AtomicBool::new(false),
             uses: AtomicU32::new(uses),
             used_at: AtomicU64::new(self.clock.to_bits()),
         });

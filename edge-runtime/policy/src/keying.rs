@@ -213,6 +213,26 @@ impl Keying {
     /// all are too long; then there is no key, and nothing is stored.
     #[must_use]
     pub fn apply(&self, request: &mut HeaderMap, set_on_way: &[HeaderName]) -> Option<String> {
+        self.apply_to(request, set_on_way, Device::of)
+    }
+
+    /// The same of a request to which another PoP has applied them: what the kind of device was read from is gone, and
+    /// [`DEVICE_CLASS`] says it.
+    #[must_use]
+    pub fn apply_again(
+        &self,
+        request: &mut HeaderMap,
+        set_on_way: &[HeaderName],
+    ) -> Option<String> {
+        self.apply_to(request, set_on_way, Device::told)
+    }
+
+    fn apply_to(
+        &self,
+        request: &mut HeaderMap,
+        set_on_way: &[HeaderName],
+        device: impl Fn(&HeaderMap) -> Device,
+    ) -> Option<String> {
         if self.is_plain {
             return Some(String::new());
         }
@@ -224,7 +244,7 @@ impl Keying {
                 _ => None,
             };
         };
-        let device = self.rules.device.then(|| Device::of(request));
+        let device = self.rules.device.then(|| device(request));
         if let Some(device) = device {
             self.tell_device(device, request, set_on_way);
             add('d', Some(device.as_str().to_owned()));

@@ -4,7 +4,14 @@
 //! origin would say if the shield has applied every change that the PoP had applied when its fill began, and if no
 //! unsafe request has passed through the PoP since that the shield cannot know of.
 
-use crate::{coherence::TagHash, http::Reuse};
+use crate::{
+    coherence::TagHash,
+    http::{Reuse, range::is_one_part},
+};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_LENGTH, RANGE},
+};
 use rustc_hash::FxHashMap;
 
 /// Most shields that a PoP knows.
@@ -140,6 +147,45 @@ pub fn for_pop(reuse: Reuse) -> Reuse {
     match reuse {
         Reuse::ServeStale(_) | Reuse::Disconnected => Reuse::Validate,
         Reuse::Serve | Reuse::Validate | Reuse::ValidateForRequest | Reuse::OnlyIfCached => reuse,
+    }
+}
+
+/// Longest answer that a shield asks for when a PoP wants a part of it, in bytes: it is held until it is whole.
+pub const WIDENED_BYTES_MAX: usize = 4 << 20;
+
+/// Whether a shield asks for the whole where a PoP wants a part. `complete` is how long that is, if it is known.
+#[must_use]
+pub fn may_widen(complete: Option<usize>) -> bool {
+    complete.is_none_or(|complete| complete <= WIDENED_BYTES_MAX)
+}
+
+/// Whether what then comes is taken. If not, the part is asked for.
+#[must_use]
+pub fn is_taken_whole(status: StatusCode, response: &HeaderMap) -> bool {
+    let length = response.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    match status {
+        StatusCode::OK => length.is_some_and(|length: usize| length <= WIDENED_BYTES_MAX),
+        // A 206: what was missing of a part that is stored. Others speak of the whole in any case.
+        _ => true,
+    }
+}
+
+/// Whether a shield says of an answer how it is kept. `stored` is the status of the entry that it was made of.
+#[must_use]
+pub fn is_told_kept(stored: StatusCode, answer: StatusCode) -> bool {
+    answer == stored || answer != StatusCode::RANGE_NOT_SATISFIABLE
+}
+
+/// Whether a PoP keeps an answer of which a shield says how. `request` is what its client sent.
+#[must_use]
+pub fn is_kept_by_pop(request: &HeaderMap, status: StatusCode, response: &HeaderMap) -> bool {
+    match status {
+        // What the client has, or has asked for, is all that they speak of.
+        StatusCode::NOT_MODIFIED => false,
+        StatusCode::RANGE_NOT_SATISFIABLE => !request.contains_key(RANGE),
+        StatusCode::PARTIAL_CONTENT => is_one_part(response),
+        _ => !status.is_informational(),
     }
 }
 

@@ -60,6 +60,7 @@ impl super::Cache {
         if shared.ledger.verdict(&stored) != Verdict::Valid
             || stored.status == StatusCode::PARTIAL_CONTENT
             || stored.trailers.is_some()
+            || stored.form(&request.accepted).body.whole().is_none()
             || stored.missing(&request.accepted).is_some()
         {
             return None;
@@ -107,6 +108,7 @@ impl AtOnce<'_> {
     #[must_use]
     pub fn put(&self, head: &mut Vec<u8>) -> Option<Bytes> {
         let form = self.form();
+        let body = form.body.whole()?.clone();
         head.extend_from_slice(form.prepared()?);
         head.extend_from_slice(b"age: ");
         head.extend_from_slice(itoa::Buffer::new().format(self.age).as_bytes());
@@ -118,18 +120,19 @@ impl AtOnce<'_> {
         self.own().put(&self.shared.name, head);
         head.extend_from_slice(b"\r\n");
         self.shared.counters.hits_memory.add(1);
-        Some(form.body.clone())
+        Some(body)
     }
 
-    /// Its fields and its body.
+    /// Its fields and its body. None: that is not at hand.
     #[must_use]
-    pub fn parts(&self) -> (HeaderMap, Bytes) {
+    pub fn parts(&self) -> Option<(HeaderMap, Bytes)> {
         let form = self.form();
+        let body = form.body.whole()?.clone();
         let mut headers = form.headers.clone();
         headers.insert(AGE, HeaderValue::from(self.age));
         let upstream = form.upstream_status.as_ref();
         super::reply::set_status(&mut headers, upstream, &self.own(), &self.shared.name);
         self.shared.counters.hits_memory.add(1);
-        (headers, form.body.clone())
+        Some((headers, body))
     }
 }

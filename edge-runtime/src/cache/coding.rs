@@ -23,12 +23,15 @@ pub(super) fn code_beside(shared: &Arc<Shared>, key: Key, stored: Arc<Stored>, c
     if !shared.tiers.holds(&key, stored.id) {
         return;
     }
+    let Some(body) = stored.body.whole().cloned() else {
+        return;
+    };
     let Some(place) = shared.coders.begin(stored.id, coding) else {
         return;
     };
     let shared = Arc::clone(shared);
     runtime.spawn(async move {
-        let form = coded(coding, stored.body.clone(), place).await;
+        let form = coded(coding, body, place).await;
         if let Some(form) = form {
             put(&shared, key, &stored, coding, form);
         }
@@ -46,6 +49,6 @@ fn put(shared: &Shared, key: Key, stored: &Stored, coding: Coding, form: Form) {
     let room = usize::try_from(shared.config.object_bytes_max).unwrap_or(usize::MAX);
     let room = room.saturating_add(FORMS_ROOM_BYTES);
     if let Some(stored) = stored.with_form(coding, form, room) {
-        shared.tiers.insert(key, Slot::Answer(Arc::new(stored)));
+        shared.tiers.amend(key, Slot::Answer(Arc::new(stored)));
     }
 }

@@ -1,6 +1,7 @@
 //! Parts that are put together: RFC 9111 §3.4.
 
 use super::{
+    content::WHOLE_BYTES_MAX,
     fill::{Fill, Made, set_received_age},
     reply::{Reply, head as new_head},
     request::Dependencies,
@@ -46,7 +47,7 @@ impl Fill {
 
     /// Whether the answer is a part that does not make the stored one whole, though the client wants the whole. `asked` is then
     /// made anew: what comes next is whole.
-    pub fn refuses_part(&mut self, head: &Parts, asked: &mut HeaderMap) -> bool {
+    pub(super) fn refuses_part(&mut self, head: &Parts, asked: &mut HeaderMap) -> bool {
         let Some((range, _)) = self.missing() else {
             return false;
         };
@@ -82,11 +83,12 @@ impl Fill {
         if head.status != StatusCode::PARTIAL_CONTENT || !are_of_one(&part.headers, &head.headers) {
             return None;
         }
-        let both = combined((held, part.body.len()), (new, body.len()))?;
+        let held_body = part.body.whole()?;
+        let both = combined((held, held_body.len()), (new, body.len()))?;
         let pieces = [
-            part.body.get(both.before.clone())?,
+            held_body.get(both.before.clone())?,
             body,
-            part.body.get(both.after.clone())?,
+            held_body.get(both.after.clone())?,
         ];
         let body = Bytes::from(pieces.concat());
         let mut update = head.headers.clone();
@@ -128,7 +130,10 @@ impl Fill {
         (received, dependencies): (&HeaderMap, &Dependencies),
         now: SystemTime,
     ) -> Result<Arc<Stored>, NoStoreReason> {
-        if body.len() as u64 > self.shared.config.object_bytes_max {
+        let is_part = whole.status == StatusCode::PARTIAL_CONTENT;
+        if body.len() as u64 > self.shared.config.object_bytes_max
+            || (is_part && body.len() > WHOLE_BYTES_MAX)
+        {
             return Err(NoStoreReason::TooLarge);
         }
         // The fence tells of what comes between this and storing it.
@@ -142,7 +147,7 @@ impl Fill {
         let made = Made {
             status: whole.status,
             headers,
-            body: body.clone(),
+            body: body.clone().into(),
             lifetime,
             inherited: &part.on,
             codings: Codings::default(),

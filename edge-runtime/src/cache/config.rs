@@ -1,7 +1,13 @@
 //! Bounds of the cache.
 
+use super::content::PIECE_BYTES;
 use serde::Deserialize;
 use std::path::PathBuf;
+
+/// Smallest disk tier, in bytes.
+pub(super) const DISK_BYTES_MIN: u64 = 64 << 20;
+/// A body takes at most one part in so many of the tier that it lies in.
+const OBJECT_PART: u64 = 4;
 
 /// Bounds of the cache. Every key has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -14,7 +20,8 @@ pub struct Config {
     pub memory_bytes_max: u64,
     /// Size of the disk tier, in bytes; at least 64 MiB are used. Default 1 GiB.
     pub disk_bytes_max: u64,
-    /// Largest body that is stored, in bytes; larger ones are passed. At most 64 MiB. Default 8 MiB.
+    /// Largest body that is stored, in bytes; larger ones are passed. At most 4 GiB, and a quarter of the disk tier (of memory,
+    /// without one). Parts (206) are stored up to 8 MiB. Default 1 GiB.
     pub object_bytes_max: u64,
     /// Most variants (`Vary`) of one URI; a further one takes the place of the oldest. Default 64.
     pub variants_max: usize,
@@ -44,13 +51,26 @@ pub struct Config {
     pub coherence: bool,
 }
 
+impl Config {
+    /// What [`Config::object_bytes_max`] comes to beside the other bounds: one body must not take what many others need.
+    pub(super) fn object_bytes_max(&self) -> u64 {
+        let tier = match self.dir {
+            Some(_) => self.disk_bytes_max.max(DISK_BYTES_MIN),
+            None => self.memory_bytes_max,
+        };
+        // What is no longer than a piece is one entry among others.
+        let share = (tier / OBJECT_PART).max(PIECE_BYTES as u64);
+        self.object_bytes_max.min(share)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             dir: None,
             memory_bytes_max: 256 << 20,
             disk_bytes_max: 1 << 30,
-            object_bytes_max: 8 << 20,
+            object_bytes_max: 1 << 30,
             variants_max: 64,
             followers_max: 100_000,
             follower_wait_ms_max: 5_000,

@@ -70,6 +70,10 @@ fn describe_disk() {
         "Bytes written by the disk tier"
     );
     describe_counter!(
+        "brink_cache_disk_held_back_total",
+        "Answers that were not written to disk when they were stored, because it is full: they are when they are asked for again"
+    );
+    describe_counter!(
         "brink_cache_disk_dropped_total",
         "Answers that were not written to disk: too much waited, or it failed"
     );
@@ -162,6 +166,7 @@ impl Counters {
 
     pub(super) fn figures(&self, entries: u64, bytes: u64, disk: DiskFigures) -> Figures {
         counter!("brink_cache_disk_written_bytes_total").absolute(disk.written_bytes);
+        counter!("brink_cache_disk_held_back_total").absolute(disk.held_back);
         counter!("brink_cache_disk_dropped_total").absolute(disk.dropped);
         counter!("brink_cache_disk_errors_total").absolute(disk.errors);
         counter!("brink_cache_disk_damaged_total").absolute(disk.damaged);

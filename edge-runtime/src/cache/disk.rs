@@ -22,24 +22,31 @@ use super::{
     error::Error,
     stored::{Key, Slot},
 };
+use brink_policy::disk::{Admission, Candidate, memory::Allowance};
 use bytes::Bytes;
 use files::{Files, Medium, System};
 use index::Index;
-use layout::{Place, RECORD_BYTES_MAX, read_record};
-use log::{Counts, Log, add};
+use layout::{Place, read_record};
+use log::{Counts, Limits, Log, add};
 use queue::Queue;
 use serde::Serialize;
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 use tokio::sync::Semaphore;
-use writer::{Limits, Writer};
+use writer::Writer;
 
-/// Entries that wait to be written have at most so many bytes, and as many as the two largest.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Bodies on their way stop here, in bytes that wait to be written: the rest of the room is for whole entries.
+const PIECES_WAITING_BYTES_MAX: usize = 8 << 20;
+/// Bodies on their way wait for the disk for so long.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Segments that a full log has, about: so much of it leaves at once.
 const SEGMENTS: u64 = 256;
 /// Smallest and largest segment, in bytes.
@@ -56,6 +63,9 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) struct Disk {
     log: Arc<Log>,
+    admission: Mutex<Admission>,
+    /// Bytes that the keys take which it remembers.
+    ghosts_bytes: u64,
     reads: Semaphore,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -66,8 +76,8 @@ pub(super) struct Terms {
     pub(super) dir: PathBuf,
     /// All files together, in bytes.
     pub(super) capacity_bytes: u64,
-    /// The largest entry, about, in bytes.
-    pub(super) entry_bytes_max: u64,
+    /// The bound of memory, in bytes: what the disk tier has there is within it.
+    pub(super) memory_bytes_max: u64,
     /// What belongs to another one is dropped.
     pub(super) generation: u64,
     /// Whether memory has an entry of this hash.
@@ -89,6 +99,9 @@ pub struct DiskFigures {
     pub written_bytes: u64,
     /// Of those, bytes of entries written again because they were wanted when their segment made room.
     pub kept_bytes: u64,
+    /// Entries that were kept in memory alone when they were stored, because the disk is full: they are written when they
+    /// are asked for again.
+    pub held_back: u64,
     /// Entries that were not written: too much waited, or they could not be.
     pub dropped: u64,
     /// Calls to the system that failed.
@@ -104,19 +117,24 @@ impl Disk {
         let limits = Limits {
             capacity_bytes: terms.capacity_bytes,
             segment_bytes: u32::try_from(segment).unwrap_or(u32::MAX),
+            entries_max: Allowance::of(terms.memory_bytes_max).entries,
         };
         Self::open_on(terms, limits, Box::new(System))
     }
 
     fn open_on(terms: Terms, limits: Limits, medium: Box<dyn Medium>) -> Result<Self, Error> {
-        let entry_bytes_max = usize::try_from(terms.entry_bytes_max).unwrap_or(RECORD_BYTES_MAX);
+        let allowance = Allowance::of(terms.memory_bytes_max);
+        let admission = Admission::new(limits.capacity_bytes, allowance.ghosts_bytes);
         let log = Arc::new(Log {
             index: Index::new(),
-            queue: Queue::new(WAITING_BYTES_MAX.max(2 * entry_bytes_max)),
+            queue: Queue::new(usize::try_from(allowance.waiting_bytes).unwrap_or(usize::MAX)),
             files: Files::new(terms.dir),
             counts: Counts::default(),
             generation: terms.generation,
             medium,
+            limits,
+            is_full: AtomicBool::new(false),
+            shares: Mutex::default(),
             is_in_memory: terms.is_in_memory,
         });
         let failed = |action| {
@@ -128,13 +146,15 @@ impl Disk {
             }
         };
         let recovered = recovery::recover(&log).map_err(failed("read"))?;
-        let writer = Writer::new(log.clone(), limits, recovered);
+        let writer = Writer::new(log.clone(), recovered);
         let thread = thread::Builder::new()
             .name("brink-disk".to_owned())
             .spawn(move || writer.run())
             .map_err(failed("write"))?;
         Ok(Self {
             log,
+            ghosts_bytes: admission.memory_bytes(),
+            admission: Mutex::new(admission),
             reads: Semaphore::new(READS_MAX),
             writer: Mutex::new(Some(thread)),
         })
@@ -200,17 +220,76 @@ impl Disk {
         slot
     }
 
+    /// Has `key` lead to a slot that was stored, if it is to be written now: see [`Admission`]. Otherwise it leads to nothing
+    /// here. Gives whether it does.
+    pub(super) fn offer(&self, hash: u64, key: &Key, slot: &Slot, share: u64) -> bool {
+        let bytes = slot.size() + key.0.as_str().len();
+        let admits = self.admits(hash, bytes as u64, share);
+        if admits {
+            self.insert(hash, key.clone(), slot.clone(), share);
+        } else {
+            self.remove(hash);
+        }
+        admits
+    }
+
+    /// Whether something of this key would be written now, of so many bytes. Counts as a time that it was asked for.
+    pub(super) fn admits(&self, hash: u64, bytes: u64, share: u64) -> bool {
+        let candidate = Candidate {
+            hash,
+            bytes,
+            is_there: self.may_contain(hash),
+            is_full: self.log.is_full.load(Ordering::Relaxed),
+            holdings: self.log.holdings((share >> 32) as u32),
+        };
+        let admission = self.admission.lock();
+        let admits = admission
+            .unwrap_or_else(PoisonError::into_inner)
+            .admits(&candidate);
+        if !admits {
+            add(&self.log.counts.held_back, 1);
+        }
+        admits
+    }
+
+    /// Bytes of memory that it has, beside what is in the memory tier.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let (_, index_bytes) = self.log.index.extent();
+        self.ghosts_bytes + index_bytes + self.log.queue.bytes()
+    }
+
     /// Has `key` lead to a slot, whether or not memory has it. What it led to before is gone even if this is not written.
-    pub(super) fn insert(&self, hash: u64, key: Key, slot: Slot, share: u64) {
+    /// Gives whether there was room among what waits.
+    pub(super) fn insert(&self, hash: u64, key: Key, slot: Slot, share: u64) -> bool {
         let bytes = slot.size() + key.0.as_str().len();
         let share = (share >> 32) as u32;
         let log = &self.log;
-        if !log
+        let is_taken = log
             .queue
-            .insert(&log.index, hash, (key, slot, share), bytes)
-        {
+            .insert(&log.index, hash, (key, slot, share), bytes);
+        if !is_taken {
             add(&log.counts.dropped, 1);
         }
+        is_taken
+    }
+
+    /// Waits until little waits to be written, for as long as a disk may take that works. Gives whether it came to that.
+    pub(super) async fn room(&self) -> bool {
+        let room = self.log.queue.room(PIECES_WAITING_BYTES_MAX);
+        tokio::time::timeout(ROOM_WAIT_MAX, room).await == Ok(true)
+    }
+
+    /// Whether it has been written.
+    pub(super) fn is_written(&self, hash: u64) -> bool {
+        self.log.index.peek(hash).is_some()
+    }
+
+    /// Whether it was read since it was written.
+    pub(super) fn is_used(&self, hash: u64) -> bool {
+        self.log
+            .index
+            .peek(hash)
+            .is_some_and(|(_, is_used)| is_used)
     }
 
     /// Has `key` lead to nothing.
@@ -249,6 +328,7 @@ impl Disk {
             waiting_bytes: self.log.queue.bytes(),
             written_bytes: of(&counts.written),
             kept_bytes: of(&counts.kept),
+            held_back: of(&counts.held_back),
             dropped: of(&counts.dropped),
             errors: of(&counts.errors),
             damaged: of(&counts.damaged),

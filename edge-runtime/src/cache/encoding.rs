@@ -1,9 +1,12 @@
 //! Entries as bytes on disk: a head in postcard, then the body. The log puts a checksum over both and over the key; what
 //! does not fit the format all the same is a miss, never a panic.
 
-use super::stored::{
-    CACHE_STATUS, Codings, Form, HEAD_BYTES_MAX, OBJECT_BYTES_MAX, Parts, Slot, Stored, Variant,
-    from_ms, head_bytes, to_ms,
+use super::{
+    content::{Content, FillingId, PIECE_BYTES, Pieces, WHOLE_BYTES_MAX},
+    stored::{
+        CACHE_STATUS, Codings, Form, HEAD_BYTES_MAX, Parts, Slot, Stored, Variant, from_ms,
+        head_bytes, to_ms,
+    },
 };
 use brink_policy::{
     coding::CODINGS,
@@ -17,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Begins every value; its last byte is the version of the format.
-const MAGIC: u32 = 0x4252_4b05;
+const MAGIC: u32 = 0x4252_4b06;
 /// Largest encoded head, in bytes: fields, tags, selections.
 const META_BYTES_MAX: usize = 4 * HEAD_BYTES_MAX + (1 << 20);
-/// Largest body with its coded forms, in bytes.
-const BODIES_BYTES_MAX: usize = 2 * OBJECT_BYTES_MAX as usize;
+/// Largest body with its coded forms, or piece of a body, in bytes.
+const BODIES_BYTES_MAX: usize = 2 * WHOLE_BYTES_MAX;
+const _: () = assert!(PIECE_BYTES <= BODIES_BYTES_MAX);
 /// Magic and two lengths.
 const FRAME_BYTES: usize = 12;
 /// Longest entry, in bytes.
@@ -49,16 +53,34 @@ enum Meta<'a> {
         index: u64,
         position: Position,
         described: &'a str,
-        /// Lengths of the coded forms, which follow the body; none: none are made of it.
-        codings: Option<[Option<Coded>; CODINGS]>,
+        #[serde(borrow)]
+        body: Lies<'a>,
+        /// The coded forms; none: none are made of it.
+        #[serde(borrow)]
+        codings: Option<[Option<Coded<'a>>; CODINGS]>,
         #[serde(borrow)]
         trailers: Fields<'a>,
     },
     Variants(Vec<(Vec<&'a str>, &'a str, &'a str)>),
+    Piece,
 }
 
-/// One coded form: its length; none: it gets no smaller.
-type Coded = Option<u32>;
+/// One coded form; none: it gets no smaller.
+type Coded<'a> = Option<Lies<'a>>;
+
+/// Where a body lies.
+#[derive(Serialize, Deserialize)]
+enum Lies<'a> {
+    /// Behind the head: the body first, then each coded form, of so many bytes.
+    Here(u32),
+    /// In entries of their own.
+    Pieces {
+        tenant: &'a str,
+        number: u128,
+        length: u64,
+        piece_bytes: u32,
+    },
+}
 
 impl Slot {
     /// Appends this entry. None: it is larger than the format allows, and what was appended is to be dropped.
@@ -69,8 +91,9 @@ impl Slot {
         buffer.extend([0; 8]);
         let meta_length = self.encode_meta(buffer)?;
         let (body, codings) = match self {
-            Self::Answer(stored) => (&stored.body[..], stored.codings()),
+            Self::Answer(stored) => (stored.body.own(), stored.codings()),
             Self::Variants(_) => (&[][..], Codings::default()),
+            Self::Piece(bytes) => (&bytes[..], Codings::default()),
         };
         buffer.extend_from_slice(body);
         let mut bodies_length = body.len();
@@ -102,6 +125,7 @@ impl Slot {
                 let variants = variants.map(|(names, v)| (names, &*v.selection, &*v.language));
                 put(&Meta::Variants(variants.collect()), buffer)?;
             }
+            Self::Piece(_) => put(&Meta::Piece, buffer)?,
         }
         Some(buffer.len() - start)
     }
@@ -144,9 +168,9 @@ impl Slot {
                     .sum();
                 let of = |on: &Dependency| 12 + on.bounds().map_or(0, |_| 68);
                 let on: usize = stored.on.iter().map(of).sum();
-                let forms = stored.coded_forms().map(|form| form.body.len());
+                let forms = stored.coded_forms().map(|form| form.body.own().len());
                 let trailers = stored.trailers.as_deref().map_or(0, head_bytes);
-                stored.body.len()
+                stored.body.own().len()
                     + forms.sum::<usize>()
                     + head
                     + trailers
@@ -160,6 +184,7 @@ impl Slot {
                     .map(|v| v.selection.len() * 2 + v.language.len() + 16);
                 lists.sum::<usize>() + 32
             }
+            Self::Piece(bytes) => bytes.len() + FRAME_BYTES + 1,
         }
     }
 }
@@ -177,6 +202,7 @@ fn encode_answer(stored: &Stored, buffer: &mut Vec<u8>) -> Option<()> {
         .iter()
         .map(|value| ("cache-status", value.as_bytes()));
     let trailers = stored.trailers.iter().flat_map(|section| section.iter());
+    let codings = stored.known_codings();
     let meta = Meta::Answer {
         generation: stored.generation,
         status: stored.status.as_u16(),
@@ -188,9 +214,11 @@ fn encode_answer(stored: &Stored, buffer: &mut Vec<u8>) -> Option<()> {
         index: stored.index,
         position: (*stored.position).clone(),
         described: &stored.described,
-        codings: stored
-            .known_codings()
-            .map(|codings| codings.0.map(|form| form.as_ref().map(length_of))),
+        body: lies(&stored.body)?,
+        codings: match &codings {
+            Some(codings) => Some(coded(codings)?),
+            None => None,
+        },
         trailers: trailers.map(field).collect(),
     };
     put(&meta, buffer)
@@ -213,39 +241,80 @@ fn map_of(fields: Fields<'_>) -> Option<HeaderMap> {
 
 fn bytes_of(form: &Form) -> &[u8] {
     match form {
-        Form::Coded(bytes) => bytes,
+        Form::Coded(content) => content.own(),
         Form::Useless => &[],
     }
 }
 
-fn length_of(form: &Form) -> Coded {
-    match form {
-        Form::Coded(bytes) => Some(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
-        Form::Useless => None,
+fn lies(content: &Content) -> Option<Lies<'_>> {
+    Some(match content {
+        Content::Whole(bytes) => Lies::Here(u32::try_from(bytes.len()).ok()?),
+        Content::Pieces(pieces) => Lies::Pieces {
+            tenant: pieces.id().tenant.as_str(),
+            number: pieces.id().number,
+            length: pieces.length() as u64,
+            piece_bytes: u32::try_from(pieces.piece_bytes()).ok()?,
+        },
+    })
+}
+
+fn coded(codings: &Codings) -> Option<[Option<Coded<'_>>; CODINGS]> {
+    let mut forms = [const { None }; CODINGS];
+    for (place, form) in forms.iter_mut().zip(&codings.0) {
+        *place = match form {
+            None => None,
+            Some(Form::Useless) => Some(None),
+            Some(Form::Coded(content)) => Some(Some(lies(content)?)),
+        };
+    }
+    Some(forms)
+}
+
+/// Takes a body from the front of those that follow the head.
+fn taken(lies: Lies<'_>, bodies: &mut Bytes) -> Option<Content> {
+    match lies {
+        Lies::Here(length) => {
+            let length = usize::try_from(length).ok()?;
+            (length <= bodies.len()).then(|| Content::Whole(bodies.split_to(length)))
+        }
+        Lies::Pieces {
+            tenant,
+            number,
+            length,
+            piece_bytes,
+        } => {
+            let tenant = tenant.parse().ok()?;
+            let id = FillingId { tenant, number };
+            let (length, piece_bytes) = (length.try_into().ok()?, piece_bytes.try_into().ok()?);
+            Some(Content::Pieces(Arc::new(Pieces::new(
+                id,
+                length,
+                piece_bytes,
+            )?)))
+        }
     }
 }
 
 /// Parts a body from the coded forms behind it.
 fn split(
-    mut body: Bytes,
-    lengths: Option<[Option<Coded>; CODINGS]>,
-) -> Option<(Bytes, Option<Codings>)> {
-    let Some(lengths) = lengths else {
-        return Some((body, None));
-    };
-    let mut codings = Codings::default();
-    // From the end: what is left is the body.
-    for (place, length) in codings.0.iter_mut().zip(lengths).rev() {
-        *place = match length {
+    body: Lies<'_>,
+    forms: Option<[Option<Coded<'_>>; CODINGS]>,
+    mut bodies: Bytes,
+) -> Option<(Content, Option<Codings>)> {
+    let body = taken(body, &mut bodies)?;
+    let mut codings = forms.is_some().then(Codings::default);
+    for (place, form) in codings
+        .iter_mut()
+        .flat_map(|codings| &mut codings.0)
+        .zip(forms.into_iter().flatten())
+    {
+        *place = match form {
             None => None,
             Some(None) => Some(Form::Useless),
-            Some(Some(length)) => {
-                let at = body.len().checked_sub(usize::try_from(length).ok()?)?;
-                Some(Form::Coded(body.split_off(at)))
-            }
+            Some(Some(lies)) => Some(Form::Coded(taken(lies, &mut bodies)?)),
         };
     }
-    Some((body, Some(codings)))
+    bodies.is_empty().then_some((body, codings))
 }
 
 fn decode_meta(meta: &[u8], bodies: Bytes) -> Option<Slot> {
@@ -261,10 +330,11 @@ fn decode_meta(meta: &[u8], bodies: Bytes) -> Option<Slot> {
             index,
             position,
             described,
+            body,
             codings,
             trailers,
         } => {
-            let (body, codings) = split(bodies, codings)?;
+            let (body, codings) = split(body, codings, bodies)?;
             let (headers, trailers) = (map_of(fields)?, map_of(trailers)?);
             let stored = Stored::new(Parts {
                 generation,
@@ -295,6 +365,10 @@ fn decode_meta(meta: &[u8], bodies: Bytes) -> Option<Slot> {
             Some(Slot::Variants(Arc::new(
                 list.into_iter().map(variant).collect::<Option<_>>()?,
             )))
+        }
+        Meta::Piece => {
+            let is_piece = (1..=PIECE_BYTES).contains(&bodies.len());
+            is_piece.then_some(Slot::Piece(bodies))
         }
     }
 }

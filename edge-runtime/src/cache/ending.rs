@@ -29,7 +29,7 @@ impl Fill {
         let status = self.mark(&mut head, Some(reason));
         Reply {
             head,
-            body,
+            body: body.into(),
             trailers: self.trailers.clone(),
             status,
             stored: None,
@@ -143,7 +143,7 @@ impl Fill {
     pub fn failed(self, now: SystemTime) -> Option<Answer> {
         let (stored, soft) = self.stored.as_ref()?;
         self.stale(stored, *soft, now)
-            .map(|reply| Answer::new(reply, None))
+            .map(|reply| Answer::new(reply, None, &self.shared.tiers, None))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     coders::Coders,
     config::Config,
+    content::OBJECT_BYTES_MAX,
     counters::{Counters, Figures},
     error::Error,
     explain,
@@ -11,7 +12,6 @@ use super::{
     lookup::{self, Lookup},
     request::CacheRequest,
     shared::Shared,
-    stored::OBJECT_BYTES_MAX,
     tiers::{Tiers, remove_all, remove_ended},
     unstored::LatelyUnstored,
 };
@@ -52,14 +52,15 @@ impl Cache {
     ///
     /// # Errors
     /// A bound is not usable, or the directory is not.
-    pub async fn open(config: Config, pop: &PopName) -> Result<Self, Error> {
+    pub async fn open(mut config: Config, pop: &PopName) -> Result<Self, Error> {
         if config.object_bytes_max > OBJECT_BYTES_MAX {
             return Err(Error::Config {
                 key: "object_bytes_max",
                 value: config.object_bytes_max,
-                rule: "at most 67108864",
+                rule: "at most 4294967296",
             });
         }
+        config.object_bytes_max = config.object_bytes_max();
         let lock = config.dir.as_deref().map(take).transpose()?;
         let (ledger, trusted) = Ledger::open(
             config.dir.as_deref(),

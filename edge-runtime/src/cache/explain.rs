@@ -237,7 +237,7 @@ fn variant_lines(selection: &str) -> String {
 
 async fn explain_key(shared: &Shared, key: &Key, now: SystemTime) -> Vec<Value> {
     match shared.tiers.find(key).await {
-        None => Vec::new(),
+        None | Some((Slot::Piece(_), _)) => Vec::new(),
         Some((Slot::Answer(stored), tier)) => vec![entry(shared, &stored, tier, None, now)],
         Some((Slot::Variants(list), _)) => {
             let mut entries = Vec::new();

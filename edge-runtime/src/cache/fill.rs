@@ -1,19 +1,20 @@
-//! A request on its way to a module or an origin, and the answer to it.
+//! A request on its way to a module or an origin, and what becomes of the answer to it.
 
 use super::{
-    coding::code_beside,
+    content::{Content, WHOLE_BYTES_MAX},
     flights::{Posted, Ticket},
-    growing::Reader,
     invalidation,
     judgement::{self, Subject},
-    reply::{Reply, compose},
+    reading::{Piece, PiecesReader},
+    reply::Reply,
     request::{Dependencies, Kept},
     shared::Shared,
-    stored::{Codings, Form, Key, Parts as StoredParts, Stored, Variant, own_body},
+    stored::{Codings, Form, Parts as StoredParts, Stored, Variant, own_body},
+    tiers::Tiers,
 };
 use brink_listener::Body;
 use brink_policy::{
-    cache_status::{CacheStatus, ForwardReason, Outcome},
+    cache_status::{CacheStatus, ForwardReason},
     coding::Coding,
     coherence::{Admission, Dependency, FillStart},
     http::{
@@ -21,7 +22,6 @@ use brink_policy::{
         condition::{conditions_from, remove_conditions},
         freshen::{restore_unstored, retain_storable},
         range::{Held, content_range},
-        reuse::ttl,
     },
     key::CacheKey,
 };
@@ -32,23 +32,19 @@ use http::{
     header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, RANGE},
     response::Parts,
 };
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 /// An answer, ready to be sent: conditions, ranges and `HEAD` are dealt with; `Age`, `Date` and `Cache-Status` are set.
 #[derive(Debug)]
 pub struct Answer {
     /// Status and fields.
     pub head: Parts,
-    /// The body; empty for `HEAD` and 304.
+    /// The body, where it is at hand; empty for `HEAD` and 304.
     pub body: Bytes,
     /// The trailer section behind it.
     pub trailers: Option<HeaderMap>,
-    /// The body where it is still on its way; then `body` is empty.
-    pub stream: Option<Reader>,
+    /// The body where it is still on its way, or lies in pieces, with what is behind it; then `body` is empty.
+    pub stream: Option<Body>,
     /// What `Cache-Status` says, for logs and metrics.
     pub status: CacheStatus,
     /// `stale-while-revalidate`: run this fill beside; dropping it is harmless.
@@ -65,26 +61,38 @@ impl Answer {
     #[must_use]
     pub fn into_response(self) -> Response<Body> {
         let body = match self.stream {
-            Some(stream) => Body::stream(stream),
+            Some(stream) => stream,
             None => Body::with_trailers(self.body, self.trailers.unwrap_or_default()),
         };
         Response::from_parts(self.head, body)
     }
 
-    pub(super) fn new(reply: Reply, revalidate: Option<Fill>) -> Self {
+    /// `first` is the piece of the body with its first byte, if it lies in pieces and was looked for.
+    pub(super) fn new(
+        reply: Reply,
+        revalidate: Option<Fill>,
+        tiers: &Arc<Tiers>,
+        first: Option<Piece>,
+    ) -> Self {
         let Reply {
             head,
             body,
-            trailers,
+            mut trailers,
             status,
             stored,
             kept,
         } = reply;
+        let stream = body.content.pieces().map(|pieces| {
+            let (tiers, pieces) = (tiers.clone(), pieces.clone());
+            let reader =
+                PiecesReader::new(tiers, pieces, body.range.clone(), first, trailers.take());
+            Body::stream(reader)
+        });
         Self {
             head,
-            body,
+            body: body.bytes().unwrap_or_default(),
             trailers,
-            stream: None,
+            stream,
             status,
             revalidate,
             stored,
@@ -117,6 +125,8 @@ pub struct Fill {
     pub(super) trailers: Option<HeaderMap>,
     /// The answer came by way of a shield, which says this of it.
     pub(super) shielded: Option<Kept>,
+    /// The client wants a part, and the whole is asked for. See [`super::widened`].
+    pub(super) widens: bool,
     /// Released last: those who wait find the answer stored.
     pub(super) ticket: Option<Ticket>,
 }
@@ -163,14 +173,21 @@ impl Fill {
     /// Whether the whole answer is asked for. If not, the client's own conditions go forward, and a 304 speaks of what
     /// the client has.
     pub(super) fn wants_whole(&self) -> bool {
-        self.keeps.is_ok() && !self.subject.headers.contains_key(RANGE)
+        self.keeps.is_ok() && (self.widens || !self.subject.headers.contains_key(RANGE))
     }
 
     /// Whether an answer with this head is worth having at hand as a whole, for [`Fill::complete`]; at most how many
     /// bytes of its body. None: stream it and call [`Fill::pass`].
     #[must_use]
     pub fn wants(&self, head: &Parts, dependencies: &Dependencies) -> Option<u64> {
-        let limit = self.shared.config.object_bytes_max;
+        let limit = match self.may_stream(head) {
+            true => self.shared.config.object_bytes_max,
+            false => self
+                .shared
+                .config
+                .object_bytes_max
+                .min(WHOLE_BYTES_MAX as u64),
+        };
         let validates = self.stored.is_some()
             && (head.status == StatusCode::NOT_MODIFIED || is_failure(head.status));
         let length = head
@@ -200,7 +217,7 @@ impl Fill {
             self.keeps?;
         }
         match &self.shielded {
-            Some(kept) => judgement::shielded(kept, head, dependencies),
+            Some(kept) => judgement::shielded(&self.subject, kept, head, dependencies),
             None => judgement::lifetime(&self.subject, head, dependencies, now),
         }
     }
@@ -221,7 +238,7 @@ impl Fill {
     ) -> Answer {
         let reply = self.settle(head, body, &dependencies, now);
         drop(self.ticket.take());
-        Answer::new(reply, None)
+        Answer::new(reply, None, &self.shared.tiers, None)
     }
 
     fn settle(
@@ -253,7 +270,7 @@ impl Fill {
             // The head promised what the body does not keep, and the client asked for no part.
             return self.unkept(misled(), Bytes::new(), NoStoreReason::Status);
         }
-        match self.admit(&head, &body, dependencies, now) {
+        match self.admit(&head, body.clone().into(), dependencies, now) {
             Ok(stored) => {
                 let mut reply = self.kept(stored, head.status, now);
                 if head.status == StatusCode::PARTIAL_CONTENT
@@ -273,7 +290,7 @@ impl Fill {
     pub(super) fn admit(
         &self,
         head: &Parts,
-        body: &Bytes,
+        body: Content,
         dependencies: &Dependencies,
         now: SystemTime,
     ) -> Result<Arc<Stored>, NoStoreReason> {
@@ -302,7 +319,10 @@ impl Fill {
         let made = Made {
             status: head.status,
             headers,
-            body: own_body(body),
+            body: match &body {
+                Content::Whole(bytes) => Content::Whole(own_body(bytes)),
+                Content::Pieces(_) => body,
+            },
             lifetime,
             inherited: &[],
             codings: self.coded.clone().map(Codings::of).unwrap_or_default(),
@@ -369,85 +389,13 @@ impl Fill {
             None => stored,
         }))
     }
-
-    /// Stores an entry and makes the answer to this request of it.
-    pub(super) fn kept(
-        &self,
-        stored: Arc<Stored>,
-        forwarded: StatusCode,
-        now: SystemTime,
-    ) -> Reply {
-        let known = self.variants.clone();
-        let kept = self
-            .shared
-            .store(&self.key, &self.subject.headers, stored.clone(), known);
-        if kept {
-            self.shared.counters.stored.add(1);
-            if let Some(coding) = stored.missing(&self.subject.ruled.accepts) {
-                let own = self
-                    .shared
-                    .own_key(&self.key, &stored, &self.subject.headers);
-                code_beside(&self.shared, Key(own), stored.clone(), coding);
-            }
-        }
-        let reusable = kept
-            && stored.lifetime.fresh_seconds > stored.initial_age
-            && !stored.lifetime.always_validate;
-        if reusable {
-            self.shared.flights.set_collapsed(self.hash);
-        } else {
-            self.shared
-                .flights
-                .set_uncollapsed(self.hash, Instant::now());
-        }
-        let age = stored.age(now);
-        let other = forwarded == StatusCode::NOT_MODIFIED;
-        let status = CacheStatus {
-            outcome: Outcome::Forward {
-                reason: self.reason,
-                status: other.then_some(forwarded.as_u16()),
-                stored: kept,
-                collapsed: false,
-            },
-            ttl_seconds: Some(ttl(&stored.lifetime, age)),
-            detail: (!kept).then_some(NoStoreReason::VaryAny.as_str()),
-        };
-        let mut reply = match forwarded {
-            // It is what this request asked for.
-            StatusCode::PARTIAL_CONTENT => self.reply_to(&HeaderMap::new(), &stored, age, status),
-            _ => self.reply(&stored, age, status),
-        };
-        reply.stored = None;
-        reply.kept = kept.then_some(stored);
-        if age == 0 {
-            // It comes from the origin itself: RFC 9111 §5.1.
-            reply.head.headers.remove(AGE);
-        }
-        reply
-    }
-
-    pub(super) fn reply(&self, stored: &Stored, age: u64, status: CacheStatus) -> Reply {
-        self.reply_to(&self.subject.headers, stored, age, status)
-    }
-
-    fn reply_to(
-        &self,
-        request: &HeaderMap,
-        stored: &Stored,
-        age: u64,
-        status: CacheStatus,
-    ) -> Reply {
-        let method = &self.subject.method;
-        let form = stored.form(&self.subject.ruled.accepts);
-        compose(form, method, request, age, status, &self.shared.name)
-    }
 }
 
 /// What an entry is made of, beside what is known of the fill.
 pub(super) struct Made<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: Content,
     pub(super) lifetime: Lifetime,
     /// What the entry depends on whose body it takes over.
     pub(super) inherited: &'a [Dependency],

@@ -1,9 +1,12 @@
 //! A fill whose answer is sent while its body comes.
 
 use super::{
+    content::{Content, Pieces},
     fill::{Answer, Fill, is_failure, set_received_age},
-    growing::Growing,
+    growing::{Beginning, Growing},
+    invalidation,
     request::Dependencies,
+    tiers::Tiers,
 };
 use brink_listener::Body;
 use brink_policy::{
@@ -12,7 +15,7 @@ use brink_policy::{
 };
 use bytes::Bytes;
 use http::{
-    StatusCode,
+    HeaderMap, StatusCode,
     header::{AGE, CONTENT_LENGTH},
     response::Parts,
 };
@@ -45,6 +48,7 @@ impl Fill {
         let validates = self.stored.is_some()
             && (head.status == StatusCode::NOT_MODIFIED || is_failure(head.status));
         self.wants_whole()
+            && !self.widens
             && self.posted.is_none()
             && !validates
             && head.status != StatusCode::PARTIAL_CONTENT
@@ -61,7 +65,7 @@ impl Fill {
         dependencies: Dependencies,
         now: SystemTime,
     ) -> Result<(Answer, Filling), Box<(Parts, CacheStatus)>> {
-        let Ok(mut entry) = self.admit(&head, &Bytes::new(), &dependencies, now) else {
+        let Ok(mut entry) = self.admit(&head, Content::default(), &dependencies, now) else {
             let status = self.pass(&mut head);
             return Err(Box::new((head, status)));
         };
@@ -73,7 +77,13 @@ impl Fill {
             };
         }
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let growing = Growing::new(entry, self.subject.headers.clone(), length);
+        let growing = Growing::new(
+            entry,
+            self.subject.headers.clone(),
+            length,
+            self.shared.tiers.clone(),
+            Tiers::new_filling(&self.subject.tenant),
+        );
         let answer = self.beginning(&growing, &head, now);
         if let Some(ticket) = &self.ticket {
             ticket.streams(&growing);
@@ -117,8 +127,10 @@ impl Fill {
         restore_unstored(&mut reply.head.headers, &received.headers);
         set_received_age(&mut reply.head.headers, &received.headers);
         let has_body = reply.head.status == entry.status;
-        let mut answer = Answer::new(reply, None);
-        answer.stream = has_body.then(|| growing.read()).flatten();
+        let mut answer = Answer::new(reply, None, &self.shared.tiers, None);
+        if has_body && let Beginning::Reader(reader) = growing.read() {
+            answer.stream = Some(Body::stream(reader));
+        }
         answer.entry = Some(entry.clone());
         answer
     }
@@ -132,9 +144,9 @@ impl Filling {
         }
         let bytes_max = self.fill.shared.config.object_bytes_max;
         let mut trailers = None;
-        while self.growing.came() <= bytes_max {
+        while self.growing.came() <= bytes_max && self.growing.lay(false).await {
             match body.frame().await {
-                None => return self.complete(trailers),
+                None => return self.complete(trailers).await,
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(piece) => self.growing.push(piece),
                     Err(frame) => trailers = frame.into_trailers().ok(),
@@ -150,21 +162,35 @@ impl Filling {
     }
 
     /// Stored before the end is told: who asks then finds it.
-    fn complete(self, trailers: Option<http::HeaderMap>) {
+    async fn complete(self, trailers: Option<HeaderMap>) {
+        let has_room = self.growing.lay(true).await;
         let Self {
             mut fill,
             growing,
-            head,
+            mut head,
             dependencies,
         } = self;
         fill.set_trailers(trailers.clone().unwrap_or_default());
-        let whole = growing.whole();
-        drop(fill.complete(head, whole, dependencies, SystemTime::now()));
+        let now = SystemTime::now();
+        if !growing.is_in_pieces() {
+            drop(fill.complete(head, growing.whole(), dependencies, now));
+            growing.end(trailers);
+            return;
+        }
+        match growing.pieces().filter(|_| has_room) {
+            Some(pieces) => {
+                if fill.complete_in_pieces(head, pieces, dependencies, now) {
+                    growing.set_kept();
+                }
+            }
+            None => drop(fill.pass(&mut head)),
+        }
         growing.end(trailers);
+        growing.written().await;
     }
 
-    /// It is too long to be stored: who reads it gets the rest, at the pace of the slowest.
-    async fn pass(self, mut trailers: Option<http::HeaderMap>, mut body: Body) {
+    /// It is too long to be stored, or there is no room for it: who reads it gets the rest, at the pace of the slowest.
+    async fn pass(self, mut trailers: Option<HeaderMap>, mut body: Body) {
         let Self {
             fill,
             growing,
@@ -183,5 +209,25 @@ impl Filling {
                 Some(Err(error)) => return growing.break_off(&error.to_string()),
             }
         }
+    }
+}
+
+impl Fill {
+    /// The answer came whole, and its body is in the tiers. Stores it if it may be, and wakes who waits for it; gives whether
+    /// it is stored.
+    fn complete_in_pieces(
+        mut self,
+        head: Parts,
+        pieces: Arc<Pieces>,
+        dependencies: Dependencies,
+        now: SystemTime,
+    ) -> bool {
+        invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
+        let reply = match self.admit(&head, Content::Pieces(pieces), &dependencies, now) {
+            Ok(stored) => self.kept(stored, head.status, now),
+            Err(reason) => self.unkept(head, Bytes::new(), reason),
+        };
+        drop(self.ticket.take());
+        reply.kept.is_some()
     }
 }

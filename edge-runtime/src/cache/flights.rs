@@ -192,10 +192,7 @@ impl Flights {
         {
             return Joined::Failed(failed.problem.clone());
         }
-        let uncollapsed = shard
-            .uncollapsed
-            .get(&hash)
-            .is_some_and(|until| *until > now);
+        let uncollapsed = shard.is_uncollapsed(hash, now);
         let present = shard.leaders.get(&hash);
         if uncollapsed
             || present
@@ -315,6 +312,11 @@ impl Flights {
             .insert(hash, now + self.bounds.uncollapsed_for);
     }
 
+    /// Whether that was said of the key of late.
+    pub(super) fn is_uncollapsed(&self, hash: u64, now: Instant) -> bool {
+        self.shard(hash).is_uncollapsed(hash, now)
+    }
+
     /// The key's answer was shared.
     pub(super) fn set_collapsed(&self, hash: u64) {
         self.shard(hash).uncollapsed.remove(&hash);
@@ -322,6 +324,11 @@ impl Flights {
 }
 
 impl Shard {
+    fn is_uncollapsed(&self, hash: u64, now: Instant) -> bool {
+        let until = self.uncollapsed.get(&hash);
+        until.is_some_and(|until| *until > now)
+    }
+
     /// A fill of a key that others may have waited for has ended; whether with a failure that is the last word.
     fn ended(&mut self, hash: u64, flight: &Flight, now_ms: u64) -> bool {
         let problem = flight.news.borrow().failure.clone();
@@ -361,6 +368,11 @@ impl Ticket {
     /// Others may be waiting for it.
     pub(super) fn leads(&self) -> bool {
         self.leads.is_some()
+    }
+
+    /// As open as this one, and nobody waits for it.
+    pub(super) fn alone(&self) -> Self {
+        self.flights.alone(self.hash, self.uri)
     }
 
     /// The answer comes: those who wait may read along.

@@ -1,20 +1,34 @@
 //! A body that is on its way from its origin: sent to all who asked for it, and to the cache, at once.
 //!
-//! What came is held until it is whole, so that whoever comes later reads it from its beginning. A body that turns out too
-//! long to be stored goes on for those who read it already: then a piece is held until the last of them has read it, and
-//! no more than [`WINDOW_BYTES_MAX`] are taken from the origin before.
+//! What came is held until it is whole, so that whoever comes later reads it from its beginning. A body longer than a piece
+//! leaves by pieces instead: each goes into the tiers when it is full, and is held until it has reached the disk; who is
+//! slower, or comes later, reads it from there. So no reader waits for another, and a fill holds its last pieces alone.
+//! Without a disk the pieces are held for as long as memory, of which they are a part, has them.
+//!
+//! A body that cannot be stored (it turns out too long, or the tiers have no room) goes on for those who read it already:
+//! then what came is held until the last of them has read it, and no more than [`WINDOW_BYTES_MAX`] are taken from the origin
+//! before. Its pieces leave the tiers with the last reader, and so do those of a body that breaks off.
 
-use super::stored::Stored;
+mod held;
+
+use super::{
+    content::{FillingId, PIECE_BYTES, Pieces},
+    reading::{Coming, Missing, coming},
+    stored::{Key, Stored},
+    tiers::Tiers,
+};
 use brink_listener::BoxError;
 use bytes::Bytes;
+use held::State;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use rustc_hash::FxHashMap;
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -30,38 +44,12 @@ pub(super) struct Growing {
     pub(super) request: HeaderMap,
     /// What its head says of the length.
     length: Option<u64>,
+    tiers: Arc<Tiers>,
+    /// What its pieces are called.
+    id: FillingId,
+    /// Its pieces belong to a stored head.
+    is_kept: AtomicBool,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    pieces: VecDeque<Piece>,
-    /// Bytes that came.
-    came: u64,
-    /// Bytes that are held.
-    held: u64,
-    end: Option<End>,
-    /// It is not stored: pieces leave when all have read them.
-    is_passing: bool,
-    readers: FxHashMap<u64, Reading>,
-    next_id: u64,
-    /// Who takes pieces from the origin waits for room.
-    filler: Option<Waker>,
-}
-
-#[derive(Debug)]
-struct Piece {
-    start: u64,
-    bytes: Bytes,
-    /// How many have yet to read it; counted for what is not stored alone.
-    left: usize,
-}
-
-#[derive(Debug)]
-struct Reading {
-    at: u64,
-    is_told: bool,
-    waker: Option<Waker>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,12 +63,32 @@ enum End {
 #[error("the body broke off on its way: {0}")]
 struct Broken(Arc<str>);
 
+/// What came of asking to read along.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// From the beginning.
+    Reader(Reader),
+    /// It is stored, or was to be: who looks again knows.
+    Over,
+    /// It is gone, or the body broke off.
+    Gone,
+}
+
 impl Growing {
-    pub(super) fn new(entry: Arc<Stored>, request: HeaderMap, length: Option<u64>) -> Arc<Self> {
+    pub(super) fn new(
+        entry: Arc<Stored>,
+        request: HeaderMap,
+        length: Option<u64>,
+        tiers: Arc<Tiers>,
+        id: FillingId,
+    ) -> Arc<Self> {
         Arc::new(Self {
             entry,
             request,
             length,
+            tiers,
+            id,
+            is_kept: AtomicBool::new(false),
             state: Mutex::default(),
         })
     }
@@ -89,24 +97,33 @@ impl Growing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads from the beginning; none if that has left already, or the body broke off.
-    pub(super) fn read(self: &Arc<Self>) -> Option<Reader> {
+    fn key(&self, piece: usize) -> Key {
+        Key(self.id.key(piece))
+    }
+
+    /// Reads from the beginning.
+    pub(super) fn read(self: &Arc<Self>) -> Beginning {
         let mut state = self.state();
-        if state.is_passing || matches!(state.end, Some(End::Broken(_))) {
-            return None;
+        if matches!(state.end, Some(End::Broken(_))) {
+            return Beginning::Gone;
         }
-        let id = state.next_id;
-        state.next_id += 1;
-        let reading = Reading {
-            at: 0,
-            is_told: false,
-            waker: None,
-        };
-        state.readers.insert(id, reading);
+        if state.is_leaving {
+            return match state.end {
+                Some(_) => Beginning::Over,
+                None => Beginning::Gone,
+            };
+        }
+        // What has left is in the tiers, or this one begins in vain.
+        let left = usize::try_from(state.start()).unwrap_or(usize::MAX) / PIECE_BYTES;
+        if !(0..left).all(|piece| self.tiers.has_piece(&self.key(piece))) {
+            return Beginning::Gone;
+        }
+        let id = state.add_reader();
         drop(state);
-        Some(Reader {
+        Beginning::Reader(Reader {
             growing: self.clone(),
             id,
+            coming: None,
         })
     }
 
@@ -115,44 +132,86 @@ impl Growing {
         self.state().came
     }
 
-    /// A piece came.
+    /// More came.
     pub(super) fn push(&self, bytes: Bytes) {
         if bytes.is_empty() {
             return;
         }
         let mut state = self.state();
-        let (start, length) = (state.came, bytes.len() as u64);
-        let left = state.readers.len();
-        state.pieces.push_back(Piece { start, bytes, left });
-        state.came += length;
-        state.held += length;
-        if state.is_passing && left == 0 {
-            state.release();
-        }
+        state.push(bytes);
         wake(state);
     }
 
-    /// It came whole; gives it, and holds it once.
+    /// It came whole, in one; gives it, and holds it once.
     pub(super) fn whole(&self) -> Bytes {
-        let mut state = self.state();
-        if state.pieces.len() != 1 {
-            let pieces: Vec<&[u8]> = state.pieces.iter().map(|p| p.bytes.as_ref()).collect();
-            let bytes = Bytes::from(pieces.concat());
-            let piece = Piece {
-                start: 0,
-                bytes,
-                left: 0,
-            };
-            state.pieces = VecDeque::from([piece]);
+        self.state().whole()
+    }
+
+    /// The next piece, if all of it came: of a body that is longer than that, or has pieces already.
+    fn next_piece(&self, is_over: bool) -> Option<(usize, Bytes)> {
+        self.state().next_piece(is_over)
+    }
+
+    /// Puts what is full, or if nothing more comes all of it, into the tiers by pieces, if it is longer than one. Gives whether
+    /// it can be stored; if not, all that came is held by itself still, or in the tiers.
+    pub(super) async fn lay(&self, is_over: bool) -> bool {
+        while let Some((piece, bytes)) = self.next_piece(is_over) {
+            if !self.tiers.put_piece(&self.key(piece), bytes.clone()).await {
+                return false;
+            }
+            self.state().note_piece(bytes);
+            if !self.let_go() {
+                return false;
+            }
         }
-        let whole = state.pieces.front();
-        whole.map(|piece| piece.bytes.clone()).unwrap_or_default()
+        true
+    }
+
+    /// Lets pieces go that have reached the disk. Gives whether none is lost.
+    fn let_go(&self) -> bool {
+        let mut state = self.state();
+        while let Some(piece) = state.oldest_piece() {
+            let key = self.key(piece);
+            if !self.tiers.is_written(&key) {
+                return self.tiers.has_piece(&key);
+            }
+            state.let_go();
+        }
+        true
+    }
+
+    /// Waits until its pieces have reached the disk, and lets them go: after its end.
+    pub(super) async fn written(&self) {
+        self.tiers.written().await;
+        self.let_go();
+    }
+
+    /// Where it lies, if it is whole, in pieces, and all of them are in the tiers.
+    pub(super) fn pieces(&self) -> Option<Arc<Pieces>> {
+        let length = usize::try_from(self.came()).ok()?;
+        let pieces = Pieces::new(self.id.clone(), length, PIECE_BYTES)?;
+        self.tiers
+            .has_pieces(&pieces, &(0..length))
+            .then(|| Arc::new(pieces))
+    }
+
+    /// Whether it is longer than a piece.
+    pub(super) fn is_in_pieces(&self) -> bool {
+        self.state().pieces > 0
+    }
+
+    /// Its pieces belong to a stored head now.
+    pub(super) fn set_kept(&self) {
+        self.is_kept.store(true, Ordering::Release);
     }
 
     /// Nothing more comes.
     pub(super) fn end(&self, trailers: Option<HeaderMap>) {
         let mut state = self.state();
         state.end = Some(End::Whole(trailers));
+        if state.pieces > 0 {
+            state.leave();
+        }
         wake(state);
     }
 
@@ -160,18 +219,15 @@ impl Growing {
     pub(super) fn break_off(&self, reason: &str) {
         let mut state = self.state();
         state.end = Some(End::Broken(reason.into()));
+        if state.pieces > 0 {
+            state.leave();
+        }
         wake(state);
     }
 
     /// It will not be stored: nobody else may read it, and what all have read leaves.
     pub(super) fn pass(&self) {
-        let mut state = self.state();
-        state.is_passing = true;
-        let at: Vec<u64> = state.readers.values().map(|reading| reading.at).collect();
-        for piece in &mut state.pieces {
-            piece.left = at.iter().filter(|at| **at <= piece.start).count();
-        }
-        state.release();
+        self.state().leave();
     }
 
     /// Waits until there is room for more of what is not stored; whether anybody still reads it.
@@ -191,6 +247,16 @@ impl Growing {
     }
 }
 
+impl Drop for Growing {
+    fn drop(&mut self) {
+        if self.is_kept.load(Ordering::Acquire) {
+            return;
+        }
+        let pieces = self.state().pieces;
+        self.tiers.remove_pieces(&self.id, pieces);
+    }
+}
+
 /// Wakes who waits for more, after the lock was let go.
 fn wake(mut state: MutexGuard<'_, State>) {
     let waiting = state.readers.values_mut().filter_map(|r| r.waker.take());
@@ -199,71 +265,80 @@ fn wake(mut state: MutexGuard<'_, State>) {
     waiting.into_iter().for_each(Waker::wake);
 }
 
-impl State {
-    /// Lets pieces go that all have read.
-    fn release(&mut self) {
-        while let Some(piece) = self.pieces.front()
-            && piece.left == 0
-        {
-            self.held -= piece.bytes.len() as u64;
-            self.pieces.pop_front();
-        }
-        if self.held <= WINDOW_BYTES_MAX
-            && let Some(filler) = self.filler.take()
-        {
-            filler.wake();
-        }
-    }
-
-    /// The piece that begins at `at`, and its rest if it began before.
-    fn piece(&mut self, at: u64) -> Option<(&mut Piece, Bytes)> {
-        let next = self.pieces.partition_point(|piece| piece.start <= at);
-        let piece = self.pieces.get_mut(next.checked_sub(1)?)?;
-        let from = usize::try_from(at - piece.start).ok()?;
-        if from >= piece.bytes.len() {
-            return None;
-        }
-        let rest = piece.bytes.slice(from..);
-        Some((piece, rest))
-    }
-}
-
 /// Reads a body that is on its way.
-#[derive(Debug)]
-pub struct Reader {
+pub(super) struct Reader {
     growing: Arc<Growing>,
     id: u64,
+    /// A piece on its way from the tiers.
+    coming: Option<(usize, Coming)>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("id", &self.id).finish()
+    }
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+impl Reader {
+    /// What was let go before this one had read it, from the tiers.
+    fn poll_tiers(&mut self, at: u64, cx: &mut Context<'_>) -> Polled {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let piece = at / PIECE_BYTES;
+        let is_it = |(coming, _): &(usize, Coming)| *coming == piece;
+        let mut coming = match self.coming.take().filter(is_it) {
+            Some((_, coming)) => coming,
+            None => coming(&self.growing.tiers, self.growing.key(piece)),
+        };
+        let bytes = match coming.as_mut().poll(cx) {
+            Poll::Pending => {
+                self.coming = Some((piece, coming));
+                return Poll::Pending;
+            }
+            Poll::Ready(bytes) => bytes,
+        };
+        let mut state = self.growing.state();
+        // The last one is let go after the end alone.
+        let behind = state.came - (piece * PIECE_BYTES) as u64;
+        let length = usize::try_from(behind).map_or(PIECE_BYTES, |b| b.min(PIECE_BYTES));
+        match bytes.filter(|bytes| bytes.len() == length) {
+            Some(bytes) => {
+                let bytes = bytes.slice(at - piece * PIECE_BYTES..);
+                state.advance(self.id, bytes.len());
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            None => {
+                state.remove_reader(self.id);
+                drop(state);
+                self.growing.tiers.note_missing();
+                Poll::Ready(Some(Err(Box::new(Missing))))
+            }
+        }
+    }
+}
 
 impl Body for Reader {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let mut state = self.growing.state();
-        let Some(reading) = state.readers.get(&self.id) else {
+        let this = self.get_mut();
+        let mut state = this.growing.state();
+        let Some(reading) = state.readers.get(&this.id) else {
             return Poll::Ready(None);
         };
         let (at, is_told) = (reading.at, reading.is_told);
-        let is_passing = state.is_passing;
-        let read = state.piece(at).map(|(piece, bytes)| {
-            piece.left = piece.left.saturating_sub(usize::from(is_passing));
-            bytes
-        });
-        let end = state.end.clone();
-        let Some(reading) = state.readers.get_mut(&self.id) else {
+        if at < state.start() {
+            drop(state);
+            return this.poll_tiers(at, cx);
+        }
+        let (read, end) = (state.read(this.id, at), state.end.clone());
+        let Some(reading) = state.readers.get_mut(&this.id) else {
             return Poll::Ready(None);
         };
         match (read, end) {
-            (Some(bytes), _) => {
-                reading.at += bytes.len() as u64;
-                if is_passing {
-                    state.release();
-                }
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
+            (Some(bytes), _) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             (None, Some(End::Whole(Some(trailers)))) if !is_told => {
                 reading.is_told = true;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
@@ -303,23 +378,7 @@ impl Body for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = self.growing.state();
-        let Some(reading) = state.readers.remove(&self.id) else {
-            return;
-        };
-        if state.is_passing {
-            for piece in &mut state.pieces {
-                if piece.start >= reading.at {
-                    piece.left = piece.left.saturating_sub(1);
-                }
-            }
-            state.release();
-        }
-        if state.readers.is_empty()
-            && let Some(filler) = state.filler.take()
-        {
-            filler.wake();
-        }
+        self.growing.state().remove_reader(self.id);
     }
 }
 

@@ -13,6 +13,7 @@ use brink_policy::{
         storable::{Candidate, has_lifetime},
     },
     names,
+    shield::is_kept_by_pop,
 };
 use brink_protocol::{TenantName, deployment::WhenDisconnected, purge::TagName, tag::Tag};
 use http::{HeaderMap, Method, StatusCode, response::Parts};
@@ -84,6 +85,7 @@ pub(super) fn lifetime(
 
 /// The same of an answer by way of a shield, which has judged what the origin said.
 pub(super) fn shielded(
+    subject: &Subject,
     kept: &Kept,
     head: &Parts,
     dependencies: &Dependencies,
@@ -93,6 +95,9 @@ pub(super) fn shielded(
     }
     if dependencies.no_store {
         return Err(NoStoreReason::Handler);
+    }
+    if !is_kept_by_pop(&subject.headers, head.status, &head.headers) {
+        return Err(NoStoreReason::Status);
     }
     if head_bytes(&head.headers) > HEAD_BYTES_MAX || kept.on.len() > TAGS_MAX {
         return Err(NoStoreReason::TooLarge);

@@ -106,19 +106,21 @@ impl Way<'_> {
                 return Lookup::Unavailable(only_if_cached());
             }
             found.hash = waits.variant.unwrap_or(found.hash);
-            let ticket = match self.joined(&key, &found, alone, &mut waits).await {
+            let widens = self.widens(&found);
+            let together = !alone && (widens || self.collapses());
+            let ticket = match self.joined(&key, &found, together, &mut waits).await {
                 Next::Look => continue,
                 Next::Forward(ticket) => ticket,
                 Next::Answer(answer) => return Lookup::Hit(*answer),
                 Next::GiveUp(problem) => {
-                    let fill = self.forward(key, reason, found, None);
+                    let fill = self.forward(key, reason, found, (None, false));
                     return match fill.failed(SystemTime::now()) {
                         Some(answer) => Lookup::Hit(answer),
                         None => Lookup::Unavailable(*problem),
                     };
                 }
             };
-            return Lookup::Forward(self.forward(key, reason, found, Some(ticket)));
+            return Lookup::Forward(self.forward(key, reason, found, (Some(ticket), widens)));
         }
     }
 
@@ -230,7 +232,7 @@ impl Way<'_> {
         key: Key,
         reason: ForwardReason,
         found: Found,
-        ticket: Option<Ticket>,
+        (ticket, widens): (Option<Ticket>, bool),
     ) -> Fill {
         let keeps = match *self.request.method == Method::GET {
             true if self.directives.no_store => Err(NoStoreReason::RequestNoStore),
@@ -244,6 +246,7 @@ impl Way<'_> {
             (_, entry) => fill.stored = entry.map(|entry| (entry.stored, entry.soft)),
         }
         fill.variants = found.variants;
+        fill.widens = fill.keeps.is_ok() && widens;
         fill.ticket = ticket;
         // After the ticket was taken: an unsafe request that finds no fill open has ended before this.
         fill.started = self.shared.begin(&mut fill.stored);
@@ -292,6 +295,7 @@ impl Way<'_> {
             keeps,
             posted: None,
             shielded: None,
+            widens: false,
             coded: None,
             trailers: None,
             ticket: None,

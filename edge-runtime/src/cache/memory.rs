@@ -4,11 +4,16 @@ use super::{
     stored::{Key, Slot},
     weight::weight,
 };
-use brink_policy::{coherence::EntryId, eviction::Bounded};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use brink_policy::{coherence::EntryId, disk::memory::room, eviction::Bounded};
+use std::sync::{
+    PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Most shards.
 const SHARDS_MAX: usize = 16;
+/// Changes of what lies beside the entries are heeded when they are more than one part of the bound in so many.
+const STEP_PART: u64 = 128;
 /// A shard holds at least so many of the largest objects; otherwise there are fewer shards.
 const OBJECTS_PER_SHARD_MIN: usize = 4;
 
@@ -18,6 +23,9 @@ type Shard = RwLock<Bounded<Key, Slot>>;
 #[derive(Debug)]
 pub(super) struct Memory {
     shards: Box<[Shard]>,
+    bytes_max: u64,
+    /// Bytes that are taken off the bound, as far as they were heeded.
+    beside: AtomicU64,
 }
 
 fn shared(shard: &Shard) -> RwLockReadGuard<'_, Bounded<Key, Slot>> {
@@ -32,7 +40,7 @@ fn alone(shard: &Shard) -> RwLockWriteGuard<'_, Bounded<Key, Slot>> {
 pub(super) fn id_of(slot: &Slot) -> Option<EntryId> {
     match slot {
         Slot::Answer(stored) => Some(stored.id),
-        Slot::Variants(_) => None,
+        Slot::Variants(_) | Slot::Piece(_) => None,
     }
 }
 
@@ -44,13 +52,38 @@ impl Memory {
             fit if fit.is_power_of_two() => fit,
             fit => fit.next_power_of_two() / 2,
         };
-        let bytes_max = bytes_max / shards;
-        let room = bytes_max.saturating_sub(Bounded::<Key, Slot>::ghosts_bytes(bytes_max));
+        let part = bytes_max / shards;
+        let room = part.saturating_sub(Bounded::<Key, Slot>::ghosts_bytes(part));
         Self {
             shards: (0..shards)
                 .map(|_| RwLock::new(Bounded::new(room)))
                 .collect(),
+            bytes_max: bytes_max as u64,
+            beside: AtomicU64::new(0),
         }
+    }
+
+    /// Keeps so many bytes of the bound free for what lies beside the entries. Gives what had to leave.
+    pub(super) fn leave_room(&self, beside: u64) -> Vec<Slot> {
+        let heeded = self.beside.load(Ordering::Relaxed);
+        if heeded.abs_diff(beside) <= self.bytes_max / STEP_PART {
+            return Vec::new();
+        }
+        self.beside.store(beside, Ordering::Relaxed);
+        let (part, room) = (
+            self.part(self.bytes_max),
+            self.part(room(self.bytes_max, beside)),
+        );
+        let room = room.saturating_sub(Bounded::<Key, Slot>::ghosts_bytes(part));
+        let shards = self.shards.iter();
+        shards
+            .flat_map(|shard| alone(shard).set_weight_max(room))
+            .collect()
+    }
+
+    /// A shard's part.
+    fn part(&self, bytes: u64) -> usize {
+        usize::try_from(bytes).unwrap_or(usize::MAX) / self.shards.len()
     }
 
     fn shard(&self, hash: u64) -> Option<&Shard> {
@@ -59,9 +92,18 @@ impl Memory {
         self.shards.get(at)
     }
 
-    /// What `key` leads to; counts as a use.
-    pub(super) fn get(&self, hash: u64, key: &Key) -> Option<Slot> {
-        shared(self.shard(hash)?).get(hash, key).cloned()
+    /// What `key` leads to, and whether its use was waited for; counts as a use.
+    pub(super) fn get(&self, hash: u64, key: &Key) -> Option<(Slot, bool)> {
+        let shard = shared(self.shard(hash)?);
+        let (slot, is_awaited) = shard.use_of(hash, key)?;
+        Some((slot.clone(), is_awaited))
+    }
+
+    /// Its next use is waited for.
+    pub(super) fn await_use(&self, hash: u64, key: &Key) {
+        if let Some(shard) = self.shard(hash) {
+            shared(shard).await_use(hash, key);
+        }
     }
 
     /// What `read` makes of what `key` leads to; counts as no use.

@@ -24,7 +24,7 @@ impl Fill {
         let is_first = !invalidation::is_target_known(&self.shared, &self.subject);
         invalidation::invalidate(&self.shared, &self.subject, head.status, &head.headers);
         let admitted = match is_first {
-            true => self.admit(&head, &body, dependencies, now),
+            true => self.admit(&head, body.clone().into(), dependencies, now),
             false => Err(NoStoreReason::Method),
         };
         let Ok(stored) = admitted else {

@@ -49,6 +49,8 @@ pub struct CacheRequest<'a> {
 pub struct PopAsks {
     /// How long ago an unsafe request may have outdated the URL there, at last.
     pub outdated: Duration,
+    /// Where a part is asked for, the whole may be fetched: who answers takes the range or leaves it.
+    pub widens: bool,
 }
 
 /// What another cache needs to know of an answer to keep it.

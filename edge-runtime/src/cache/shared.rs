@@ -6,6 +6,8 @@ use super::{
     counters::Counters,
     flights::Flights,
     ledger::{Ledger, Vouched},
+    reading::{Piece, first},
+    reply::wanted,
     request::{CacheRequest, Session},
     stored::{Key, Slot, Stored, Variant},
     tiers::{Tier, Tiers},
@@ -78,17 +80,22 @@ pub(super) struct Entry {
     pub(super) soft: bool,
     /// Until when it may be called fresh.
     pub(super) vouched: Vouched,
+    /// Where the body lies in pieces: the one with the first byte that the request gets.
+    pub(super) first: Option<Piece>,
 }
 
 impl Shared {
     /// What is stored for a URI and the fields of a request.
     pub(super) async fn find(&self, key: &Key, request: &CacheRequest<'_>) -> Found {
         match self.tiers.find(key).await {
-            None => self.nothing(key, ForwardReason::UriMiss),
+            // No request has the key of a piece.
+            None | Some((Slot::Piece(_), _)) => self.nothing(key, ForwardReason::UriMiss),
             Some((Slot::Answer(_), _)) if !request.set_on_way.is_empty() => {
                 self.nothing(key, ForwardReason::VaryMiss)
             }
-            Some((Slot::Answer(stored), tier)) => self.held(key, key, stored, tier, None),
+            Some((Slot::Answer(stored), tier)) => {
+                self.read(key, key, (stored, tier), None, request).await
+            }
             Some((Slot::Variants(list), _)) => self.find_variant(key, request, list).await,
         }
     }
@@ -101,7 +108,7 @@ impl Shared {
         list: Arc<Vec<Variant>>,
     ) -> Found {
         let CacheRequest {
-            headers: request,
+            headers,
             set_on_way,
             ..
         } = *request;
@@ -112,7 +119,7 @@ impl Shared {
                 .as_ref()
                 .is_none_or(|(fields, _)| *fields != variant.fields)
             {
-                known = Some((&variant.fields, vary::selection(&variant.fields, request)));
+                known = Some((&variant.fields, vary::selection(&variant.fields, headers)));
             }
             let selection = known
                 .as_ref()
@@ -120,7 +127,9 @@ impl Shared {
             if selection == Some(variant.selection.as_str()) {
                 let of_variant = Key(key.0.variant(&variant.selection));
                 if let Some((Slot::Answer(stored), tier)) = self.tiers.find(&of_variant).await {
-                    return self.held(key, &of_variant, stored, tier, Some(list.clone()));
+                    let list = Some(list.clone());
+                    let found = (stored, tier);
+                    return self.read(key, &of_variant, found, list, request).await;
                 }
             }
         }
@@ -129,7 +138,7 @@ impl Shared {
         }
         let newest = list
             .last()
-            .and_then(|newest| vary::selection(&newest.fields, request));
+            .and_then(|newest| vary::selection(&newest.fields, headers));
         let hash = newest.map_or_else(
             || self.tiers.hash(&key.0),
             |s| self.tiers.hash(&key.0.variant(&s)),
@@ -146,22 +155,54 @@ impl Shared {
     async fn find_by_language(
         &self,
         key: &Key,
-        request: &HeaderMap,
+        request: &CacheRequest<'_>,
         list: &Arc<Vec<Variant>>,
         serves: &impl Fn(&&Variant) -> bool,
     ) -> Option<Found> {
         let has_language = |variant: &&Variant| !variant.language.is_empty();
         for variant in list.iter().rev().filter(serves).filter(has_language) {
-            let wanted = vary::selection(&variant.fields, request)?;
-            if !vary::suits_language(&variant.selection, &wanted, &variant.language, request) {
+            let headers = request.headers;
+            let wanted = vary::selection(&variant.fields, headers)?;
+            if !vary::suits_language(&variant.selection, &wanted, &variant.language, headers) {
                 continue;
             }
             let of_variant = Key(key.0.variant(&variant.selection));
             if let Some((Slot::Answer(stored), tier)) = self.tiers.find(&of_variant).await {
-                return Some(self.held(key, &of_variant, stored, tier, Some(list.clone())));
+                let list = Some(list.clone());
+                let found = (stored, tier);
+                return Some(self.read(key, &of_variant, found, list, request).await);
             }
         }
         None
+    }
+
+    /// Holds an entry against the changes. Where its body lies in pieces, those that the request gets have to be there, and
+    /// the first of them is read before.
+    async fn read(
+        &self,
+        uri: &Key,
+        own: &Key,
+        (stored, tier): (Arc<Stored>, Tier),
+        variants: Option<Arc<Vec<Variant>>>,
+        request: &CacheRequest<'_>,
+    ) -> Found {
+        let form = stored.form(&request.ruled.accepts);
+        let Some(pieces) = form.body.pieces() else {
+            return self.held(uri, own, stored, tier, variants);
+        };
+        let range = wanted(form, request.method, request.headers);
+        let first = match range.is_empty() {
+            true => None,
+            false => match Box::pin(first(&self.tiers, pieces, &range)).await {
+                Some(first) => Some(first),
+                None => return self.refused(uri, own, variants),
+            },
+        };
+        let mut found = self.held(uri, own, stored, tier, variants);
+        if let Some(entry) = &mut found.entry {
+            entry.first = first;
+        }
+        found
     }
 
     fn nothing(&self, key: &Key, reason: ForwardReason) -> Found {
@@ -198,6 +239,7 @@ impl Shared {
                     tier,
                     soft,
                     vouched,
+                    first: None,
                 }),
                 reason: ForwardReason::Stale,
                 variants,
@@ -205,6 +247,11 @@ impl Shared {
             };
         }
         self.counters.refused.add(1);
+        self.refused(uri, own, variants)
+    }
+
+    /// An entry that cannot be used leaves both tiers.
+    fn refused(&self, uri: &Key, own: &Key, variants: Option<Arc<Vec<Variant>>>) -> Found {
         self.tiers.remove(own);
         let hash = self.tiers.hash(&own.0);
         let reason = if uri == own {

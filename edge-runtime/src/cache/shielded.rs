@@ -10,7 +10,7 @@ use brink_policy::{
     cache_status::ForwardReason,
     coherence::tags,
     http::Reuse,
-    shield::{for_pop, is_younger},
+    shield::{for_pop, is_told_kept, is_younger},
 };
 use brink_protocol::Position;
 use http::Method;
@@ -32,10 +32,9 @@ impl Fill {
     /// On which terms a shield may answer; none: only the origin may.
     #[must_use]
     pub fn shield_terms(&self) -> Option<ShieldTerms> {
-        let is_ordinary = self.wants_whole()
-            && !self.completes()
-            && self.posted.is_none()
-            && self.subject.method == Method::GET
+        let is_ordinary = self.posted.is_none()
+            && matches!(self.subject.method, Method::GET | Method::HEAD)
+            && !self.subject.no_store
             && !self.subject.session.is_uncached
             && !matches!(self.reason, ForwardReason::Bypass | ForwardReason::Method);
         if !is_ordinary {
@@ -67,6 +66,9 @@ impl Answer {
     #[must_use]
     pub fn kept(&self) -> Option<Kept> {
         let entry = self.entry.as_ref()?;
+        if !is_told_kept(entry.status, self.head.status) {
+            return None;
+        }
         Some(Kept {
             lifetime: entry.lifetime,
             on: entry.on.to_vec(),

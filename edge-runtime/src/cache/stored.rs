@@ -1,5 +1,6 @@
 //! What the tiers hold: a response with all that decides about its reuse, or the list of a URI's variants.
 
+use super::content::Content;
 use brink_policy::{
     coding::{self, Accepted, CODINGS, Coding},
     coherence::{Dependency, EntryId},
@@ -30,8 +31,6 @@ use std::{
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// Largest stored head, in bytes; a response with a larger one is passed.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Largest body that a configuration may allow to be stored, in bytes.
-pub(super) const OBJECT_BYTES_MAX: u64 = 64 << 20;
 /// Longest body that is copied when it is stored, in bytes. Nothing is read from a connection in longer pieces.
 const COPIED_BYTES_MAX: usize = 1 << 20;
 /// Longest key with a variant's selection, in bytes.
@@ -48,6 +47,8 @@ pub(super) enum Slot {
     Answer(Arc<Stored>),
     /// The responses of this URI are told apart by request fields: their selections, the newest last.
     Variants(Arc<Vec<Variant>>),
+    /// A piece of a response's body.
+    Piece(Bytes),
 }
 
 /// One variant of a URI.
@@ -73,7 +74,7 @@ pub(super) struct Stored {
     pub(super) headers: HeaderMap,
     /// What caches before us said of it.
     pub(super) upstream_status: Option<HeaderValue>,
-    pub(super) body: Bytes,
+    pub(super) body: Content,
     /// Its trailer section, which is never empty. RFC 9111 §3: kept apart from the header section.
     pub(super) trailers: Option<Box<HeaderMap>>,
     pub(super) lifetime: Lifetime,
@@ -99,7 +100,7 @@ pub(super) struct Stored {
 /// One coded form of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Form {
-    Coded(Bytes),
+    Coded(Content),
     /// It gets no smaller.
     Useless,
 }
@@ -115,7 +116,7 @@ impl Codings {
 
     fn bytes(&self) -> usize {
         let length = |form: &Form| match form {
-            Form::Coded(bytes) => bytes.len(),
+            Form::Coded(content) => content.len(),
             Form::Useless => 0,
         };
         self.0.iter().flatten().map(length).sum()
@@ -136,7 +137,7 @@ pub(super) struct Parts {
     pub(super) generation: u64,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: Content,
     pub(super) lifetime: Lifetime,
     pub(super) initial_age: u64,
     pub(super) received: SystemTime,
@@ -309,16 +310,30 @@ impl Stored {
     pub(super) fn with_form(&self, coding: Coding, form: Form, room: usize) -> Option<Self> {
         let mut codings = self.known_codings()?;
         if let Form::Coded(body) = &form
-            && codings.bytes() + body.len() > room.saturating_sub(self.body.len())
+            && codings.bytes().saturating_add(body.len()) > room.saturating_sub(self.body.len())
         {
             return self.with_form(coding, Form::Useless, room);
         }
         *codings.0.get_mut(coding.index())? = Some(form);
+        Some(self.again(self.body.clone(), Some(codings)))
+    }
+
+    /// The same with its body elsewhere.
+    pub(super) fn with_body(&self, body: Content) -> Self {
+        let stored = self.again(body, self.known_codings());
+        match self.trailers.as_deref() {
+            Some(section) => stored.with_trailers(section.clone()),
+            None => stored,
+        }
+    }
+
+    /// The same response, without its trailers.
+    fn again(&self, body: Content, codings: Option<Codings>) -> Self {
         let stored = Self::new(Parts {
             generation: self.generation,
             status: self.status,
             headers: self.own_headers(),
-            body: self.body.clone(),
+            body,
             lifetime: self.lifetime,
             initial_age: self.initial_age,
             received: self.received,
@@ -326,11 +341,11 @@ impl Stored {
             index: self.index,
             position: self.position.clone(),
             described: self.described.clone(),
-            codings: Some(codings),
+            codings,
         });
         let checked = self.checked.load(Ordering::Acquire);
         stored.checked.store(checked, Ordering::Release);
-        Some(stored)
+        stored
     }
 
     /// The fields that select it, for us; none if nothing can be selected by them. What has coded forms is the same for

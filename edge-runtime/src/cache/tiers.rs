@@ -1,26 +1,34 @@
 //! Memory and disk, and the tag index of what is in memory.
 //!
-//! Every entry is written to disk when it is stored (not when memory evicts it), so that a program that is killed finds
-//! it again.
+//! An entry is written to disk when it is stored, or when it is used again if the disk is full
+//! ([`brink_policy::disk::Admission`]); not when memory evicts it, so that a program that is killed finds it again.
+
+mod pieces;
+mod storing;
+mod turns;
 
 use super::{
-    config::Config,
+    config::{Config, DISK_BYTES_MIN},
+    content::WHOLE_BYTES_MAX,
     disk::{Disk, DiskFigures, Terms},
     error::Error,
     memory::{Memory, id_of},
-    stored::{Key, OBJECT_BYTES_MAX, Slot, Stored, Variant, next_id},
+    stored::{Key, Slot, Stored, Variant, next_id},
     weight::weight_of,
 };
-use brink_policy::coherence::{EntryId, Met, TagIndex, Touch, Walk};
-use brink_policy::key::CacheKey;
+use brink_policy::{
+    coherence::{EntryId, Met, TagIndex, Touch, Walk},
+    disk::memory::can_be_indexed,
+    key::CacheKey,
+};
+use pieces::Shelf;
 use std::{
     hash::{BuildHasher, DefaultHasher, Hasher},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use turns::Turns;
 
-/// Smallest disk tier, in bytes.
-const DISK_BYTES_MIN: u64 = 64 << 20;
 /// What an entry on disk may take beside its body, in bytes: head, key, coded forms.
 const ENTRY_ROOM_BYTES: u64 = 6 << 20;
 /// So many of the largest entries fit in the disk tier, however small it is meant to be.
@@ -64,6 +72,8 @@ pub(super) struct Tiers {
     disk: Option<Disk>,
     index: Index,
     hasher: Seeded,
+    shelf: Shelf,
+    turns: Turns,
 }
 
 fn locked(index: &Index) -> MutexGuard<'_, TagIndex<Key>> {
@@ -77,12 +87,20 @@ async fn open_disk(
     generation: u64,
     memory: Arc<Memory>,
 ) -> Result<Disk, Error> {
-    let entry_bytes_max = config.object_bytes_max.min(OBJECT_BYTES_MAX) + ENTRY_ROOM_BYTES;
+    let entry_bytes_max = config.object_bytes_max.min(WHOLE_BYTES_MAX as u64) + ENTRY_ROOM_BYTES;
     let least = DISK_BYTES_MIN.max(ENTRIES_MIN * entry_bytes_max);
+    let capacity_bytes = config.disk_bytes_max.max(least);
+    if !can_be_indexed(config.disk_bytes_max, config.memory_bytes_max) {
+        return Err(Error::Config {
+            key: "disk_bytes_max",
+            value: config.disk_bytes_max,
+            rule: "at most 800 times memory_bytes_max: half of that has to hold the index of what is on disk",
+        });
+    }
     let terms = Terms {
         dir: dir.clone(),
-        capacity_bytes: config.disk_bytes_max.max(least),
-        entry_bytes_max,
+        capacity_bytes,
+        memory_bytes_max: config.memory_bytes_max,
         generation,
         is_in_memory: Box::new(move |hash| memory.has(hash)),
     };
@@ -106,7 +124,7 @@ impl Tiers {
         let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let memory = Arc::new(Memory::new(
             bytes(config.memory_bytes_max),
-            bytes(config.object_bytes_max),
+            bytes(config.object_bytes_max).min(WHOLE_BYTES_MAX),
         ));
         let disk = match &config.dir {
             None => None,
@@ -123,6 +141,8 @@ impl Tiers {
             disk,
             index: Index::default(),
             hasher: Seeded(generation),
+            shelf: Shelf::new(config.memory_bytes_max),
+            turns: Turns::new(),
         })
     }
 
@@ -140,33 +160,26 @@ impl Tiers {
     /// What `key` leads to. Takes no task and no lock beyond a shard's if it is in memory, or nowhere.
     pub(super) async fn find(&self, key: &Key) -> Option<(Slot, Tier)> {
         let hash = self.hasher.hash_one(key);
-        if let Some(slot) = self.memory.get(hash, key) {
+        let changes = self.turns.changes(hash);
+        if let Some(slot) = self.used(hash, key) {
             return Some((slot, Tier::Memory));
         }
         let disk = self.disk.as_ref()?;
         let slot = disk.find(hash, key).await?;
-        self.enter(key, &slot);
-        match self
-            .memory
-            .load(hash, key.clone(), slot.clone(), self.share(key))
-        {
-            Ok(left) => {
-                self.leave(&left);
-                Some((slot, Tier::Disk))
-            }
-            // Read by another meanwhile, or filled anew.
-            Err(newer) => {
-                if id_of(&newer) != id_of(&slot) {
-                    self.leave(&[slot]);
-                }
-                Some((newer, Tier::Memory))
-            }
-        }
+        Some(self.load(hash, key, slot, changes))
     }
 
     /// What `key` leads to, if it is in memory; counts as a use.
     pub(super) fn in_memory(&self, key: &Key) -> Option<Slot> {
-        self.memory.get(self.hasher.hash_one(key), key)
+        self.used(self.hasher.hash_one(key), key)
+    }
+
+    fn used(&self, hash: u64, key: &Key) -> Option<Slot> {
+        let (slot, is_awaited) = self.memory.get(hash, key)?;
+        if is_awaited {
+            self.write_used(hash, key, &slot);
+        }
+        Some(slot)
     }
 
     /// An entry joins the tag index; before it is in memory, so that whatever is there can be found.
@@ -200,7 +213,7 @@ impl Tiers {
     pub(super) fn variants(&self, key: &Key) -> Option<Arc<Vec<Variant>>> {
         let list = |slot: &Slot| match slot {
             Slot::Variants(list) => Some(list.clone()),
-            Slot::Answer(_) => None,
+            Slot::Answer(_) | Slot::Piece(_) => None,
         };
         self.memory.peek(self.hasher.hash_one(key), key, list)?
     }
@@ -210,25 +223,6 @@ impl Tiers {
         let hash = self.hasher.hash_one(key);
         let on_disk = |disk: &Disk| disk.may_contain(hash);
         self.memory.peek(hash, key, |_| ()).is_some() || self.disk.as_ref().is_some_and(on_disk)
-    }
-
-    pub(super) fn insert(&self, key: Key, slot: Slot) {
-        self.enter(&key, &slot);
-        let (hash, share) = (self.hasher.hash_one(&key), self.share(&key));
-        if let Some(disk) = &self.disk {
-            disk.insert(hash, key.clone(), slot.clone(), share);
-        }
-        self.leave(&self.memory.insert(hash, key, slot, share));
-    }
-
-    /// Removes an entry from both tiers.
-    pub(super) fn remove(&self, key: &Key) {
-        let hash = self.hasher.hash_one(key);
-        let left = self.memory.remove_if(hash, key, |_| true);
-        self.leave(left.as_slice());
-        if let Some(disk) = &self.disk {
-            disk.remove(hash);
-        }
     }
 
     /// How many entries of memory a change concerns: exactly if it has one tag, or if it takes few steps to count them;

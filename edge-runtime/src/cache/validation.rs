@@ -44,6 +44,7 @@ impl Fill {
         }
         // Without a word on its lifetime the one that was stored goes on.
         let speaks = dependencies.lifetime.is_some()
+            || self.shielded.is_some()
             || [
                 CACHE_CONTROL,
                 EXPIRES,

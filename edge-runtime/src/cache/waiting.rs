@@ -3,13 +3,14 @@
 use super::{
     fill::Answer,
     flights::{FOLLOWER_TIME_MAX, Joined, Ticket, Waited},
-    growing::Growing,
+    growing::{Beginning, Growing},
     request::PopAsks,
     shared::{Entry, Found},
     stored::Key,
     tiers::Tier,
     way::Way,
 };
+use brink_listener::Body;
 use brink_policy::{
     coherence::Verdict,
     collapse::FAILURES_MAX,
@@ -20,6 +21,7 @@ use brink_policy::{
     },
 };
 use brink_protocol::problem::Problem;
+use http::header::RANGE;
 use std::{sync::Arc, time::Instant};
 
 /// What a request has waited for.
@@ -47,6 +49,8 @@ enum Along {
     Answer(Box<Answer>),
     /// The answer is another variant's; the hash of this request's own.
     Other(u64),
+    /// It has come whole: it is stored, if it may be.
+    Over,
     /// A change has ended it.
     Ended,
     /// It does not suit this request, or cannot be read from its beginning.
@@ -59,12 +63,12 @@ impl Way<'_> {
         &self,
         key: &Key,
         found: &Found,
-        alone: bool,
+        together: bool,
         waits: &mut Waits,
     ) -> Next {
         let (hash, uri) = (found.hash, self.shared.tiers.hash(&key.0));
         let flights = &self.shared.flights;
-        if alone || !self.collapses() {
+        if !together {
             return Next::Forward(flights.alone(hash, uri));
         }
         let now = Instant::now();
@@ -85,8 +89,13 @@ impl Way<'_> {
                     false => Next::Look,
                 }
             }
+            // A part cannot be cut out of what is not there yet.
+            Waited::Streams(_) if self.request.headers.contains_key(RANGE) => {
+                Next::Forward(flights.alone(hash, uri))
+            }
             Waited::Streams(growing) => match self.along(key, &growing) {
                 Along::Answer(answer) => Next::Answer(answer),
+                Along::Over => Next::Look,
                 Along::Alone => Next::Forward(flights.alone(hash, uri)),
                 Along::Other(variant) => {
                     waits.variant = Some(variant);
@@ -123,6 +132,7 @@ impl Way<'_> {
             tier: Tier::Memory,
             soft: false,
             vouched,
+            first: None,
         };
         let age = stored.age(self.now);
         let held = reuse::Stored {
@@ -141,12 +151,14 @@ impl Way<'_> {
         {
             return Along::Alone;
         }
-        let Some(reader) = growing.read() else {
-            return Along::Alone;
+        let reader = match growing.read() {
+            Beginning::Reader(reader) => reader,
+            Beginning::Over => return Along::Over,
+            Beginning::Gone => return Along::Alone,
         };
         let mut answer = self.answer(&entry, age, None, true, None);
         let has_body = answer.head.status == stored.status;
-        answer.stream = has_body.then_some(reader);
+        answer.stream = has_body.then(|| Body::stream(reader));
         Along::Answer(Box::new(answer))
     }
 }

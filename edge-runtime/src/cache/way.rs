@@ -115,6 +115,8 @@ impl Way<'_> {
                 &self.shared.name,
             ),
             beside,
+            &self.shared.tiers,
+            entry.first.clone(),
         );
         answer.entry = stale.is_none().then(|| entry.stored.clone());
         answer

@@ -2,6 +2,7 @@
 //!
 //! docs/decisions/0028 has what the process really takes.
 
+use super::content::Content;
 use super::stored::{Key, Slot, Stored, Variant, head_bytes};
 use brink_policy::{
     coherence::{Bounds, Depends as _, TagIndex},
@@ -47,6 +48,7 @@ pub(super) fn weight(key: &Key, slot: &Slot) -> usize {
             });
             of_key(key) + each.sum::<usize>()
         }
+        Slot::Piece(bytes) => of_key(key) + of_bytes(bytes.len()),
     }
 }
 
@@ -74,13 +76,27 @@ fn of_stored(stored: &Stored) -> usize {
     allocated(ARC_BYTES + size_of::<Stored>())
         + of_fields(&stored.headers)
         + stored.trailers.as_deref().map_or(0, of_trailers)
-        + allocated(stored.body.len())
-        + SHARED_BYTES
+        + of_content(&stored.body)
         + allocated(stored.described.len())
         + allocated(stored.forms_table_bytes())
         + forms.sum::<usize>()
         // As it is sent, from the first hit on.
         + allocated(head_bytes(&stored.headers) + STATUS_LINE_BYTES)
+}
+
+/// A body, as far as it lies in its entry.
+fn of_content(content: &Content) -> usize {
+    match content {
+        Content::Whole(bytes) => of_bytes(bytes.len()),
+        Content::Pieces(pieces) => {
+            allocated(ARC_BYTES + size_of_val(&**pieces))
+                + allocated(pieces.id().tenant.as_str().len())
+        }
+    }
+}
+
+fn of_bytes(length: usize) -> usize {
+    allocated(length) + SHARED_BYTES
 }
 
 /// A trailer section, in a box.

@@ -9,12 +9,13 @@ use crate::{
     cache::{Kept, ShieldTerms},
     exchange::Exchange,
 };
-use brink_listener::{Body, BoxError, client::ALPN_HTTP2};
+use brink_listener::{Body, BoxError, client::ALPN_HTTP2, takes_trailers};
 use brink_policy::{
     coherence::tags,
     http::fields::remove_hop_by_hop,
     shield::{Breaker, SHIELDS_MAX, order},
 };
+use brink_protocol::Position;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body_util::Empty;
 use std::{
@@ -46,6 +47,7 @@ struct One {
 pub struct Sought {
     /// Hash of tenant and URL.
     key: u64,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
 }
@@ -56,6 +58,8 @@ pub struct Shielded {
     pub response: Response<Body>,
     /// What the shield says of it; none: it is for this one request.
     pub kept: Option<Kept>,
+    /// Where what was written on the request's behalf is in the log.
+    pub written: Position,
 }
 
 impl Shields {
@@ -134,6 +138,7 @@ impl Shields {
         Some(Shielded {
             response: Response::from_parts(head, Body::stream(body)),
             kept: told.kept,
+            written: told.written,
         })
     }
 
@@ -162,9 +167,14 @@ impl Sought {
             outdated_ms: ago_ms(terms.outdated),
             fields_set: fields_set.map(ToString::to_string).collect(),
             client: Some(exchange.client()),
+            caller: exchange.caller.as_deref().cloned(),
         });
         let mut headers = exchange.head.headers.clone();
+        let takes_trailers = takes_trailers(&headers);
         remove_hop_by_hop(&mut headers);
+        if takes_trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
         for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT] {
             headers.remove(name);
         }
@@ -174,6 +184,7 @@ impl Sought {
         let url = format!("{}{}", exchange.host(), exchange.path_and_query());
         Some(Self {
             key: tags::url(exchange.tenant(), &url),
+            method: exchange.head.method.clone(),
             uri: exchange.head.uri.clone(),
             headers,
         })
@@ -181,7 +192,7 @@ impl Sought {
 
     fn request(&self) -> Request<Empty<bytes::Bytes>> {
         let mut request = Request::new(Empty::new());
-        *request.method_mut() = Method::GET;
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers.clone();

@@ -1,6 +1,6 @@
 //! What a PoP and a shield say to each other, in one field of the request and one of the answer.
 
-use crate::cache::Kept;
+use crate::{cache::Kept, exchange::Caller};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use brink_policy::coherence::tags;
 use brink_protocol::{Position, TenantName, codec, deployment::default_tenant};
@@ -13,7 +13,7 @@ pub(super) const SHIELD_FIELD: HeaderName = HeaderName::from_static("brink-shiel
 /// Longest value of the field, in bytes: the most tags of an entry fit.
 const FIELD_BYTES_MAX: usize = 64 << 10;
 /// Changes whenever the meaning of a message does.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What a PoP asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Asked {
     pub fields_set: Vec<String>,
     /// Whose request it is.
     pub client: Option<SocketAddr>,
+    /// Who sends it, as the asking PoP's plugins found it.
+    pub caller: Option<Caller>,
 }
 
 /// What a shield says of an answer.
@@ -41,6 +43,8 @@ pub struct Told {
     format: Format,
     /// None: it is for this one request.
     pub kept: Option<Kept>,
+    /// Where what was written on the request's behalf is in the log.
+    pub written: Position,
 }
 
 /// What both sides must have in common.
@@ -69,6 +73,7 @@ pub(super) struct Question {
     pub(super) outdated_ms: u64,
     pub(super) fields_set: Vec<String>,
     pub(super) client: Option<SocketAddr>,
+    pub(super) caller: Option<Caller>,
 }
 
 impl From<Question> for Asked {
@@ -82,6 +87,7 @@ impl From<Question> for Asked {
             outdated_ms: question.outdated_ms,
             fields_set: question.fields_set,
             client: question.client,
+            caller: question.caller,
         }
     }
 }
@@ -100,18 +106,20 @@ impl Asked {
 }
 
 impl Told {
-    /// Of an answer for an origin.
+    /// Of an answer.
     #[must_use]
-    pub fn new(kept: Option<Kept>) -> Self {
+    pub fn new(kept: Option<Kept>, written: Position) -> Self {
         Self {
             format: Format::own(),
             kept,
+            written,
         }
     }
 
     /// Puts it on an answer. Where it would be too long, the answer is for one request.
-    pub fn put(&self, headers: &mut HeaderMap) {
-        if let Some(value) = encoded(self).or_else(|| encoded(&Self::new(None))) {
+    pub fn put(self, headers: &mut HeaderMap) {
+        let whole = encoded(&self);
+        if let Some(value) = whole.or_else(|| encoded(&Self { kept: None, ..self })) {
             headers.insert(SHIELD_FIELD, value);
         }
     }
@@ -154,6 +162,10 @@ mod tests {
             outdated_ms: 5,
             fields_set: vec!["x-user".into()],
             client: Some("10.0.0.1:5".parse().unwrap()),
+            caller: Some(Caller {
+                subject: Some("ann".into()),
+                claims: vec![("role".into(), "buyer".into())],
+            }),
         }
         .into()
     }
@@ -189,10 +201,10 @@ mod tests {
         };
         for (count, is_kept) in [(1_024, true), (10_000, false)] {
             let mut headers = HeaderMap::new();
-            let told = Told::new(Some(kept(count)));
-            told.put(&mut headers);
+            let written: Position = "core-1.1=42".parse().unwrap();
+            Told::new(Some(kept(count)), written.clone()).put(&mut headers);
             let told = Told::take(&mut headers).unwrap();
-            assert_eq!(told.kept.is_some(), is_kept);
+            assert_eq!((told.kept.is_some(), told.written), (is_kept, written));
         }
     }
 

@@ -31,6 +31,8 @@ mod raw;
 mod scripted;
 mod serve;
 mod sessions;
+mod shielded_modules;
+mod shielded_parts;
 mod shields;
 mod streams;
 mod trailers;

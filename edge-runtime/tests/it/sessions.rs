@@ -17,12 +17,12 @@ use brink_protocol::{
 use std::time::SystemTime;
 use tempfile::TempDir;
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(since.unwrap().as_millis()).unwrap()
 }
 
-fn key(id: u64) -> SessionKey {
+pub(crate) fn key(id: u64) -> SessionKey {
     SessionKey {
         id,
         secret: [u8::try_from(id % 251).unwrap(); 32],
@@ -30,11 +30,11 @@ fn key(id: u64) -> SessionKey {
     }
 }
 
-fn keys() -> SessionKeys {
+pub(crate) fn keys() -> SessionKeys {
     SessionKeys::new(vec![key(4), key(5)]).unwrap()
 }
 
-fn token(id: u64, position: &str) -> String {
+pub(crate) fn token(id: u64, position: &str) -> String {
     let keys = SessionKeys::new(vec![key(id)]).unwrap();
     keys.sign(&position.parse().unwrap(), now_ms()).unwrap()
 }

@@ -1,7 +1,7 @@
 //! PoPs with a shield between them and an origin.
 
 use crate::{
-    deployments::{change, route},
+    deployments::{change, deployment, route},
     harness::{Answer, Edge, start, within},
     scripted::{Asked, Core, Offers},
 };
@@ -13,10 +13,11 @@ use brink_listener::{
 };
 use brink_protocol::{
     change::ChangeKind,
-    deployment::{DeploymentTable, Route, Target, default_tenant},
+    deployment::{DeploymentTable, Route, Target, World as ModuleWorld, default_tenant},
     link::FeedMessage,
     purge::{Purge, Selector},
 };
+use bytes::Bytes;
 use http::{Request, Response};
 use std::sync::{
     Arc,
@@ -47,13 +48,25 @@ impl Service for Numbers {
     }
 }
 
-struct World {
-    core: Core,
+pub(crate) struct World {
+    pub(crate) core: Core,
     numbers: Arc<Numbers>,
     table: DeploymentTable,
-    shield: Option<(Edge, Asked)>,
+    pub(crate) shield: Option<(Edge, Asked)>,
     asks: ShieldSettings,
     _dirs: Vec<TempDir>,
+}
+
+/// The URL of an origin that does not end before the test does.
+pub(crate) async fn origin<S: Service>(service: Arc<S>) -> String {
+    let config = Config {
+        tcp: Some("127.0.0.1:0".parse().unwrap()),
+        ..Config::default()
+    };
+    let listener = Listener::bind(config).await.unwrap();
+    let url = format!("http://{}", listener.tcp_addr().unwrap());
+    tokio::spawn(listener.serve(service, CancellationToken::new()));
+    url
 }
 
 impl World {
@@ -62,13 +75,23 @@ impl World {
             asked: AtomicU32::new(0),
             may: Semaphore::new(0),
         });
-        let config = Config {
-            tcp: Some("127.0.0.1:0".parse().unwrap()),
-            ..Config::default()
+        let url = origin(Arc::clone(&numbers)).await;
+        let mut world = Self::before(&url).await;
+        world.numbers = numbers;
+        world
+    }
+
+    /// With an origin.
+    pub(crate) async fn before(url: &str) -> Self {
+        let route = Route {
+            target: Target::Origin(url.to_owned()),
+            ..route("/", "m", &[])
         };
-        let listener = Listener::bind(config).await.unwrap();
-        let url = format!("http://{}", listener.tcp_addr().unwrap());
-        tokio::spawn(listener.serve(Arc::clone(&numbers), CancellationToken::new()));
+        Self::with(vec![route], &[]).await
+    }
+
+    /// With these routes and modules.
+    pub(crate) async fn with(routes: Vec<Route>, modules: &[(&str, Bytes)]) -> Self {
         let core = Core::start(Offers::Both).await;
         let dir = core.identity().to_owned();
         let leaf = Leaf {
@@ -79,15 +102,20 @@ impl World {
         let authority = DevAuthority::open_or_create(&dir).unwrap();
         let (certificate, key) = (dir.join("shield.pem"), dir.join("shield.key"));
         authority.issue(&leaf, &certificate, &key).unwrap();
+        let deployments = modules.iter();
+        let deployments =
+            deployments.map(|(name, code)| deployment(name, code, ModuleWorld::Module));
         let table = DeploymentTable {
             revision: 1,
-            deployments: vec![],
-            routes: vec![Route {
-                target: Target::Origin(url),
-                ..route("/", "m", &[])
-            }],
+            deployments: deployments.collect(),
+            routes,
         };
-        core.deploy(&table, &[]);
+        let components: Vec<&Bytes> = modules.iter().map(|(_, code)| code).collect();
+        core.deploy(&table, &components);
+        let numbers = Arc::new(Numbers {
+            asked: AtomicU32::new(0),
+            may: Semaphore::new(0),
+        });
         let mut world = Self {
             core,
             numbers,
@@ -127,7 +155,7 @@ impl World {
         (edge, feed)
     }
 
-    async fn pop(&mut self, name: &str) -> (Edge, Asked) {
+    pub(crate) async fn pop(&mut self, name: &str) -> (Edge, Asked) {
         let asks = self.asks.clone();
         self.edge(name, asks).await
     }
@@ -136,7 +164,7 @@ impl World {
         self.numbers.asked.load(Ordering::SeqCst)
     }
 
-    fn shield_hears(&self, message: &FeedMessage) {
+    pub(crate) fn shield_hears(&self, message: &FeedMessage) {
         self.shield.as_ref().unwrap().1.say(message);
     }
 }
@@ -146,12 +174,12 @@ async fn get(edge: &Edge, path: &str) -> Answer {
 }
 
 /// Waits until an edge has applied as much.
-async fn applied(edge: &Edge, position: &str) {
+pub(crate) async fn applied(edge: &Edge, position: &str) {
     edge.until(|status| status["position"] == position).await;
 }
 
 /// What a shield has stored counts for a PoP if it was asked for after that PoP began: ages are whole seconds.
-async fn a_second_passes() {
+pub(crate) async fn a_second_passes() {
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
 }
 

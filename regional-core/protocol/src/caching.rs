@@ -44,6 +44,10 @@ pub struct RouteCache {
     /// How long errors are kept that say nothing of it themselves.
     #[serde(skip_serializing_if = "Negative::is_none")]
     pub negative: Negative,
+    /// The route's module runs at the PoP's shield, if it has one that answers, so that many PoPs cost one run. Answers of origins
+    /// come that way in any case. Default false: modules run at the PoP that was asked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shield: bool,
 }
 
 /// Lifetimes of errors without one of their own. They are stored as any answer is: what they depend on ends them. Never for
@@ -83,6 +87,7 @@ impl Default for RouteCache {
             compress: true,
             key: KeyRules::default(),
             negative: Negative::default(),
+            shield: false,
         }
     }
 }
@@ -248,7 +253,8 @@ mod tests {
         assert_eq!(Negative::default().of(404), None);
         // What says nothing of it is what it was.
         let plain = serde_json::to_string(&RouteCache::default()).unwrap();
-        assert!(!plain.contains("negative"), "{plain}");
+        assert!(!plain.contains("negative") && !plain.contains("shield"), "{plain}");
+        assert!(rules(r#"{"shield": true}"#).unwrap().shield);
         let many = format!(r#"{{"key": {{"cookies": {:?}}}}}"#, vec!["a"; 65]);
         for wrong in [
             r#"{"compres": true}"#,

@@ -195,3 +195,46 @@ fn places_that_lead_nowhere_do_not_add_up() {
     assert!(cache.window.len() < 1_000, "{}", cache.window.len());
     assert!(cache.slots.len() < 100, "{}", cache.slots.len());
 }
+
+#[test]
+fn a_bound_that_changes() {
+    let mut cache = Bounded::new(100_000);
+    for key in 0..1_000 {
+        ask(&mut cache, key, 100, 0);
+    }
+    assert_eq!(cache.weight(), 100_000);
+    let left = cache.set_weight_max(30_000);
+    assert_eq!(
+        (left.len(), cache.len(), cache.weight()),
+        (700, 300, 30_000)
+    );
+    // Heavy ones, light ones, and none at all.
+    ask(&mut cache, 2_000, 25_000, 0);
+    ask(&mut cache, 2_001, 40_000, 0);
+    assert!(cache.weight() <= 30_000);
+    assert_eq!(cache.set_weight_max(100_000).len(), 0);
+    ask(&mut cache, 2_001, 40_000, 0);
+    assert!(cache.peek(2_001, &2_001).is_some());
+    cache.set_weight_max(0);
+    assert_eq!((cache.len(), cache.weight()), (0, 0));
+    assert!(!ask(&mut cache, 1, 1, 0));
+    assert!(!ask(&mut cache, 1, 1, 0));
+}
+
+#[test]
+fn the_use_that_is_awaited_is_told_once() {
+    let mut cache = Bounded::new(1_000);
+    cache.insert(1, 1_u64, 'a', 10, 0);
+    assert_eq!(cache.use_of(1, &1), Some((&'a', false)));
+    cache.await_use(1, &1);
+    assert_eq!(cache.peek(1, &1), Some(&'a'));
+    assert_eq!(cache.use_of(1, &1), Some((&'a', true)));
+    assert_eq!(cache.use_of(1, &1), Some((&'a', false)));
+    // What takes its place is another.
+    cache.await_use(1, &1);
+    cache.insert(1, 1, 'b', 10, 0);
+    assert_eq!(cache.use_of(1, &1), Some((&'b', false)));
+    // Of what is not there nothing is told.
+    cache.await_use(2, &2);
+    assert_eq!(cache.use_of(2, &2), None);
+}

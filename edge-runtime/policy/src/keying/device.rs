@@ -34,6 +34,16 @@ impl Device {
         }
     }
 
+    /// What [`DEVICE_CLASS`] says.
+    pub(super) fn told(request: &HeaderMap) -> Self {
+        let said = request.get(DEVICE_CLASS);
+        let known = [Self::Bot, Self::Mobile, Self::Tablet];
+        let found = known
+            .into_iter()
+            .find(|device| said.is_some_and(|said| said == device.as_str()));
+        found.unwrap_or(Self::Desktop)
+    }
+
     /// What a request says by `Sec-CH-UA-Mobile` and `User-Agent`.
     #[must_use]
     pub fn of(request: &HeaderMap) -> Self {

@@ -102,3 +102,62 @@ fn a_pop_gets_nothing_stale() {
         assert_eq!(for_pop(reuse), expected);
     }
 }
+
+#[test]
+fn what_a_shield_asks_for_in_place_of_a_part() {
+    for (complete, widens) in [
+        (None, true),
+        (Some(WIDENED_BYTES_MAX), true),
+        (Some(WIDENED_BYTES_MAX + 1), false),
+    ] {
+        assert_eq!(may_widen(complete), widens, "{complete:?}");
+    }
+    for (status, length, taken) in [
+        (200, Some("5"), true),
+        (200, Some("4194305"), false),
+        (200, Some("99999999999999999999999"), false),
+        (200, None, false),
+        (206, Some("4194305"), true),
+        (404, None, true),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.parse().unwrap());
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(
+            is_taken_whole(status, &headers),
+            taken,
+            "{status} {length:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_pop_keeps_of_what_a_shield_lets_it_keep() {
+    let range = HeaderMap::from_iter([(RANGE, "bytes=0-1".parse().unwrap())]);
+    let none = HeaderMap::new();
+    for (request, status, content_range, kept) in [
+        (&none, 200, None, true),
+        (&none, 404, None, true),
+        (&none, 103, None, false),
+        (&none, 304, None, false),
+        (&range, 200, None, true),
+        (&range, 206, Some("bytes 0-1/9"), true),
+        (&range, 206, Some("bytes */9"), false),
+        (&range, 206, None, false),
+        (&range, 416, Some("bytes */9"), false),
+        (&none, 416, None, true),
+    ] {
+        let mut response = HeaderMap::new();
+        if let Some(range) = content_range {
+            response.insert(http::header::CONTENT_RANGE, range.parse().unwrap());
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(is_kept_by_pop(request, status, &response), kept, "{status}");
+    }
+    let [whole, part, not, nothing] =
+        [200, 206, 304, 416].map(|status| StatusCode::from_u16(status).unwrap());
+    assert!(is_told_kept(whole, part) && is_told_kept(whole, not));
+    assert!(!is_told_kept(whole, nothing) && is_told_kept(nothing, nothing));
+}

@@ -1,6 +1,7 @@
 //! What a segment holds, by tenant.
 
 use super::layout::Listed;
+use brink_policy::disk::Holdings;
 use rustc_hash::FxHashMap;
 
 /// Bytes of a segment's file, and of whose records.
@@ -47,9 +48,14 @@ impl Shares {
         }
     }
 
-    /// Bytes of one, and how many there are.
-    pub(super) fn of(&self, share: u32) -> (u64, u64) {
+    /// What one has of a disk of so many bytes.
+    pub(super) fn of(&self, share: u32, capacity_bytes: u64) -> Holdings {
         let bytes = self.bytes.get(&share).copied().unwrap_or(0);
-        (bytes, self.bytes.len() as u64)
+        let others = self.bytes.len() - usize::from(bytes > 0);
+        Holdings {
+            bytes,
+            tenants: others as u64 + 1,
+            capacity_bytes,
+        }
     }
 }

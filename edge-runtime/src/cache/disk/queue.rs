@@ -16,7 +16,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// What a waiting operation costs beside its entry, in bytes.
 const OPERATION_BYTES: usize = 128;
@@ -87,6 +87,10 @@ pub(super) struct Queue {
     work: Condvar,
     /// How many operations wait.
     length: AtomicUsize,
+    /// Bytes that wait: of the state, to be read without it.
+    bytes: AtomicUsize,
+    /// Something left.
+    left: Notify,
     bytes_max: usize,
 }
 
@@ -97,6 +101,8 @@ impl Queue {
             state: Mutex::default(),
             work: Condvar::new(),
             length: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            left: Notify::new(),
             bytes_max,
         }
     }
@@ -107,6 +113,7 @@ impl Queue {
 
     fn note_length(&self, state: &State) {
         self.length.store(state.pending.len(), Ordering::Release);
+        self.bytes.store(state.bytes, Ordering::Release);
     }
 
     /// Has an entry written. What was there before is not there any more, whether or not there is room for this. Gives
@@ -252,6 +259,8 @@ impl Queue {
             }
         }
         self.note_length(&state);
+        drop(state);
+        self.left.notify_waiters();
     }
 
     /// Notes what could not be written. Where something older may lie on disk, its removal is owed. Gives whether it still
@@ -274,6 +283,8 @@ impl Queue {
             state.owed.push(hash);
         }
         self.note_length(&state);
+        drop(state);
+        self.left.notify_waiters();
         still_waited
     }
 
@@ -288,6 +299,7 @@ impl Queue {
         let (done, written) = oneshot::channel();
         let turned = self.turn(Turn::Close(done));
         self.state().is_closed = true;
+        self.left.notify_waiters();
         turned.then_some(written)
     }
 
@@ -305,11 +317,30 @@ impl Queue {
     pub(super) fn stop(&self) {
         self.state().is_stopped = true;
         self.work.notify_all();
+        self.left.notify_waiters();
+    }
+
+    /// Waits until no more than `bytes` wait. False: nothing is written any more.
+    pub(super) async fn room(&self, bytes: usize) -> bool {
+        loop {
+            // From here on nothing is missed.
+            let left = self.left.notified();
+            {
+                let state = self.state();
+                if state.is_closed || state.is_stopped {
+                    return false;
+                }
+                if state.bytes <= bytes {
+                    return true;
+                }
+            }
+            left.await;
+        }
     }
 
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> u64 {
-        self.state().bytes as u64
+        self.bytes.load(Ordering::Acquire) as u64
     }
 }
 

@@ -12,13 +12,14 @@ use std::{fs, io, path::Path};
 const SMALL: Limits = Limits {
     capacity_bytes: 1 << 40,
     segment_bytes: 4_096,
+    entries_max: u64::MAX,
 };
 
 fn terms(dir: &Path) -> Terms {
     Terms {
         dir: dir.to_owned(),
         capacity_bytes: 0,
-        entry_bytes_max: 1 << 20,
+        memory_bytes_max: 64 << 20,
         generation: 7,
         is_in_memory: Box::new(|_| false),
     }
@@ -61,7 +62,7 @@ impl Disk {
     async fn text(&self, name: &str) -> Option<String> {
         match self.find(hash(name), &key(name)).await? {
             Slot::Variants(list) => Some(list[0].selection.clone()),
-            Slot::Answer(_) => panic!("no such entry was stored"),
+            Slot::Answer(_) | Slot::Piece(_) => panic!("no such entry was stored"),
         }
     }
 }
@@ -158,6 +159,7 @@ async fn the_oldest_leaves_and_what_is_used_stays() {
     let limits = Limits {
         capacity_bytes: 64 << 10,
         segment_bytes: 4 << 10,
+        entries_max: u64::MAX,
     };
     let disk = open(dir.path(), limits);
     let text = "x".repeat(200);
@@ -193,6 +195,7 @@ async fn a_tenant_with_little_loses_nothing_to_others() {
     let limits = Limits {
         capacity_bytes: 64 << 10,
         segment_bytes: 4 << 10,
+        entries_max: u64::MAX,
     };
     let disk = open(dir.path(), limits);
     let text = "x".repeat(200);
@@ -214,6 +217,7 @@ async fn what_memory_has_is_wanted() {
     let limits = Limits {
         capacity_bytes: 32 << 10,
         segment_bytes: 2 << 10,
+        entries_max: u64::MAX,
     };
     let terms = Terms {
         is_in_memory: Box::new(|known| known == hash("hot")),

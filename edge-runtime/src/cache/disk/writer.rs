@@ -3,9 +3,9 @@
 mod room;
 
 use super::{
-    extent::{Extent, Shares},
+    extent::Extent,
     layout::{Listed, Place, RECORDS_MAX, SEGMENT_HEAD_BYTES, put_record, segment_head, summary},
-    log::{Log, add},
+    log::{Limits, Log, add},
     queue::{Operation, Work},
     recovery::Recovered,
 };
@@ -15,21 +15,15 @@ use std::{
     io,
     sync::Arc,
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 /// So many bytes are written at once, if as many wait.
 const BATCH_BYTES: usize = 1 << 20;
+/// What fails for long, or again and again, is said so often.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 /// A buffer that has grown beyond this, in bytes, is given back.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
-
-/// How large the log may grow.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// All segments together, in bytes.
-    pub(super) capacity_bytes: u64,
-    /// A segment ends when the next record would make it larger; a larger record has one of its own.
-    pub(super) segment_bytes: u32,
-}
 
 /// The segment that is being written.
 #[derive(Debug)]
@@ -54,7 +48,6 @@ pub(super) struct Writer {
     log: Arc<Log>,
     limits: Limits,
     sealed: BTreeMap<u32, Extent>,
-    shares: Shares,
     open: Option<Open>,
     next: u32,
     buffer: Vec<u8>,
@@ -63,22 +56,24 @@ pub(super) struct Writer {
     syncing: Option<JoinHandle<()>>,
     is_making_room: bool,
     is_failing: bool,
-    /// The file system was full once.
-    was_full: bool,
+    /// What all segments together may have, in bytes: less than the capacity after the file system was full.
+    ceiling: u64,
+    /// When it was last said that something failed, and that the file system is full.
+    said_failing: Option<Instant>,
+    said_full: Option<Instant>,
 }
 
 impl Writer {
-    pub(super) fn new(log: Arc<Log>, limits: Limits, recovered: Recovered) -> Self {
-        let mut shares = Shares::default();
+    pub(super) fn new(log: Arc<Log>, recovered: Recovered) -> Self {
         for extent in recovered.segments.values() {
-            shares.add(extent);
+            log.shares().add(extent);
             add(&log.counts.bytes, extent.bytes);
         }
-        Self {
-            log,
+        let limits = log.limits;
+        let writer = Self {
             limits,
+            log,
             sealed: recovered.segments,
-            shares,
             open: None,
             next: recovered.next,
             buffer: Vec::new(),
@@ -86,8 +81,12 @@ impl Writer {
             syncing: None,
             is_making_room: false,
             is_failing: false,
-            was_full: false,
-        }
+            ceiling: limits.capacity_bytes,
+            said_failing: None,
+            said_full: None,
+        };
+        writer.note_fullness(writer.is_over_limits());
+        writer
     }
 
     /// Writes until it is told to end.
@@ -330,7 +329,7 @@ impl Writer {
     /// Nothing more is written to this segment.
     fn retire(&mut self, open: Open, summary_bytes: u64) {
         let extent = Extent::of(u64::from(open.end) + summary_bytes, &open.records);
-        self.shares.add(&extent);
+        self.log.shares().add(&extent);
         self.sealed.insert(open.id, extent);
     }
 
@@ -368,14 +367,29 @@ impl Writer {
         }
     }
 
-    /// Counts what failed. It is said once, until something succeeds again.
+    /// Whether it is to be said that the file system is full.
+    fn says_it_is_full(&mut self) -> bool {
+        says(&mut self.said_full)
+    }
+
+    /// Counts what failed. It is said once, until something succeeds again, and not more often than [`SAY_EVERY`].
     fn note<T>(&mut self, result: io::Result<T>) {
         let Err(error) = result else {
             return;
         };
         add(&self.log.counts.errors, 1);
-        if !std::mem::replace(&mut self.is_failing, true) {
+        let is_new = !std::mem::replace(&mut self.is_failing, true);
+        if is_new && says(&mut self.said_failing) {
             tracing::error!(%error, dir = %self.log.files.dir().display(), "the disk tier could not be written; the cache goes on without what is lost");
         }
     }
+}
+
+/// Whether something is said again.
+fn says(said: &mut Option<Instant>) -> bool {
+    let is_due = said.is_none_or(|at| at.elapsed() >= SAY_EVERY);
+    if is_due {
+        *said = Some(Instant::now());
+    }
+    is_due
 }

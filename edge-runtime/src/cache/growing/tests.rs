@@ -1,19 +1,23 @@
 //! Bodies on their way to several readers.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::cache::stored::Parts;
+use crate::cache::{config::Config, content::Content, stored::Parts};
 use brink_policy::http::Lifetime;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use std::time::SystemTime;
 
-fn growing() -> Arc<Growing> {
+async fn tiers() -> Arc<Tiers> {
+    Arc::new(Tiers::open(&Config::default(), 1, false).await.unwrap())
+}
+
+async fn growing() -> Arc<Growing> {
     let entry = Stored::new(Parts {
         generation: 1,
         status: StatusCode::OK,
         headers: HeaderMap::new(),
-        body: Bytes::new(),
+        body: Content::default(),
         lifetime: Lifetime::fresh_for(60),
         initial_age: 0,
         received: SystemTime::UNIX_EPOCH,
@@ -23,7 +27,15 @@ fn growing() -> Arc<Growing> {
         codings: None,
         described: "".into(),
     });
-    Growing::new(Arc::new(entry), HeaderMap::new(), None)
+    let id = Tiers::new_filling(&"t".parse().unwrap());
+    Growing::new(Arc::new(entry), HeaderMap::new(), None, tiers().await, id)
+}
+
+fn reader(growing: &Arc<Growing>) -> Reader {
+    match growing.read() {
+        Beginning::Reader(reader) => reader,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn polled(reader: &mut Reader) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -39,12 +51,12 @@ fn data(reader: &mut Reader) -> Option<Bytes> {
 
 #[tokio::test]
 async fn each_reads_from_the_beginning_whenever_it_comes() {
-    let growing = growing();
-    let mut early = growing.read().unwrap();
+    let growing = growing().await;
+    let mut early = reader(&growing);
     assert!(polled(&mut early).is_pending());
     growing.push(Bytes::from_static(b"ab"));
     assert_eq!(data(&mut early).unwrap(), "ab");
-    let late = growing.read().unwrap();
+    let late = reader(&growing);
     growing.push(Bytes::new());
     growing.push(Bytes::from_static(b"cd"));
     assert_eq!(growing.whole(), "abcd");
@@ -56,18 +68,18 @@ async fn each_reads_from_the_beginning_whenever_it_comes() {
     let all = late.collect().await.unwrap();
     assert_eq!(all.trailers(), Some(&trailers));
     assert_eq!(all.to_bytes(), "abcd");
-    let last = growing.read().unwrap();
+    let last = reader(&growing);
     assert_eq!(last.size_hint().exact(), Some(4));
     assert_eq!(last.collect().await.unwrap().to_bytes(), "abcd");
 }
 
 #[tokio::test]
 async fn what_breaks_off_is_an_error_once_and_for_each() {
-    let growing = growing();
-    let mut reader = growing.read().unwrap();
+    let growing = growing().await;
+    let mut reader = reader(&growing);
     growing.push(Bytes::from_static(b"ab"));
     growing.break_off("gone");
-    assert!(growing.read().is_none());
+    assert!(matches!(growing.read(), Beginning::Gone));
     assert_eq!(data(&mut reader).unwrap(), "ab");
     assert!(matches!(polled(&mut reader), Poll::Ready(Some(Err(_)))));
     assert!(matches!(polled(&mut reader), Poll::Ready(None)));
@@ -76,12 +88,15 @@ async fn what_breaks_off_is_an_error_once_and_for_each() {
 #[tokio::test]
 async fn what_is_not_stored_is_held_until_the_slowest_has_read_it() {
     let piece = Bytes::from(vec![b'x'; 600 << 10]);
-    let growing = growing();
-    let (mut quick, mut slow) = (growing.read().unwrap(), growing.read().unwrap());
+    let growing = growing().await;
+    let (mut quick, mut slow) = (reader(&growing), reader(&growing));
     growing.push(piece.clone());
     assert!(data(&mut quick).is_some());
     growing.pass();
-    assert!(growing.read().is_none(), "its beginning may leave");
+    assert!(
+        matches!(growing.read(), Beginning::Gone),
+        "its beginning may leave"
+    );
     assert!(growing.room().await);
     growing.push(piece.clone());
     assert!(data(&mut quick).is_some());
@@ -95,9 +110,9 @@ async fn what_is_not_stored_is_held_until_the_slowest_has_read_it() {
     assert!(data(&mut slow).is_some());
     assert!(room.await.unwrap());
     growing.push(piece);
-    assert_eq!(growing.state().pieces.len(), 2);
+    assert_eq!(growing.state().blocks(), 2);
     drop(slow);
-    assert_eq!(growing.state().pieces.len(), 1);
+    assert_eq!(growing.state().blocks(), 1);
     drop(quick);
     assert_eq!(growing.state().held, 0);
     assert!(!growing.room().await, "nobody reads it");

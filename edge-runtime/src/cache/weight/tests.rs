@@ -33,7 +33,7 @@ fn stored(headers: HeaderMap, body: Bytes, codings: Option<Codings>) -> Stored {
         generation: 1,
         status: StatusCode::OK,
         headers,
-        body,
+        body: body.into(),
         lifetime: Lifetime::default(),
         initial_age: 0,
         received: SystemTime::UNIX_EPOCH,
@@ -57,9 +57,12 @@ fn what_was_read_from_a_connection_is_not_kept() {
     }
     headers.get_mut("etag").unwrap().set_sensitive(true);
     let body = own_body(&read.slice(1_000..2_000));
-    let form = Codings::of((Coding::Gzip, Form::Coded(Bytes::from_static(b"coded"))));
+    let form = Codings::of((
+        Coding::Gzip,
+        Form::Coded(Bytes::from_static(b"coded").into()),
+    ));
     let entry = stored(headers.clone(), body, Some(form));
-    assert!(!is_part(&entry.body) && entry.body.len() == 1_000);
+    assert!(!is_part(entry.body.own()) && entry.body.len() == 1_000);
     for one in entry.coded_forms().chain([&entry]) {
         assert!(!one.headers.values().any(|value| is_part(value.as_bytes())));
         let both =
@@ -86,7 +89,7 @@ fn all_of_an_entry_weighs_something() {
     // In the map, and as it is sent.
     let head = weight(stored(field("x-large", 2_000), Bytes::new(), None));
     assert!(head >= empty + 4_000);
-    let form = Form::Coded(Bytes::from(vec![0; 700]));
+    let form = Form::Coded(Bytes::from(vec![0; 700]).into());
     let codings = Codings::of((Coding::Brotli, form));
     let coded = weight(stored(HeaderMap::new(), Bytes::new(), Some(codings)));
     assert!(coded >= empty + 700 + size_of::<Stored>());

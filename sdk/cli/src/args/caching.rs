@@ -47,6 +47,9 @@ pub(crate) struct Caching {
     /// Keep 500, 502, 503 and 504 that have no lifetime of their own for so long, up to 30
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=30))]
     pub(crate) negative_failures: u16,
+    /// Run the module at the PoP's shield, if it has one
+    #[arg(long)]
+    pub(crate) shield: bool,
 }
 
 impl Caching {
@@ -76,6 +79,7 @@ impl Caching {
                 seconds: self.negative,
                 failure_seconds: self.negative_failures,
             },
+            shield: self.shield,
         };
         (rules != RouteCache::default()).then_some(rules)
     }
@@ -122,6 +126,9 @@ pub(crate) fn described(cache: &RouteCache) -> String {
         if seconds > 0 {
             words.push(format!("{name}={seconds}"));
         }
+    }
+    if cache.shield {
+        words.push("shield".to_owned());
     }
     words.join(",")
 }

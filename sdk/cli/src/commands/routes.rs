@@ -211,8 +211,8 @@ mod tests {
                 "/q module orders serve-stale no-compress,query-without=utm_*+b,sort-query,headers=A,cookies=,device",
             ),
             (
-                "/n --module orders --negative 30 --negative-failures 2",
-                "/n module orders serve-stale negative=30,negative-failures=2",
+                "/n --module orders --negative 30 --negative-failures 2 --shield",
+                "/n module orders serve-stale negative=30,negative-failures=2,shield",
             ),
             (
                 "/up --static ok --status 204 --when-disconnected fail",

@@ -12,6 +12,7 @@ const SEED: &str = "BRINK_TEST_DISK_SEED";
 const LIMITS: Limits = Limits {
     capacity_bytes: 400_000,
     segment_bytes: 16_000,
+    entries_max: u64::MAX,
 };
 
 fn text(name: &str, step: u64) -> String {

@@ -12,6 +12,9 @@ use super::{
 use brink_policy::disk::{Leaving, Record as Candidate};
 use std::{fs::File, io, sync::atomic::Ordering};
 
+/// After the file system was full, the log grows again by one part of a segment in so many for each segment.
+const CEILING_STEP_PART: u64 = 8;
+
 impl Writer {
     /// Whether the disk was full, and the oldest segment has left.
     pub(super) fn gave_room(&mut self, error: &io::Error) -> bool {
@@ -26,11 +29,35 @@ impl Writer {
             return false;
         };
         add(&self.log.counts.errors, 1);
-        if !std::mem::replace(&mut self.was_full, true) {
+        if self.says_it_is_full() {
             tracing::warn!(%error, dir = %self.log.files.dir().display(), "the disk tier has less room than it is allowed; its oldest entries leave earlier");
         }
         self.forget(id, &extent);
+        // From here on the oldest leave before the disk is full, so that there is room for what is wanted of them.
+        self.ceiling = self.sealed_bytes();
+        self.note_fullness(true);
         true
+    }
+
+    /// Whether the log may have grown too large, if a segment is begun now.
+    pub(super) fn is_over_limits(&self) -> bool {
+        let (entries, _) = self.log.index.extent();
+        self.sealed_bytes() + self.reserved_bytes() > self.ceiling
+            || entries > self.limits.entries_max
+    }
+
+    /// Notes whether what is written from here on throws something out.
+    pub(super) fn note_fullness(&self, is_full: bool) {
+        self.log.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// The disk may have more room than when it was full: it is tried, a little at a time.
+    fn raise_ceiling(&mut self) {
+        let more = u64::from(self.limits.segment_bytes) / CEILING_STEP_PART;
+        self.ceiling = self
+            .ceiling
+            .saturating_add(more)
+            .min(self.limits.capacity_bytes);
     }
 
     pub(super) fn make_room(&mut self) {
@@ -38,9 +65,10 @@ impl Writer {
             return;
         }
         self.is_making_room = true;
+        self.raise_ceiling();
         let mut turn = 0;
         // What is kept may fill further segments, each of them by not more than what leaves; after some turns by less.
-        while self.sealed_bytes() + self.reserved_bytes() > self.limits.capacity_bytes {
+        while self.is_over_limits() {
             let Some((id, extent)) = self.sealed.pop_first() else {
                 break;
             };
@@ -53,6 +81,7 @@ impl Writer {
             self.forget(id, &extent);
             turn += 1;
         }
+        self.note_fullness(turn > 0 || self.ceiling < self.limits.capacity_bytes);
         self.is_making_room = false;
     }
 
@@ -71,7 +100,7 @@ impl Writer {
         let Some(file) = log.files.get(id) else {
             return Ok(());
         };
-        let mut leaving = Leaving::new(extent.bytes, self.limits.capacity_bytes, turn);
+        let mut leaving = Leaving::new(extent.bytes, turn);
         for record in listed(&file, id).unwrap_or_default() {
             let there = log.index.peek(record.hash);
             let Some((place, is_used)) =
@@ -79,13 +108,11 @@ impl Writer {
             else {
                 continue;
             };
-            let (share_bytes, shares) = self.shares.of(record.share);
             let is_used = is_used || (log.is_in_memory)(record.hash);
             let candidate = Candidate {
                 bytes: u64::from(record.length),
                 is_used,
-                share_bytes,
-                shares,
+                holdings: log.holdings(record.share),
             };
             if leaving.keeps(&candidate) {
                 self.write_again(&file, place, record)?;
@@ -126,7 +153,8 @@ impl Writer {
             }
             None => self.log.index.sweep(id),
         }
-        self.shares.subtract(extent);
+        self.log.index.trim();
+        self.log.shares().subtract(extent);
         let bytes = &self.log.counts.bytes;
         bytes.fetch_sub(extent.bytes, Ordering::Relaxed);
         let removed = self.log.files.remove(id);

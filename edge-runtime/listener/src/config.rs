@@ -86,8 +86,9 @@ limits! {
     unread_body_ms_max: u64 = 2_000,
     /// Time that a connection without a request in flight may stay open, in milliseconds; at most a quarter longer.
     idle_ms_max: u64 = 60_000,
-    /// Time that an answer may make no progress because the client does not acknowledge it, in milliseconds
-    /// (TCP). Longer: the connection is reset. QUIC has its idle timeout for it.
+    /// Time that an answer may make no progress because the client does not acknowledge it (TCP), or takes no more of it
+    /// (HTTP/2, HTTP/3), in milliseconds. Longer: the connection or the stream is reset. Over HTTP/2, also the time that a
+    /// client of which nothing was heard has to answer a ping. QUIC has its idle timeout for it.
     stall_ms_max: u64 = 30_000,
     /// Requests in flight on one HTTP/2 or HTTP/3 connection. More: the stream is refused, or has to wait.
     streams_max: u32 = 128,

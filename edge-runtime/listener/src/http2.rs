@@ -166,7 +166,6 @@ where
             respond,
             head_only: request.method() == Method::HEAD,
             in_flight: self.dispatcher.activity.begin(),
-            counts: Arc::clone(self.outlet.counts()),
         };
         let (parts, stream) = request.into_parts();
         let mut interim = None;
@@ -181,15 +180,16 @@ where
         match self.dispatcher.begin(Request::from_parts(parts, source)) {
             Begun::Answered(response) => {
                 if let Some(rest) = answer::send(&self.dispatcher, response, exchange) {
-                    go_on(Box::pin(rest.send()));
+                    let counts = Arc::clone(self.outlet.counts());
+                    go_on(Box::pin(async move { rest.send(&counts).await }));
                 }
             }
             Begun::Waiting(request) => {
                 let dispatcher = Arc::clone(&self.dispatcher);
                 let interim = interim.unwrap_or_else(Interim::new);
-                go_on(Box::pin(answer::answer(
-                    dispatcher, request, interim, exchange,
-                )));
+                let counts = Arc::clone(self.outlet.counts());
+                let answer = answer::answer(dispatcher, request, interim, exchange, counts);
+                go_on(Box::pin(answer));
             }
         }
     }

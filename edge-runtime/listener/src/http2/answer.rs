@@ -39,14 +39,12 @@ pub(super) struct Exchange {
     pub(super) respond: SendResponse<Bytes>,
     pub(super) head_only: bool,
     pub(super) in_flight: InFlight,
-    pub(super) counts: Arc<Counts>,
 }
 
 /// The rest of an answer, which has to wait for its bytes or for the client.
 pub(super) struct Rest {
     stream: SendStream<Bytes>,
     body: Body,
-    counts: Arc<Counts>,
     stall: Duration,
     _in_flight: InFlight,
 }
@@ -75,6 +73,7 @@ pub(super) async fn answer<S: Service>(
     request: Request<Body>,
     interim: Interim,
     mut exchange: Exchange,
+    counts: Arc<Counts>,
 ) {
     let response = {
         let respond = &mut exchange.respond;
@@ -101,7 +100,7 @@ pub(super) async fn answer<S: Service>(
         }
     }
     if let Some(rest) = send(&dispatcher, response, exchange) {
-        rest.send().await;
+        rest.send(&counts).await;
     }
 }
 
@@ -125,7 +124,6 @@ pub(super) fn send<S>(
         mut respond,
         head_only,
         in_flight,
-        counts,
     } = exchange;
     let (mut parts, body) = response.into_parts();
     let payload = outgoing::finish(&mut parts, body, head_only);
@@ -155,7 +153,6 @@ pub(super) fn send<S>(
         Payload::Stream(body) => Some(Rest {
             stream,
             body,
-            counts,
             stall: Duration::from_millis(dispatcher.shared.limits.stall_ms_max),
             _in_flight: in_flight,
         }),
@@ -163,9 +160,9 @@ pub(super) fn send<S>(
 }
 
 impl Rest {
-    pub(super) async fn send(mut self) {
+    pub(super) async fn send(mut self, counts: &Counts) {
         let sent = loop {
-            match self.step().await {
+            match self.step(counts).await {
                 Ok(true) => {}
                 Ok(false) => break Ok(()),
                 Err(unsent) => break Err(unsent),
@@ -181,7 +178,7 @@ impl Rest {
     }
 
     /// Sends a frame of the body. Whether there may be more.
-    async fn step(&mut self) -> Result<bool, Unsent> {
+    async fn step(&mut self, counts: &Counts) -> Result<bool, Unsent> {
         let (stream, body) = (&mut self.stream, &mut self.body);
         let frame = poll_fn(|cx| {
             if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
@@ -216,7 +213,7 @@ impl Rest {
             return Ok(true);
         }
         if !data.is_empty() {
-            self.room().await?;
+            self.room(counts).await?;
         }
         self.stream.send_data(data, is_last)?;
         Ok(!is_last)
@@ -224,19 +221,19 @@ impl Rest {
 
     /// Waits until the client takes some of what is there to be sent. It is not asked for more than a byte before: what is
     /// kept for a stream is kept from the others of the connection.
-    async fn room(&mut self) -> Result<(), Unsent> {
+    async fn room(&mut self, counts: &Counts) -> Result<(), Unsent> {
         self.stream.reserve_capacity(1);
         loop {
             if self.stream.capacity() > 0 {
                 return Ok(());
             }
-            let before = self.counts.written();
+            let before = counts.written();
             let capacity = poll_fn(|cx| self.stream.poll_capacity(cx));
             match tokio::time::timeout(self.stall, capacity).await {
                 Ok(Some(capacity)) => drop(capacity?),
                 Ok(None) => return Err(Unsent::Client),
                 // The others of the connection may have taken all that the client takes.
-                Err(_) if self.counts.written() - before < STALLED_BYTES_MAX => {
+                Err(_) if counts.written() - before < STALLED_BYTES_MAX => {
                     return Err(Unsent::Stalled);
                 }
                 Err(_) => {}

@@ -4,6 +4,7 @@ use super::{
     body::Watched,
     config::Config,
     connector::{ConnectTimeout, Connector},
+    connection::Kept,
     error::Error,
     ticket::{Gate, Places, Refused, Ticket},
     upload::{Progress, Upload},
@@ -236,6 +237,9 @@ impl Upstream {
         let mut due = Instant::now() + self.first_byte;
         loop {
             if let Ok(answer) = tokio::time::timeout_at(due.into(), &mut answering).await {
+                if let Some(kept) = answer.as_ref().ok().and_then(|a| a.extensions().get()) {
+                    Kept::note(kept);
+                }
                 return answer.map_err(|error| self.failed(&error, &progress));
             }
             let now = Instant::now();
@@ -291,7 +295,12 @@ impl Upstream {
         } else if error.is_connect() {
             Error::Connect { origin, reason }
         } else {
-            Error::Exchange { origin, reason }
+            let was_kept = Kept::was(error.connect_info());
+            Error::Exchange {
+                origin,
+                reason,
+                was_kept,
+            }
         }
     }
 
@@ -306,6 +315,7 @@ impl Upstream {
             return Err(Error::Exchange {
                 origin: self.spec.url.clone(),
                 reason: reason.to_owned(),
+                was_kept: false,
             });
         }
         let limit = self.config.response_bytes_max;

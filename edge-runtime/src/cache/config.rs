@@ -49,6 +49,10 @@ pub struct Config {
     /// serves what is stale: it is there to measure what coherence costs, and only a program can set it.
     #[serde(skip)]
     pub coherence: bool,
+    /// A full disk takes only what is asked for again. Default true. False writes all that is stored: it is there to measure
+    /// what that costs, and only a program can set it.
+    #[serde(skip)]
+    pub admission: bool,
 }
 
 impl Config {
@@ -80,6 +84,7 @@ impl Default for Config {
             follows_feed: false,
             asks_shields: false,
             coherence: true,
+            admission: true,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Figures {
     pub purged: u64,
     /// Changes applied.
     pub changes: u64,
+    /// Pieces of stored bodies that were gone when they were wanted: a miss, or an answer that broke off.
+    pub pieces_missing: u64,
     /// The disk tier.
     pub disk: DiskFigures,
 }
@@ -172,6 +174,8 @@ impl Counters {
         counter!("brink_cache_disk_damaged_total").absolute(disk.damaged);
         Figures {
             disk,
+            // The tiers know.
+            pieces_missing: 0,
             entries,
             bytes,
             hits_memory: self.hits_memory.get(),

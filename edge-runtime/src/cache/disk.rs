@@ -32,7 +32,8 @@ use queue::Queue;
 use serde::Serialize;
 use std::{
     fs::File,
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -66,6 +67,7 @@ pub(super) struct Disk {
     admission: Mutex<Admission>,
     /// Bytes that the keys take which it remembers.
     ghosts_bytes: u64,
+    takes_all: bool,
     reads: Semaphore,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -78,6 +80,8 @@ pub(super) struct Terms {
     pub(super) capacity_bytes: u64,
     /// The bound of memory, in bytes: what the disk tier has there is within it.
     pub(super) memory_bytes_max: u64,
+    /// What is stored is written even if the disk is full.
+    pub(super) takes_all: bool,
     /// What belongs to another one is dropped.
     pub(super) generation: u64,
     /// Whether memory has an entry of this hash.
@@ -108,6 +112,23 @@ pub struct DiskFigures {
     pub errors: u64,
     /// Entries that were torn or changed when they were read; each was a miss.
     pub damaged: u64,
+}
+
+/// Removes the oldest segment of the log in a directory that nobody has open: what is left is a log still. Gives whether there
+/// was one.
+///
+/// # Errors
+/// The directory could not be read, or the file not be removed.
+pub(super) fn give_up_oldest(dir: &Path) -> io::Result<bool> {
+    let files = Files::new(dir.to_owned());
+    match files.ids() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+        Ok(ids) => match ids.first() {
+            Some(oldest) => files.remove(*oldest).map(|()| true),
+            None => Ok(false),
+        },
+    }
 }
 
 impl Disk {
@@ -155,6 +176,7 @@ impl Disk {
             log,
             ghosts_bytes: admission.memory_bytes(),
             admission: Mutex::new(admission),
+            takes_all: terms.takes_all,
             reads: Semaphore::new(READS_MAX),
             writer: Mutex::new(Some(thread)),
         })
@@ -235,6 +257,9 @@ impl Disk {
 
     /// Whether something of this key would be written now, of so many bytes. Counts as a time that it was asked for.
     pub(super) fn admits(&self, hash: u64, bytes: u64, share: u64) -> bool {
+        if self.takes_all {
+            return true;
+        }
         let candidate = Candidate {
             hash,
             bytes,

@@ -5,6 +5,7 @@ use super::{
     config::Config,
     content::OBJECT_BYTES_MAX,
     counters::{Counters, Figures},
+    disk::give_up_oldest,
     error::Error,
     explain,
     flights::{Bounds, Flights},
@@ -12,7 +13,7 @@ use super::{
     lookup::{self, Lookup},
     request::CacheRequest,
     shared::Shared,
-    tiers::{Tiers, remove_all, remove_ended},
+    tiers::{Tiers, disk_dir, remove_all, remove_ended},
     unstored::LatelyUnstored,
 };
 use brink_policy::{
@@ -70,6 +71,10 @@ impl Cache {
                 coherence: config.coherence,
             },
             new_generation(),
+            &mut || match &config.dir {
+                Some(dir) => give_up_oldest(&disk_dir(dir)),
+                None => Ok(false),
+            },
         )?;
         let tiers = Tiers::open(&config, ledger.generation(), trusted).await?;
         let shared = Shared {
@@ -276,7 +281,10 @@ impl Cache {
             gauge!("brink_cache_disk_bytes").set(disk.bytes as f64);
             gauge!("brink_cache_disk_index_bytes").set(disk.index_bytes as f64);
         }
-        self.shared.counters.figures(entries, bytes, disk)
+        Figures {
+            pieces_missing: self.shared.tiers.missing_pieces(),
+            ..self.shared.counters.figures(entries, bytes, disk)
+        }
     }
 
     /// Waits until what was applied so far outlives a power failure, or nothing stored on disk does. Call it before

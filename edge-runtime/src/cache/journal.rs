@@ -121,7 +121,8 @@ pub(super) struct Recovered {
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
-    file: File,
+    /// None: it could not be written yet.
+    file: Option<File>,
     generation: u64,
     records_bytes: u64,
     buffer: Vec<u8>,
@@ -223,12 +224,15 @@ fn put<T: Serialize>(buffer: &mut Vec<u8>, record: &T) -> io::Result<()> {
 }
 
 impl Journal {
-    /// Begins a journal in `dir` with what is known now, in the place of the one there, and syncs it.
+    /// Begins a journal in `dir` with what is known now, in the place of the one there, and syncs it. While there is no room
+    /// for it, `give_room` is asked to make some; when it cannot, there is no file until there is room, and what is stored
+    /// meanwhile counts for nothing after a restart.
     pub(super) fn begin(
         dir: &Path,
         generation: u64,
         position: &Position,
         changes: &LastChanges,
+        give_room: &mut dyn FnMut() -> io::Result<bool>,
     ) -> Result<Self, Error> {
         let path = dir.join("journal");
         let failed = |source| Error::File {
@@ -236,19 +240,36 @@ impl Journal {
             path: path.clone(),
             source,
         };
-        let file = write_anew(&path, generation, position, changes.snapshot()).map_err(failed)?;
-        sync_dir(&path).map_err(failed)?;
-        Ok(Self {
-            path,
+        let file = loop {
+            match write_anew(&path, generation, position, changes.snapshot()) {
+                Ok(file) => break Some(file),
+                Err(error) if !is_full(&error) => return Err(failed(error)),
+                Err(error) => {
+                    if !give_room().map_err(failed)? {
+                        tracing::error!(%error, "the cache's journal could not be written; a restart will drop newer entries");
+                        break None;
+                    }
+                }
+            }
+        };
+        let journal = Self {
+            path: path.clone(),
+            unwritten: u64::from(file.is_none()),
             file,
             generation,
             records_bytes: 0,
             buffer: Vec::new(),
-            unwritten: 0,
             is_dirty: false,
             is_name_dirty: false,
             sync_dir,
-        })
+        };
+        match journal.file {
+            Some(_) => sync_dir(&path),
+            // What is there vouches for what others stored.
+            None => journal.remove(),
+        }
+        .map_err(failed)?;
+        Ok(journal)
     }
 
     /// Notes a change of the feed.
@@ -285,8 +306,10 @@ impl Journal {
             return Ok(());
         }
         self.buffer.clear();
-        let written =
-            put(&mut self.buffer, record).and_then(|()| self.file.write_all(&self.buffer));
+        let written = put(&mut self.buffer, record).and_then(|()| match &mut self.file {
+            Some(file) => file.write_all(&self.buffer),
+            None => Err(io::ErrorKind::NotFound.into()),
+        });
         self.records_bytes += self.buffer.len() as u64;
         self.unwritten = u64::from(written.is_err());
         self.is_dirty = true;
@@ -304,7 +327,7 @@ impl Journal {
         // Whatever comes of it, the next try is as far away as after a success.
         self.records_bytes = 0;
         // From here on it is the file of that name, and the one to be appended to, whatever comes of the directory.
-        self.file = write_anew(&self.path, self.generation, position, changes)?;
+        self.file = Some(write_anew(&self.path, self.generation, position, changes)?);
         self.unwritten = 0;
         self.is_dirty = true;
         self.is_name_dirty = true;
@@ -332,7 +355,7 @@ impl Journal {
             return self.remove().map(|()| None);
         }
         self.sync_name()?;
-        self.file.try_clone().map(Some)
+        self.file.as_ref().map(File::try_clone).transpose()
     }
 
     /// Nobody can tell what is in the file. It is removed, and written anew later.
@@ -347,6 +370,14 @@ impl Journal {
             Ok(()) | Err(_) => (self.sync_dir)(&self.path),
         }
     }
+}
+
+/// Whether there is no room for what was to be written.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Makes the entries of the directory that holds `path` outlive a power failure.
@@ -376,16 +407,22 @@ fn write_anew(
             changes,
         },
     )?;
-    let mut file = OpenOptions::new()
+    let written = OpenOptions::new()
         .create(true)
         .write(true)
         .truncate(true)
-        .open(&beside)?;
-    file.write_all(&bytes)?;
-    // Of the two files one must be whole, whenever the power fails.
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    Ok(file)
+        .open(&beside)
+        .and_then(|mut file| {
+            file.write_all(&bytes)?;
+            // Of the two files one must be whole, whenever the power fails.
+            file.sync_all()?;
+            fs::rename(&beside, path)?;
+            Ok(file)
+        });
+    written.inspect_err(|_| {
+        // A part of it would take the room that another try needs.
+        let _ = fs::remove_file(&beside);
+    })
 }
 
 #[cfg(test)]

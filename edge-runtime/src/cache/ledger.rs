@@ -14,6 +14,7 @@ use brink_policy::coherence::{
 };
 use brink_protocol::{Position, change::Change};
 use std::{
+    io,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
@@ -67,13 +68,14 @@ pub(super) enum Outcome {
 }
 
 impl Ledger {
-    /// Reads the journal in `dir` and begins it anew; the second value says whether what is stored there can be
+    /// Reads the journal in `dir` and begins it anew; where there is no room for it, `give_room` is asked for some. The second value says whether what is stored there can be
     /// trusted.
     pub(super) fn open(
         dir: Option<&Path>,
         tags_max: usize,
         terms: Terms,
         new_generation: u64,
+        give_room: &mut dyn FnMut() -> io::Result<bool>,
     ) -> Result<(Self, bool), Error> {
         let recovered = dir.and_then(|dir| journal::recover(dir, tags_max));
         let trusted = recovered.is_some();
@@ -87,7 +89,9 @@ impl Ledger {
         };
         changes.reserve();
         let journal = match dir {
-            Some(dir) => Some(Journal::begin(dir, generation, &position, &changes)?),
+            Some(dir) => Some(Journal::begin(
+                dir, generation, &position, &changes, give_room,
+            )?),
             None => None,
         };
         let ledger = Self {

@@ -80,6 +80,11 @@ fn locked(index: &Index) -> MutexGuard<'_, TagIndex<Key>> {
     index.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where the disk tier lies in the cache's directory.
+pub(super) fn disk_dir(dir: &Path) -> PathBuf {
+    dir.join("disk")
+}
+
 /// Opens the disk tier, in another thread: it reads what is there.
 async fn open_disk(
     dir: PathBuf,
@@ -90,7 +95,9 @@ async fn open_disk(
     let entry_bytes_max = config.object_bytes_max.min(WHOLE_BYTES_MAX as u64) + ENTRY_ROOM_BYTES;
     let least = DISK_BYTES_MIN.max(ENTRIES_MIN * entry_bytes_max);
     let capacity_bytes = config.disk_bytes_max.max(least);
-    if !can_be_indexed(config.disk_bytes_max, config.memory_bytes_max) {
+    if config.disk_bytes_max > least
+        && !can_be_indexed(config.disk_bytes_max, config.memory_bytes_max)
+    {
         return Err(Error::Config {
             key: "disk_bytes_max",
             value: config.disk_bytes_max,
@@ -101,6 +108,7 @@ async fn open_disk(
         dir: dir.clone(),
         capacity_bytes,
         memory_bytes_max: config.memory_bytes_max,
+        takes_all: !config.admission,
         generation,
         is_in_memory: Box::new(move |hash| memory.has(hash)),
     };
@@ -129,7 +137,7 @@ impl Tiers {
         let disk = match &config.dir {
             None => None,
             Some(dir) => {
-                let dir = dir.join("disk");
+                let dir = disk_dir(dir);
                 if !trusted {
                     remove(&dir)?;
                 }
@@ -369,3 +377,6 @@ fn remove(dir: &Path) -> Result<(), Error> {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

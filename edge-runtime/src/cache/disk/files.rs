@@ -38,6 +38,14 @@ impl Medium for System {
     }
 }
 
+/// Whether the file system had no room for what was to be written.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// The files of the segments that can be read.
 #[derive(Debug)]
 pub(super) struct Files {

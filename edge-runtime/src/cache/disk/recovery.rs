@@ -3,7 +3,7 @@
 
 use super::{
     extent::Extent,
-    files::{has_head, listed},
+    files::{has_head, is_full, listed},
     layout::{
         Listed, Place, RECORD_HEAD_BYTES, RECORDS_MAX, SEGMENT_HEAD_BYTES, read_head, summary,
     },
@@ -38,7 +38,7 @@ pub(super) fn recover(log: &Log) -> io::Result<Recovered> {
     let next = newest.map_or(Some(0), |newest| newest.checked_add(1));
     let mut expected = newest;
     while let Some(id) = ids.pop_if(|id| Some(*id) == expected) {
-        let Some((file, extent, removes)) = load(log, id, Some(id) == newest) else {
+        let Some((file, extent, removes)) = load(log, id, Some(id) == newest, &mut ids) else {
             ids.push(id);
             break;
         };
@@ -93,8 +93,14 @@ fn remove_former(log: &Log) -> io::Result<()> {
     Ok(())
 }
 
-/// One segment: its file, what it holds, whether there are removals. None: it cannot be relied on.
-fn load(log: &Log, id: u32, is_newest: bool) -> Option<(File, Extent, bool)> {
+/// One segment: its file, what it holds, whether there are removals. None: it cannot be relied on. If there is no room for what
+/// it lacks, the oldest of those `before` it leaves.
+fn load(
+    log: &Log,
+    id: u32,
+    is_newest: bool,
+    before: &mut Vec<u32>,
+) -> Option<(File, Extent, bool)> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -105,7 +111,7 @@ fn load(log: &Log, id: u32, is_newest: bool) -> Option<(File, Extent, bool)> {
     }
     let records = match listed(&file, id) {
         Some(records) => records,
-        None => seal_anew(log, &file, id, is_newest)?,
+        None => seal_anew(log, &file, id, is_newest, before)?,
     };
     let bytes = file.metadata().ok()?.len();
     let has_removals = records.iter().any(|record| record.is_removal);
@@ -122,7 +128,13 @@ fn load(log: &Log, id: u32, is_newest: bool) -> Option<(File, Extent, bool)> {
 
 /// Gives a segment without a whole summary a new one. The newest ends after its last whole record; of another, all records
 /// must be there.
-fn seal_anew(log: &Log, file: &File, id: u32, is_newest: bool) -> Option<Vec<Listed>> {
+fn seal_anew(
+    log: &Log,
+    file: &File,
+    id: u32,
+    is_newest: bool,
+    before: &mut Vec<u32>,
+) -> Option<Vec<Listed>> {
     let length = file.metadata().ok()?.len();
     let (records, end) = scan(file, id, length)?;
     let summary = summary(id, end, &records)?;
@@ -130,7 +142,12 @@ fn seal_anew(log: &Log, file: &File, id: u32, is_newest: bool) -> Option<Vec<Lis
         return None;
     }
     file.set_len(u64::from(end)).ok()?;
-    log.medium.write(file, &summary, u64::from(end)).ok()?;
+    while let Err(error) = log.medium.write(file, &summary, u64::from(end)) {
+        if !is_full(&error) || before.is_empty() {
+            return None;
+        }
+        log.files.remove(before.remove(0)).ok()?;
+    }
     Some(records)
 }
 

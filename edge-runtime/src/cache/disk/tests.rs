@@ -7,7 +7,7 @@ mod kills;
 
 use super::{super::stored::Variant, *};
 use brink_policy::key::CacheKey;
-use std::{fs, io, path::Path};
+use std::fs;
 
 const SMALL: Limits = Limits {
     capacity_bytes: 1 << 40,
@@ -20,6 +20,7 @@ fn terms(dir: &Path) -> Terms {
         dir: dir.to_owned(),
         capacity_bytes: 0,
         memory_bytes_max: 64 << 20,
+        takes_all: false,
         generation: 7,
         is_in_memory: Box::new(|_| false),
     }
@@ -283,4 +284,48 @@ async fn what_others_left_is_not_read() {
     let disk = Disk::open_on(other, SMALL, Box::new(System)).unwrap();
     assert_eq!(disk.text("a").await, None);
     assert_eq!(disk.figures().entries, 0);
+}
+
+/// One tenant stores without end; another's answers lie among them, and none of them leaves.
+#[tokio::test]
+async fn no_tenant_flushes_anothers_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        capacity_bytes: 256 << 10,
+        segment_bytes: 4 << 10,
+        entries_max: u64::MAX,
+    };
+    let disk = open(dir.path(), limits);
+    let offer = |share: u64, name: &str| {
+        let slot = slot(&"x".repeat(200));
+        disk.offer(hash(name), &key(name), &slot, share << 32)
+    };
+    let mut flood = 0..;
+    let mut pass = |count| {
+        for n in flood.by_ref().take(count) {
+            // Asked for twice at once: it is admitted, and written again and again.
+            offer(2, &format!("flood{n}"));
+            offer(2, &format!("flood{n}"));
+        }
+    };
+    for n in 0..100 {
+        pass(50);
+        disk.written().await;
+        assert!(offer(1, &format!("own{n}")), "{n}: the first time");
+    }
+    pass(10_000);
+    disk.written().await;
+    for n in 0..100 {
+        assert!(disk.text(&format!("own{n}")).await.is_some(), "{n}");
+    }
+    let figures = disk.figures();
+    assert!(
+        figures.held_back > 5_000 && figures.dropped == 0,
+        "{figures:?}"
+    );
+    drop(disk);
+    let disk = open(dir.path(), limits);
+    for n in 0..100 {
+        assert!(disk.text(&format!("own{n}")).await.is_some(), "{n}: again");
+    }
 }

@@ -14,7 +14,7 @@ fn written(dir: &Path, changes_count: u64) -> Vec<u8> {
     let origin: OriginId = "core-1.1".parse().unwrap();
     let mut changes = LastChanges::new(TAGS_MAX);
     let mut position = Position::default();
-    let mut journal = Journal::begin(dir, 9, &position, &changes).unwrap();
+    let mut journal = Journal::begin(dir, 9, &position, &changes, &mut || Ok(false)).unwrap();
     for n in 1..=changes_count {
         journal.change(&origin, n, &touch(n)).unwrap();
         changes.apply(&touch(n));
@@ -83,7 +83,10 @@ fn goes_on_after_being_read_and_compacted() {
         mut position,
         mut changes,
     } = recover(dir.path(), TAGS_MAX).unwrap();
-    let mut journal = Journal::begin(dir.path(), generation, &position, &changes).unwrap();
+    let mut journal = Journal::begin(dir.path(), generation, &position, &changes, &mut || {
+        Ok(false)
+    })
+    .unwrap();
     journal.change(&origin, 4, &touch(4)).unwrap();
     changes.apply(&touch(4));
     position.advance(&origin, 4);
@@ -124,10 +127,13 @@ fn nothing_follows_a_record_that_could_not_be_written() {
         mut position,
         mut changes,
     } = recover(dir.path(), TAGS_MAX).unwrap();
-    let mut journal = Journal::begin(dir.path(), generation, &position, &changes).unwrap();
+    let mut journal = Journal::begin(dir.path(), generation, &position, &changes, &mut || {
+        Ok(false)
+    })
+    .unwrap();
     let writable = std::mem::replace(
         &mut journal.file,
-        File::open(dir.path().join("journal")).unwrap(),
+        Some(File::open(dir.path().join("journal")).unwrap()),
     );
     assert!(journal.change(&origin, 3, &touch(3)).is_err());
     journal.file = writable;
@@ -154,7 +160,8 @@ fn what_is_told_is_synced_or_not_vouched_for() {
     let dir = tempfile::tempdir().unwrap();
     let (changes, position) = (LastChanges::new(TAGS_MAX), Position::default());
     let origin: OriginId = "core-1.1".parse().unwrap();
-    let mut journal = Journal::begin(dir.path(), 9, &position, &changes).unwrap();
+    let mut journal =
+        Journal::begin(dir.path(), 9, &position, &changes, &mut || Ok(false)).unwrap();
     assert!(
         journal.take_unsynced().unwrap().is_none(),
         "nothing was noted"
@@ -168,7 +175,7 @@ fn what_is_told_is_synced_or_not_vouched_for() {
         .unwrap();
     assert!(journal.take_unsynced().unwrap().is_none(), "nothing since");
     let path = dir.path().join("journal");
-    let writable = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+    let writable = std::mem::replace(&mut journal.file, Some(File::open(&path).unwrap()));
     assert!(journal.change(&origin, 2, &touch(2)).is_err());
     journal.file = writable;
     assert!(recover(dir.path(), TAGS_MAX).is_some());
@@ -192,7 +199,8 @@ fn a_name_that_is_not_synced_is_the_name_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let (mut changes, mut position) = (LastChanges::new(TAGS_MAX), Position::default());
     let origin: OriginId = "core-1.1".parse().unwrap();
-    let mut journal = Journal::begin(dir.path(), 9, &position, &changes).unwrap();
+    let mut journal =
+        Journal::begin(dir.path(), 9, &position, &changes, &mut || Ok(false)).unwrap();
     for n in 1..=2 {
         journal.change(&origin, n, &touch(n)).unwrap();
         changes.apply(&touch(n));

@@ -3,7 +3,7 @@
 use super::{
     super::{
         extent::Extent,
-        files::{listed, read},
+        files::{is_full, listed, read},
         layout::{Listed, Place, read_record},
         log::add,
     },
@@ -18,11 +18,7 @@ const CEILING_STEP_PART: u64 = 8;
 impl Writer {
     /// Whether the disk was full, and the oldest segment has left.
     pub(super) fn gave_room(&mut self, error: &io::Error) -> bool {
-        let is_full = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
-        if !is_full || self.is_making_room {
+        if !is_full(error) || self.is_making_room {
             return false;
         }
         let Some((id, extent)) = self.sealed.pop_first() else {

@@ -1,5 +1,9 @@
 //! Interim answers of origins on their way to clients.
 
+use std::future::poll_fn;
+
+use tokio::net::TcpStream;
+
 use crate::{
     harness::{before, within},
     raw::{RawClient, RawOrigin, Step, say},
@@ -84,6 +88,48 @@ async fn hints_come_before_the_answer_and_are_not_stored() {
         client.say(&get(path)).await;
         let head = read_final(&mut client, "hello").await;
         assert!(head.contains("; hit"), "{head}");
+    }
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn hints_come_over_http2_and_are_not_stored() {
+    let origin = RawOrigin::start(script).await;
+    let edge = before(&origin.url).await;
+    let address = edge.url.strip_prefix("http://").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    for (path, is_hinted) in [
+        ("/together", true),
+        ("/together", false),
+        ("/apart", true),
+        ("/apart", false),
+        // More than are passed, and one whose fields are too many.
+        ("/many", true),
+        ("/large", false),
+    ] {
+        let uri = format!("{}{path}", edge.url);
+        let request = http::Request::get(uri).body(()).unwrap();
+        let (mut response, _) = sender.send_request(request, true).unwrap();
+        let next = within(poll_fn(|cx| response.poll_informational(cx))).await;
+        let next = next.transpose().unwrap();
+        assert_eq!(next.is_some(), is_hinted, "{path}");
+        if let Some(hints) = next {
+            assert_eq!(hints.status(), 103);
+            assert!(hints.headers().contains_key("link"));
+            assert!(!hints.headers().contains_key("x-hop"));
+            if path == "/apart" {
+                // It came while the origin still thought about the answer.
+                origin.go.add_permits(1);
+            }
+        }
+        let response = within(response).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(!response.headers().contains_key("link"));
+        let body = within(response.into_body().data()).await;
+        assert_eq!(body.unwrap().unwrap(), "hello");
     }
     edge.stop().await;
 }

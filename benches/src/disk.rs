@@ -62,7 +62,8 @@ pub async fn run(plan: &Plan) -> Result<String> {
         .unwrap_or_else(|| temporary.path().to_owned());
     let config = Config {
         dir: Some(dir.clone()),
-        memory_bytes_max: 16 << 20,
+        // Half of it for the index, at about 28 bytes for each entry.
+        memory_bytes_max: (16 << 20) + plan.entries * 96,
         disk_bytes_max: plan.entries * (plan.entry + plan.body as u64) + ROOM_BYTES,
         ..Config::default()
     };
@@ -156,7 +157,7 @@ fn row(report: &mut String, name: &str, restart: &Restart) -> Result<()> {
 }
 
 /// Has the system forget what it keeps in memory of the files' bytes. It still knows where they lie.
-fn forget(dir: &Path) -> Result<()> {
+pub(crate) fn forget(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir)? {
         let file = File::open(entry?.path())?;
         file.sync_all()?;

@@ -45,6 +45,9 @@ impl Latency {
     }
 }
 
+/// Connections that `wrk` has.
+pub const WRK_CONNECTIONS: u32 = 32;
+
 /// HTTP/1.1 by `wrk`: one thread, 32 connections.
 ///
 /// # Errors
@@ -58,14 +61,55 @@ pub async fn http1(url: &str, time: Duration) -> Result<Seen> {
 /// # Errors
 /// As [`http1`]; the script cannot be written.
 pub async fn http1_many(url: &str, paths: u32, directory: &Path, time: Duration) -> Result<Seen> {
-    let script = directory.join("paths.lua");
-    let text = format!(
-        "local requests, next = {{}}, 0\n\
-         function init() for n = 0, {paths} - 1 do requests[n] = wrk.format('GET', '/' .. n) end end\n\
-         function request() next = (next + 1) % {paths} return requests[next] end\n"
-    );
-    std::fs::write(&script, text)?;
-    wrk(&["-s", &script.display().to_string(), url], time).await
+    let walk = Walk {
+        paths: paths.into(),
+        first: 0,
+        step: 1,
+        pause_ms: 0,
+        directory,
+    };
+    walk.ask(url, time).await
+}
+
+/// Requests for many paths, one after the other, by `wrk`.
+#[derive(Debug, Clone, Copy)]
+pub struct Walk<'a> {
+    /// How many there are: `/0`, `/1`, ...
+    pub paths: u64,
+    /// Which request of the walk is the first.
+    pub first: u64,
+    /// From one path to the next.
+    pub step: u64,
+    /// How long a connection waits before each request, in milliseconds.
+    pub pause_ms: u64,
+    /// Where a script for `wrk` is kept.
+    pub directory: &'a Path,
+}
+
+impl Walk<'_> {
+    /// Walks for so long.
+    ///
+    /// # Errors
+    /// As [`http1`]; the script cannot be written.
+    pub async fn ask(&self, url: &str, time: Duration) -> Result<Seen> {
+        let Self {
+            paths,
+            first,
+            step,
+            pause_ms,
+            ..
+        } = self;
+        let mut text = format!(
+            "local next = {first} - 1\n\
+             function request() next = next + 1 return wrk.format('GET', '/' .. (next * {step}) % {paths}) end\n"
+        );
+        if *pause_ms > 0 {
+            text += &format!("function delay() return {pause_ms} end\n");
+        }
+        let script = self.directory.join("paths.lua");
+        std::fs::write(&script, text)?;
+        wrk(&["-s", &script.display().to_string(), url], time).await
+    }
 }
 
 /// What `wrk` says at its end: microseconds.
@@ -87,7 +131,8 @@ async fn wrk(arguments: &[&str], time: Duration) -> Result<Seen> {
     let script = tempfile::NamedTempFile::new()?;
     std::fs::write(script.path(), WRK_DONE)?;
     let script = script.path().display().to_string();
-    let mut fixed = vec!["-t1", "-c32", "-d", &seconds];
+    let connections = format!("-c{WRK_CONNECTIONS}");
+    let mut fixed = vec!["-t1", &connections, "-d", &seconds];
     if !arguments.contains(&"-s") {
         fixed.extend(["-s", &script]);
     }

@@ -13,6 +13,7 @@ use anyhow::{Result, ensure};
 use programs::{Cache, Place};
 use std::{path::PathBuf, time::Duration};
 
+mod from_disk;
 mod inside;
 mod programs;
 
@@ -109,6 +110,7 @@ pub async fn run(plan: &Plan) -> Result<String> {
         if *size <= SMALL_BYTES_MAX && plan.protocols.contains(&Protocol::Http1) {
             let time = Duration::from_secs(2 * plan.seconds.max(1));
             inside += &inside::inside(&place, time).await?;
+            inside += &from_disk::from_disk(&place, time).await?;
         }
     }
     Ok(markdown(&rows) + &inside)

@@ -94,6 +94,24 @@ impl Server {
         bail!("{name} took no connection within 30 s")
     }
 
+    /// Lets it end by itself.
+    ///
+    /// # Errors
+    /// It did not within 30 s.
+    pub fn end(mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id())?;
+        let pid = rustix::process::Pid::from_raw(pid).context("its process id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("it did not end within 30 s")
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

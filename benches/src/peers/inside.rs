@@ -12,9 +12,10 @@ use tokio::{
 
 /// Connections of the load.
 const CONNECTIONS: u32 = 16;
+/// Of hits from memory: to the last byte.
 const METRIC: &str = "brink_hit_seconds_bucket{le=\"";
 
-/// Hits by the bounds of their buckets in seconds, as the edge writes them: each bucket counts those before it too.
+/// Answers by the bounds of their buckets in seconds, as the edge writes them: each bucket counts those before it too.
 type Buckets = BTreeMap<String, u64>;
 
 /// Runs an edge under half of its load, and says how its hits spread.
@@ -41,9 +42,9 @@ pub(super) async fn inside(place: &Place<'_>, time: Duration) -> Result<String> 
     let full = load::http1(&url, Duration::from_secs(2)).await?;
     #[allow(clippy::cast_precision_loss)]
     let rate = full.requests as f64 / full.time.as_secs_f64() / 2.0;
-    let before = buckets(&admin).await?;
+    let before = buckets(&metrics(&admin).await?, METRIC);
     load::http1_at(&url, CONNECTIONS, rate, time).await?;
-    let after = buckets(&admin).await?;
+    let after = buckets(&metrics(&admin).await?, METRIC);
     let spread = spread(&before, &after)?;
     Ok(format!(
         "\nA hit inside the edge, 1 KiB, memory, HTTP/1.1, {rate:.0} requests/s (half of what it bears), {cpus} processor(s) \
@@ -51,18 +52,20 @@ pub(super) async fn inside(place: &Place<'_>, time: Duration) -> Result<String> 
     ))
 }
 
-async fn buckets(admin: &str) -> Result<Buckets> {
+/// All that the edge says of itself.
+pub(super) async fn metrics(admin: &str) -> Result<String> {
     let address = admin.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut text = String::new();
     stream.read_to_string(&mut text).await?;
-    Ok(parsed(&text))
+    Ok(text)
 }
 
-fn parsed(text: &str) -> Buckets {
-    let lines = text.lines().filter_map(|line| line.strip_prefix(METRIC));
+/// The buckets of a histogram, whose lines begin with `metric`.
+pub(super) fn buckets(text: &str, metric: &str) -> Buckets {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(metric));
     let pairs = lines.filter_map(|line| {
         let (bound, count) = line.split_once("\"} ")?;
         Some((bound.to_owned(), count.trim().parse().ok()?))
@@ -70,7 +73,8 @@ fn parsed(text: &str) -> Buckets {
     pairs.collect()
 }
 
-fn spread(before: &Buckets, after: &Buckets) -> Result<String> {
+/// What came between, as a table.
+pub(super) fn spread(before: &Buckets, after: &Buckets) -> Result<String> {
     let since = |bound: &str| {
         let [before, after] = [before, after].map(|all| all.get(bound).copied().unwrap_or(0));
         after.saturating_sub(before)
@@ -107,7 +111,8 @@ mod tests {
         let text = |a: u64, b: u64, c: u64| {
             format!("x 1\n{METRIC}0.0001\"}} {a}\n{METRIC}0.00025\"}} {b}\n{METRIC}+Inf\"}} {c}\n")
         };
-        let (before, after) = (parsed(&text(10, 10, 10)), parsed(&text(1009, 1010, 1010)));
+        let parsed = |text: String| buckets(&text, METRIC);
+        let (before, after) = (parsed(text(10, 10, 10)), parsed(text(1009, 1010, 1010)));
         let text = spread(&before, &after).unwrap();
         assert!(
             text.contains("| 100 us | 99.900 % |\n| 250 us | 100.000 % |"),

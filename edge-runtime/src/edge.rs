@@ -89,6 +89,9 @@ impl Assembled {
         cache.asks_shields = settings.shield.ask.is_some();
         let cache = Cache::open(cache, &settings.pop).await?;
         let link = settings.core.map(Link::new).transpose()?;
+        if let (Some(link), Some(admin)) = (&link, &admin) {
+            link.tell_admin(admin.address());
+        }
         let progress = Arc::new(Progress::default());
         let reports = Arc::new(Reports::default());
         let sums = Arc::new(Sums::default());

@@ -63,6 +63,7 @@ impl Control {
             .route("/v1/openapi.json", get(openapi::document))
             .route("/v1/status", get(status::status))
             .route("/v1/pops", get(status::pops))
+            .route("/v1/pops/{pop}/admin", get(status::pop_admin))
             .route("/v1/logs", get(status::logs))
             .route("/v1/modules", get(modules::list))
             .route(

@@ -25,14 +25,14 @@ use brink_protocol::{
     control::COUNT_MS_MAX,
     link::{
         CORE_SUFFIX, CommandRequest, ExchangeRequest, FeedRequest, ForwardedPurge,
-        ForwardedPurgeAnswer, HeadsRequest, IDEMPOTENCY_KEY, MAX_STALENESS_MS, POP_SUFFIX,
-        ProbeAnswer, PurgeAnswer, PurgeRequest, REPORT_LOG_LINES_MAX, RecordsRequest, Report,
-        ReportAnswer, TIME_LEFT_MS, path,
+        ForwardedPurgeAnswer, HeadsRequest, IDEMPOTENCY_KEY, MAX_STALENESS_MS, POP_ADMIN,
+        POP_SUFFIX, ProbeAnswer, PurgeAnswer, PurgeRequest, REPORT_LOG_LINES_MAX, RecordsRequest,
+        Report, ReportAnswer, TIME_LEFT_MS, path,
     },
     peers::{CountsAnswer, CountsRequest, PopsRequest, RosterAnswer, RosterRequest},
 };
 use http::{Method, Request, Response};
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -132,6 +132,18 @@ fn idempotency_key(request: &Request<Body>) -> Option<String> {
         .then(|| key.to_owned())
 }
 
+/// Where a PoP says that its admin interface is, as others find it.
+fn admin_of(request: &Request<Body>, connection: &Connection) -> Option<SocketAddr> {
+    let said = request.headers().get(POP_ADMIN)?.to_str().ok()?;
+    let mut admin: SocketAddr = said.parse().ok()?;
+    let seen = connection.peer.ip().to_canonical();
+    if admin.ip().is_unspecified() {
+        admin.set_ip(seen);
+    }
+    // Its own machine's is nobody else's.
+    (!admin.ip().is_loopback() || seen.is_loopback()).then_some(admin)
+}
+
 /// For how long whoever asks waits; none: it does not say.
 fn time_left(request: &Request<Body>) -> Option<Duration> {
     let left = request.headers().get(TIME_LEFT_MS)?.to_str().ok()?;
@@ -184,7 +196,10 @@ impl Link {
         let time = time_left(&request).map_or(time, |left| left.min(time));
         let answering = async {
             match client {
-                Client::Pop(pop) => self.dispatch(request, pop, trace_id).await,
+                Client::Pop(pop) => {
+                    let admin = admin_of(&request, connection);
+                    self.dispatch(request, pop, (trace_id, admin)).await
+                }
                 Client::Core(node) => self.dispatch_core(request, &node).await,
             }
         };
@@ -199,7 +214,7 @@ impl Link {
         &self,
         request: Request<Body>,
         pop: PopName,
-        trace_id: String,
+        (trace_id, admin): (String, Option<SocketAddr>),
     ) -> Result<Response<Body>, Failure> {
         let method = request.method().clone();
         let target = request.uri().path().to_owned();
@@ -232,7 +247,13 @@ impl Link {
             | path::COUNTS
             | path::HOME => Err(Failure::NoCore),
             path::FEED => self.follow(&pop, &read(request).await?),
-            path::REPORTS => self.report(&pop, read(request).await?).await,
+            path::REPORTS => {
+                let reported = self.report(&pop, read(request).await?).await;
+                if reported.is_ok() {
+                    self.pops.set_admin(&pop, admin);
+                }
+                reported
+            }
             path::PROBE => get(answer(&ProbeAnswer {
                 node: self.peers.own().clone(),
                 region: self.feed.region().to_owned(),

@@ -11,6 +11,7 @@ use crate::{
 use brink_protocol::{PopName, Position, control, link::PopFigures, link::Report, record::Version};
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -33,6 +34,8 @@ struct Known {
     reported: Instant,
     /// Its last reading of the canary record.
     reading: Option<Reading>,
+    /// Where it says that its admin interface is.
+    admin: Option<SocketAddr>,
 }
 
 impl Known {
@@ -103,6 +106,7 @@ impl Pops {
                         is_new: false,
                         reported: Instant::now(),
                         reading: None,
+                        admin: None,
                     },
                 )
             })
@@ -162,6 +166,7 @@ impl Pops {
                 is_new: true,
                 reported: Instant::now(),
                 reading: None,
+                admin: None,
             }
         });
         known.row.seen_at_ms = now_ms;
@@ -208,6 +213,19 @@ impl Pops {
             known.reported = now;
             known.reading = reading.or(known.reading);
         });
+    }
+
+    /// A PoP that is known has said where its admin interface is.
+    pub fn set_admin(&self, name: &PopName, admin: Option<SocketAddr>) {
+        if let Some(known) = self.lock().get_mut(name) {
+            known.admin = admin;
+        }
+    }
+
+    /// Where a PoP's admin interface is, as it told this core since the core began.
+    #[must_use]
+    pub fn admin(&self, name: &PopName) -> Option<SocketAddr> {
+        self.lock().get(name)?.admin
     }
 
     /// Who follows the feed now, and who does not.

@@ -50,6 +50,8 @@ impl From<Error> for Refusal {
     }
 }
 
+/// The kind of a problem that leaves open whether something was written.
+pub(crate) const STORE_SLUG: &str = "store";
 /// How a budget is overruled through the control API.
 const CONFIRM: &str = "Send `confirm: true` to purge all the same, or `stagger_ms` to make the entries stale now and end \
     them so much later.";
@@ -141,6 +143,15 @@ impl Refusal {
                 "The home of the partition does not answer",
                 error.to_string(),
             ),
+            Self::Core(error @ Error::Store { .. }) => {
+                tracing::error!(%error, "the store did not do what a request needs");
+                Problem::new(
+                    503,
+                    STORE_SLUG,
+                    "The store does not answer as it should",
+                    "What was to be written may have been written all the same: look before you try again. The core's log says more.",
+                )
+            }
             Self::Core(error) => {
                 tracing::error!(%error, "a request was not done");
                 Problem::new(
@@ -150,6 +161,28 @@ impl Refusal {
                     "The core could not do this; its log says why.",
                 )
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_for_now_is_told_from_what_is_broken() {
+        for (error, status, slug) in [
+            (Error::Busy, 503, "busy"),
+            (Error::store("a write", "timed out"), 503, STORE_SLUG),
+            (Error::Runtime("a task ended".into()), 500, "internal"),
+        ] {
+            let problem = Refusal::from(error).problem();
+            assert_eq!(problem.status, status);
+            assert!(problem.kind.ends_with(slug), "{problem:?}");
+            // Nobody who reads it may take a write for one that was not done.
+            let detail = problem.detail.unwrap_or_default();
+            assert_eq!(detail.contains("may have been written"), slug == STORE_SLUG);
+            assert!(!detail.contains("timed out"));
         }
     }
 }

@@ -30,6 +30,7 @@ mod outgoing;
 mod plain;
 mod quic;
 mod request;
+mod reset;
 mod tcp;
 mod tls;
 mod trailers;

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::dispatch::{Dispatcher, Service, Shared};
 use crate::error::{BoxError, Error};
 use crate::http1::{Gate, Next, Plain};
 use crate::http2;
+use crate::reset::Resets;
 use crate::tls;
 
 /// RFC 9113 §3.4; three bytes tell it from any method but `PRI`, which is reserved.
@@ -143,7 +145,7 @@ impl<S: Service> Acceptor<S> {
     /// In turn: what can be answered at once, and what hyper answers. See [`crate::http1`].
     async fn http1<I>(&self, stream: I, connection: Connection) -> Result<(), BoxError>
     where
-        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Resets + Unpin + Send + 'static,
     {
         let dispatcher = Arc::new(Dispatcher::new(Arc::clone(&self.shared), connection));
         let activity = Arc::clone(&dispatcher.activity);
@@ -164,10 +166,14 @@ impl<S: Service> Acceptor<S> {
             };
             let (gate, watch) = Gate::new(stream, beginning, is_shut);
             let (called, offers) = (Arc::clone(&dispatcher), Arc::clone(&watch));
+            let is_old = Arc::new(AtomicBool::new(false));
+            let asks_old = Arc::clone(&is_old);
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let dispatcher = Arc::clone(&called);
+                let is_new = request.version() == Version::HTTP_11;
+                asks_old.store(!is_new, Ordering::Relaxed);
                 // RFC 9110 §15.2: HTTP/1.0 has none.
-                let interim = (request.version() == Version::HTTP_11).then(|| offers.interim());
+                let interim = is_new.then(|| offers.interim());
                 async move { Ok::<_, Infallible>(dispatcher.answer_hyper(request, interim).await) }
             });
             let mut connection =
@@ -180,6 +186,11 @@ impl<S: Service> Acceptor<S> {
                 Poll::Pending => activity.poll_over(cx).map(|()| Until::Over),
             });
             match until.await {
+                Until::Ended(Err(error)) if error.is_user() && is_old.load(Ordering::Relaxed) => {
+                    // The end of the connection would be taken for that of the body.
+                    connection.into_parts().io.into_inner().into_stream().reset();
+                    return Err(error.into());
+                }
                 Until::Ended(ended) => return ended.map_err(Into::into),
                 Until::Through => {
                     let gate = connection.into_parts().io.into_inner();

@@ -1,16 +1,16 @@
 //! Compresses bodies, off the threads that serve, and not too many at a time.
 
-use super::stored::Form;
+use super::{content::Content, reading::read_all, stored::Form, tiers::Tiers};
 use brink_policy::{coding::Coding, coherence::EntryId};
 use brotli::enc::{BrotliEncoderParams, backward_references::BrotliEncoderMode};
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use rustc_hash::FxHashSet;
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// RFC 7932 quality: beyond this each further percent costs as much time again.
 const BROTLI_QUALITY: i32 = 5;
@@ -62,28 +62,41 @@ impl Coders {
     }
 }
 
-/// Codes a body where blocking is allowed. None: the runtime ends.
+/// Codes a body where blocking is allowed; one in pieces is read meanwhile. None: not all of it could be read, or the runtime
+/// ends.
 pub(super) async fn coded(
     coding: Coding,
-    body: Bytes,
+    body: &Content,
     place: OwnedSemaphorePermit,
+    tiers: &Arc<Tiers>,
 ) -> Option<Form> {
+    let length = body.len();
+    let (pieces, coming) = mpsc::channel(1);
     let coding_it = tokio::task::spawn_blocking(move || {
         let _place = place;
-        encode(coding, &body)
+        let mut source = Source {
+            coming,
+            piece: Bytes::new(),
+            left: length,
+            is_broken: false,
+        };
+        let form = encode(coding, &mut source, length);
+        // What broke off is none that gets no smaller.
+        (!source.is_broken).then_some(form)
     });
-    coding_it.await.ok()
+    read_all(tiers, body, pieces).await;
+    coding_it.await.ok()?
 }
 
 /// Compresses a body. One that gets hardly smaller is not worth it.
-fn encode(coding: Coding, body: &[u8]) -> Form {
+fn encode(coding: Coding, body: &mut impl Read, length: usize) -> Form {
     let sink = Bounded {
-        bytes: Vec::with_capacity(body.len() / 4),
-        max: body.len() - body.len() / 8,
+        bytes: Vec::with_capacity(length / 4),
+        max: length - length / 8,
     };
     let written = match coding {
-        Coding::Brotli => brotli(body, sink),
-        Coding::Zstd => zstd(body, sink),
+        Coding::Brotli => brotli(body, length, sink),
+        Coding::Zstd => zstd(body, length, sink),
         Coding::Gzip => gzip(body, sink),
     };
     let form = match written {
@@ -99,31 +112,59 @@ fn encode(coding: Coding, body: &[u8]) -> Form {
     form
 }
 
-fn brotli(body: &[u8], mut sink: Bounded) -> io::Result<Bounded> {
+fn brotli(body: &mut impl Read, length: usize, mut sink: Bounded) -> io::Result<Bounded> {
     let params = BrotliEncoderParams {
         quality: BROTLI_QUALITY,
         lgwin: BROTLI_WINDOW,
         mode: BrotliEncoderMode::BROTLI_MODE_GENERIC,
-        size_hint: body.len(),
+        size_hint: length,
         ..BrotliEncoderParams::default()
     };
-    let mut rest = body;
-    brotli::BrotliCompress(&mut rest, &mut sink, &params)?;
+    brotli::BrotliCompress(body, &mut sink, &params)?;
     Ok(sink)
 }
 
-fn zstd(body: &[u8], sink: Bounded) -> io::Result<Bounded> {
+fn zstd(body: &mut impl Read, length: usize, sink: Bounded) -> io::Result<Bounded> {
     let mut encoder = zstd::stream::write::Encoder::new(sink, ZSTD_LEVEL)?;
-    encoder.set_pledged_src_size(Some(body.len() as u64))?;
+    encoder.set_pledged_src_size(Some(length as u64))?;
     encoder.window_log(ZSTD_WINDOW)?;
-    encoder.write_all(body)?;
+    io::copy(body, &mut encoder)?;
     encoder.finish()
 }
 
-fn gzip(body: &[u8], sink: Bounded) -> io::Result<Bounded> {
+fn gzip(body: &mut impl Read, sink: Bounded) -> io::Result<Bounded> {
     let mut encoder = GzEncoder::new(sink, Compression::new(GZIP_LEVEL));
-    encoder.write_all(body)?;
+    io::copy(body, &mut encoder)?;
     encoder.finish()
+}
+
+/// A body that is read as it comes.
+struct Source {
+    coming: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+    /// Bytes that are yet to be read.
+    left: usize,
+    /// It ended before its end.
+    is_broken: bool,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() && self.left > 0 {
+            let Some(piece) = self.coming.blocking_recv() else {
+                self.is_broken = true;
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            self.left = self.left.saturating_sub(piece.len());
+            self.piece = piece;
+        }
+        let length = self.piece.len().min(buffer.len());
+        let given = self.piece.split_to(length);
+        if let Some(place) = buffer.get_mut(..length) {
+            place.copy_from_slice(&given);
+        }
+        Ok(length)
+    }
 }
 
 /// Takes so many bytes and no more.
@@ -166,7 +207,7 @@ mod tests {
     fn what_is_coded_is_decoded() {
         let text = "In a hole in the ground there lived a hobbit. ".repeat(500);
         for coding in Coding::ALL {
-            let Form::Coded(content) = encode(coding, text.as_bytes()) else {
+            let Form::Coded(content) = encode(coding, &mut text.as_bytes(), text.len()) else {
                 panic!("{coding:?}")
             };
             let bytes = content.own();
@@ -189,10 +230,13 @@ mod tests {
         .collect();
         for coding in Coding::ALL {
             assert!(
-                matches!(encode(coding, &noise), Form::Useless),
+                matches!(encode(coding, &mut &noise[..], noise.len()), Form::Useless),
                 "{coding:?}"
             );
-            assert!(matches!(encode(coding, b""), Form::Useless), "{coding:?}");
+            assert!(
+                matches!(encode(coding, &mut &b""[..], 0), Form::Useless),
+                "{coding:?}"
+            );
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{
     coders::coded,
+    content::{Content, PIECE_BYTES},
     shared::Shared,
     stored::{Form, Key, Slot, Stored},
 };
@@ -23,15 +24,12 @@ pub(super) fn code_beside(shared: &Arc<Shared>, key: Key, stored: Arc<Stored>, c
     if !shared.tiers.holds(&key, stored.id) {
         return;
     }
-    let Some(body) = stored.body.whole().cloned() else {
-        return;
-    };
     let Some(place) = shared.coders.begin(stored.id, coding) else {
         return;
     };
     let shared = Arc::clone(shared);
     runtime.spawn(async move {
-        let form = coded(coding, body, place).await;
+        let form = coded(coding, &stored.body, place, &shared.tiers).await;
         if let Some(form) = form {
             put(&shared, key, &stored, coding, form);
         }
@@ -45,10 +43,21 @@ fn put(shared: &Shared, key: Key, stored: &Stored, coding: Coding, form: Form) {
     if !shared.tiers.holds(&key, stored.id) {
         return;
     }
-    // On disk an entry lies in one block, which has room for the largest body and somewhat more.
     let room = usize::try_from(shared.config.object_bytes_max).unwrap_or(usize::MAX);
     let room = room.saturating_add(FORMS_ROOM_BYTES);
+    let form = laid(shared, &key, form);
     if let Some(stored) = stored.with_form(coding, form, room) {
         shared.tiers.amend(key, Slot::Answer(Arc::new(stored)));
     }
+}
+
+/// The same form, in pieces if it is longer than one. Where there is no room for them it is not worth it.
+fn laid(shared: &Shared, key: &Key, form: Form) -> Form {
+    let bytes = match &form {
+        Form::Coded(Content::Whole(bytes)) if bytes.len() > PIECE_BYTES => bytes,
+        Form::Coded(_) | Form::Useless => return form,
+    };
+    let tenant = key.0.parts().and_then(|(tenant, ..)| tenant.parse().ok());
+    let pieces = tenant.and_then(|tenant| shared.tiers.lay(&tenant, bytes));
+    pieces.map_or(Form::Useless, |pieces| Form::Coded(Content::Pieces(pieces)))
 }

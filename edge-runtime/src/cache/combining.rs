@@ -20,7 +20,7 @@ use brink_policy::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE},
+    header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE, TRAILER},
     response::Parts,
 };
 use std::{sync::Arc, time::SystemTime};
@@ -115,7 +115,13 @@ impl Fill {
             Err(reason) if self.completes() && both.is_whole() => {
                 let length = HeaderValue::from(body.len());
                 whole.headers.insert(CONTENT_LENGTH, length);
-                Some(self.unkept(whole, body, reason))
+                // What stood behind the part is of the part.
+                whole.headers.remove(TRAILER);
+                let reply = self.unkept(whole, body, reason);
+                Some(Reply {
+                    trailers: None,
+                    ..reply
+                })
             }
             Ok(_) | Err(_) => None,
         }

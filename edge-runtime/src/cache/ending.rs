@@ -5,6 +5,7 @@ use super::{
     flights::Ticket,
     invalidation,
     reply::{Reply, set_status},
+    request::apart,
     stored::{CACHE_STATUS, Stored},
     unstored::Unstored,
 };
@@ -56,7 +57,7 @@ impl Fill {
         } else if self.ticket.is_some() && reason.is_none_or(NoStoreReason::lasts) {
             self.shared
                 .flights
-                .set_uncollapsed(self.hash, Instant::now());
+                .set_uncollapsed(apart(self.hash, &self.subject.headers), Instant::now());
         }
         remove_own(&mut head.headers);
         let status = CacheStatus {

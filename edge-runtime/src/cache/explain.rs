@@ -279,6 +279,7 @@ fn entry(
         "variant": variant.map(variant_lines),
         "status": stored.status.as_u16(),
         "body_bytes": stored.body.len(),
+        "pieces": stored.body.pieces().map(|pieces| pieces.count()),
         "stored_at_ms": to_ms(stored.received),
         "age_seconds": age,
         "ttl_seconds": ttl(&stored.lifetime, age),

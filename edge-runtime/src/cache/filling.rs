@@ -5,7 +5,8 @@ use super::{
     fill::{Answer, Fill, is_failure, set_received_age},
     growing::{Beginning, Growing},
     invalidation,
-    request::Dependencies,
+    request::{Dependencies, apart},
+    stored::Key,
     tiers::Tiers,
 };
 use brink_listener::Body;
@@ -105,7 +106,7 @@ impl Fill {
         if !is_shared {
             self.shared
                 .flights
-                .set_uncollapsed(self.hash, Instant::now());
+                .set_uncollapsed(apart(self.hash, &self.subject.headers), Instant::now());
         }
         let age = entry.age(now);
         let status = CacheStatus {
@@ -144,7 +145,7 @@ impl Filling {
         }
         let bytes_max = self.fill.shared.config.object_bytes_max;
         let mut trailers = None;
-        while self.growing.came() <= bytes_max && self.growing.lay(false).await {
+        while self.growing.came() <= bytes_max && self.lay(false).await {
             match body.frame().await {
                 None => return self.complete(trailers).await,
                 Some(Ok(frame)) => match frame.into_data() {
@@ -161,9 +162,21 @@ impl Filling {
         self.pass(trailers, body).await;
     }
 
+    /// Brings what came into the tiers, if it is longer than a piece. Gives whether it can be stored still.
+    async fn lay(&self, is_over: bool) -> bool {
+        if self.growing.is_to_be_cut() {
+            let key = Key(self.fill.key.clone());
+            let tiers = &self.fill.shared.tiers;
+            if !tiers.admits(&key, self.growing.expected()) {
+                return false;
+            }
+        }
+        self.growing.lay(is_over).await
+    }
+
     /// Stored before the end is told: who asks then finds it.
     async fn complete(self, trailers: Option<HeaderMap>) {
-        let has_room = self.growing.lay(true).await;
+        let has_room = self.lay(true).await;
         let Self {
             mut fill,
             growing,

@@ -35,7 +35,7 @@ impl Fill {
         let Some(place) = self.shared.coders.place() else {
             return;
         };
-        if let Some(form) = coded(coding, body.clone(), place).await {
+        if let Some(form) = coded(coding, &body.clone().into(), place, &self.shared.tiers).await {
             self.coded = Some((coding, form));
         }
     }

@@ -192,12 +192,9 @@ impl Flights {
         {
             return Joined::Failed(failed.problem.clone());
         }
-        let uncollapsed = shard.is_uncollapsed(hash, now);
         let present = shard.leaders.get(&hash);
-        if uncollapsed
-            || present
-                .is_some_and(|f| f.followers.load(Ordering::Acquire) >= self.bounds.followers_max)
-        {
+        let followers_max = self.bounds.followers_max;
+        if present.is_some_and(|f| f.followers.load(Ordering::Acquire) >= followers_max) {
             drop(shard);
             return Joined::Alone(self.alone(hash, uri));
         }
@@ -314,7 +311,9 @@ impl Flights {
 
     /// Whether that was said of the key of late.
     pub(super) fn is_uncollapsed(&self, hash: u64, now: Instant) -> bool {
-        self.shard(hash).is_uncollapsed(hash, now)
+        let shard = self.shard(hash);
+        let until = shard.uncollapsed.get(&hash);
+        until.is_some_and(|until| *until > now)
     }
 
     /// The key's answer was shared.
@@ -324,11 +323,6 @@ impl Flights {
 }
 
 impl Shard {
-    fn is_uncollapsed(&self, hash: u64, now: Instant) -> bool {
-        let until = self.uncollapsed.get(&hash);
-        until.is_some_and(|until| *until > now)
-    }
-
     /// A fill of a key that others may have waited for has ended; whether with a failure that is the last word.
     fn ended(&mut self, hash: u64, flight: &Flight, now_ms: u64) -> bool {
         let problem = flight.news.borrow().failure.clone();

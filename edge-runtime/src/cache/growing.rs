@@ -3,7 +3,8 @@
 //! What came is held until it is whole, so that whoever comes later reads it from its beginning. A body longer than a piece
 //! leaves by pieces instead: each goes into the tiers when it is full, and is held until it has reached the disk; who is
 //! slower, or comes later, reads it from there. So no reader waits for another, and a fill holds its last pieces alone.
-//! Without a disk the pieces are held for as long as memory, of which they are a part, has them.
+//! Without a disk the pieces are held until the end, then until each reader has read them: memory has the same ones, but may
+//! lose them.
 //!
 //! A body that cannot be stored (it turns out too long, or the tiers have no room) goes on for those who read it already:
 //! then what came is held until the last of them has read it, and no more than [`WINDOW_BYTES_MAX`] are taken from the origin
@@ -156,10 +157,13 @@ impl Growing {
     /// it can be stored; if not, all that came is held by itself still, or in the tiers.
     pub(super) async fn lay(&self, is_over: bool) -> bool {
         while let Some((piece, bytes)) = self.next_piece(is_over) {
+            let Some(leave) = self.tiers.hold() else {
+                return false;
+            };
             if !self.tiers.put_piece(&self.key(piece), bytes.clone()).await {
                 return false;
             }
-            self.state().note_piece(bytes);
+            self.state().note_piece(bytes, leave);
             if !self.let_go() {
                 return false;
             }
@@ -195,7 +199,18 @@ impl Growing {
             .then(|| Arc::new(pieces))
     }
 
-    /// Whether it is longer than a piece.
+    /// Whether it has turned out longer than a piece, and none is in the tiers yet.
+    pub(super) fn is_to_be_cut(&self) -> bool {
+        let state = self.state();
+        state.pieces == 0 && state.came > PIECE_BYTES as u64
+    }
+
+    /// How long it will be, as far as that is known; at least what came.
+    pub(super) fn expected(&self) -> u64 {
+        self.length.unwrap_or(0).max(self.came())
+    }
+
+    /// Whether pieces of it are in the tiers.
     pub(super) fn is_in_pieces(&self) -> bool {
         self.state().pieces > 0
     }

@@ -4,6 +4,7 @@ use super::{
     coding::code_beside,
     fill::Fill,
     reply::{Reply, compose},
+    request::apart,
     stored::{Key, Stored},
 };
 use brink_policy::{
@@ -39,11 +40,12 @@ impl Fill {
             && stored.lifetime.fresh_seconds > stored.initial_age
             && !stored.lifetime.always_validate;
         if reusable {
-            self.shared.flights.set_collapsed(self.hash);
+            let apart = apart(self.hash, &self.subject.headers);
+            self.shared.flights.set_collapsed(apart);
         } else {
             self.shared
                 .flights
-                .set_uncollapsed(self.hash, Instant::now());
+                .set_uncollapsed(apart(self.hash, &self.subject.headers), Instant::now());
         }
         let age = stored.age(now);
         let other = forwarded == StatusCode::NOT_MODIFIED;

@@ -3,7 +3,11 @@
 //! A reader holds the piece that it gives, and the next one while there is room for that. A piece that cannot be had breaks
 //! the body off: what was sent by then is right, and nobody takes it for the whole.
 
-use super::{content::Pieces, stored::Key, tiers::Tiers};
+use super::{
+    content::{Content, Pieces},
+    stored::Key,
+    tiers::Tiers,
+};
 use brink_listener::BoxError;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,7 +19,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// A piece of a body is gone.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,27 @@ pub(super) async fn first(tiers: &Tiers, pieces: &Pieces, range: &Range<usize>) 
         pieces.set_gone();
     }
     bytes.map(|bytes| Piece { number, bytes })
+}
+
+/// Reads a body to its end, by pieces, for who takes them; ends early if one is gone, or nobody takes them any more.
+pub(super) async fn read_all(tiers: &Tiers, body: &Content, to: mpsc::Sender<Bytes>) {
+    let pieces = match body {
+        Content::Whole(bytes) => {
+            // Who does not take it has what it wants.
+            let _ = to.send(bytes.clone()).await;
+            return;
+        }
+        Content::Pieces(pieces) => pieces,
+    };
+    for number in 0..pieces.count() {
+        let bytes = tiers.piece(&Key(pieces.key(number))).await;
+        let Some(bytes) = bytes.filter(|bytes| bytes.len() == pieces.covers(number).len()) else {
+            return;
+        };
+        if to.send(bytes).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// See the module.

@@ -4,7 +4,10 @@ use brink_policy::{coding::Accepted, coherence::Dependency, http::Lifetime};
 use brink_protocol::{
     ModuleName, Position, TenantName, caching::Negative, deployment::WhenDisconnected, tag::Tag,
 };
-use http::{HeaderMap, HeaderName, Method};
+use http::{
+    HeaderMap, HeaderName, Method,
+    header::{AUTHORIZATION, COOKIE, RANGE},
+};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -42,6 +45,25 @@ pub struct CacheRequest<'a> {
     pub is_uncached: bool,
     /// Another PoP asks, and keeps what it gets.
     pub pop: Option<PopAsks>,
+}
+
+/// Fields that may be why an answer is shared with nobody.
+const APART: [HeaderName; 3] = [AUTHORIZATION, COOKIE, RANGE];
+
+/// The hash of a key for the requests that have the same of [`APART`]: what is said of one of these, that waiting for its answer
+/// is in vain, holds for them alone. Otherwise who sends a cookie along would have all others ask at once.
+pub(super) fn apart(hash: u64, request: &HeaderMap) -> u64 {
+    let kinds = APART.iter().zip([
+        0x434f_4f4b_4945_0001,
+        0x4155_5448_0000_0002,
+        0x5241_4e47_4500_0004,
+    ]);
+    kinds.fold(hash, |hash, (name, kind)| {
+        match request.contains_key(name) {
+            true => hash ^ kind,
+            false => hash,
+        }
+    })
 }
 
 /// What another PoP asks of a stored answer. See [`brink_policy::shield`].

@@ -4,7 +4,7 @@ use super::{
     fill::Answer,
     flights::{FOLLOWER_TIME_MAX, Joined, Ticket, Waited},
     growing::{Beginning, Growing},
-    request::PopAsks,
+    request::{PopAsks, apart},
     shared::{Entry, Found},
     stored::Key,
     tiers::Tier,
@@ -68,10 +68,11 @@ impl Way<'_> {
     ) -> Next {
         let (hash, uri) = (found.hash, self.shared.tiers.hash(&key.0));
         let flights = &self.shared.flights;
-        if !together {
+        let now = Instant::now();
+        let apart = apart(hash, self.request.headers);
+        if !together || flights.is_uncollapsed(apart, now) {
             return Next::Forward(flights.alone(hash, uri));
         }
-        let now = Instant::now();
         let mut follower = match flights.join(hash, uri, waits.since, now) {
             Joined::Leader(ticket) | Joined::Alone(ticket) => return Next::Forward(ticket),
             Joined::Follower(follower) => follower,

@@ -6,7 +6,7 @@ use super::{
 };
 use brink_protocol::{
     codec,
-    link::{CORE_NAME, IDEMPOTENCY_KEY, TIME_LEFT_MS, path},
+    link::{CORE_NAME, IDEMPOTENCY_KEY, POP_ADMIN, TIME_LEFT_MS, path},
 };
 use brink_telemetry::TraceContext;
 use bytes::Bytes;
@@ -315,6 +315,9 @@ pub(super) async fn send(core: &Core, ask: &Ask<'_>) -> Result<Response<AnswerBo
     let mut request = request
         .body(())
         .map_err(|e| LinkError::Malformed(e.to_string()))?;
+    if let Some(admin) = core.admin.get().filter(|_| ask.path == path::REPORTS) {
+        request.headers_mut().insert(POP_ADMIN, admin.clone());
+    }
     if let Some(trace) = ask.trace {
         trace.inject(request.headers_mut());
     }

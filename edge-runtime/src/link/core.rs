@@ -12,10 +12,10 @@ use brink_protocol::{
     link::{CORE_NAME, ProbeAnswer, path},
 };
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -60,6 +60,8 @@ pub(super) struct Core {
     pub(super) address: String,
     pub(super) live: watch::Sender<Option<Live>>,
     pub(super) figures: CoreFigures,
+    /// Where it is told that this PoP's admin interface is.
+    pub(super) admin: OnceLock<HeaderValue>,
     suspect: Notify,
     urgent: Notify,
     requests: AtomicUsize,
@@ -81,6 +83,7 @@ impl Core {
             number,
             live: watch::Sender::new(None),
             figures: CoreFigures::register(&address),
+            admin: OnceLock::new(),
             suspect: Notify::new(),
             urgent: Notify::new(),
             requests: AtomicUsize::new(0),

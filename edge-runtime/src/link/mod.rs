@@ -42,10 +42,11 @@ use choices::Choices;
 use core::{Core, Ways};
 use figures::Figures;
 use futures_util::future::join_all;
-use http::Method;
+use http::{HeaderValue, Method};
 use live::{Identity, Live};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -136,6 +137,16 @@ impl Link {
             figures: Figures::register(),
             config,
         })))
+    }
+
+    /// Reports say from now on that this PoP's admin interface is there.
+    pub fn tell_admin(&self, admin: SocketAddr) {
+        let Ok(admin) = HeaderValue::try_from(admin.to_string()) else {
+            return;
+        };
+        for core in &self.0.cores {
+            let _ = core.admin.set(admin.clone());
+        }
     }
 
     /// Keeps the link connected until `stop`.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::reach::{Owner, Reach};
 use brink_listener::{Body, BodyTooLarge, takes_trailers};
-use brink_policy::http::fields::remove_hop_by_hop;
+use brink_policy::http::{fields::remove_hop_by_hop, vary};
 use brink_protocol::origins::{Origin, OriginGroup};
 use http::{Request, Response, header::TRAILER, uri::PathAndQuery};
 use http_body::Body as _;
@@ -126,7 +126,9 @@ impl Origins {
             takes_trailers,
             interim: head.extensions.remove(),
         };
-        group.send(&attempt, body, trail).await
+        let mut response = group.send(&attempt, body, trail).await?;
+        vary::complete(response.headers_mut());
+        Ok(response)
     }
 
     /// Makes the origins of all routes known, so that their health checks begin, and forgets those that no route and no

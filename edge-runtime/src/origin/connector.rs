@@ -1,12 +1,12 @@
 //! Connections to one origin: TCP, TLS where its URL says so, within one time.
 
-use super::{config::Config, error::Error};
+use super::{config::Config, connection::Connection, error::Error};
 use crate::reach::Reach;
 use brink_listener::BoxError;
 use brink_protocol::origins::OriginProtocol;
 use http::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs::default_provider};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::{
@@ -17,7 +17,6 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::net::TcpStream;
 use tower::Service;
 
 /// A connector to one origin, whatever is asked for.
@@ -104,12 +103,10 @@ pub(super) struct ConnectTimeout {
     limit: Duration,
 }
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = Connection;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
@@ -122,7 +119,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             allowed?;
             match tokio::time::timeout(limit, connecting).await {
-                Ok(connected) => connected,
+                Ok(connected) => connected.map(Connection::new),
                 Err(_) => Err(ConnectTimeout { limit }.into()),
             }
         })

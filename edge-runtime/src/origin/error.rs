@@ -38,6 +38,8 @@ pub enum Error {
         origin: String,
         /// What happened.
         reason: String,
+        /// The connection had answered before.
+        was_kept: bool,
     },
     /// As much is in flight to it as may be, and nobody's turn came in time.
     #[error("origin {origin}: {in_flight_max} requests are in flight")]
@@ -116,6 +118,11 @@ impl Error {
             | Self::Tls { .. }
             | Self::Authorities { .. } => None,
         }
+    }
+
+    /// Whether what failed was a connection that had answered before.
+    pub(super) fn was_kept(&self) -> bool {
+        matches!(self, Self::Exchange { was_kept: true, .. })
     }
 
     /// As a problem document: 400, 413, 500, 502, 503, 504 or 508. Names no address.

@@ -103,7 +103,12 @@ impl Group {
                 order.retain(|at| !trail.asked.contains(at));
                 let origin = before.spec().url.clone();
                 let reason = "its answer broke off".into();
-                let broken = Err(Error::Exchange { origin, reason });
+                let was_kept = false;
+                let broken = Err(Error::Exchange {
+                    origin,
+                    reason,
+                    was_kept,
+                });
                 let attempts = trail.attempts();
                 if self.next(attempt, &body, &broken, attempts, !order.is_empty()) != Repeat::Next {
                     return broken;
@@ -164,6 +169,7 @@ impl Group {
             failure,
             attempts,
             has_next,
+            was_kept: outcome.as_ref().is_err_and(Error::was_kept),
         };
         match (repeat(&once), self.members.first()) {
             (Repeat::No, _) | (_, None) => Repeat::No,

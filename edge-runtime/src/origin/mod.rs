@@ -7,7 +7,7 @@
 //! | `upstream.rs` | one origin, and one exchange with it |
 //! | `ticket.rs` | how it stands: places, breaker, health |
 //! | `checks.rs` | health checks |
-//! | `connector.rs` | connections; [`crate::reach`] says which addresses it may have |
+//! | `connector.rs`, `connection.rs` | connections; [`crate::reach`] says which addresses it may have |
 //! | `forwarded.rs` | what it is told about the client |
 //! | `upload.rs`, `body.rs` | bodies there and back |
 
@@ -15,6 +15,7 @@ mod body;
 mod checks;
 mod client;
 mod config;
+mod connection;
 mod connector;
 mod error;
 mod figures;

@@ -3,8 +3,8 @@
 use super::{
     body::Watched,
     config::Config,
-    connector::{ConnectTimeout, Connector},
     connection::Kept,
+    connector::{ConnectTimeout, Connector},
     error::Error,
     ticket::{Gate, Places, Refused, Ticket},
     upload::{Progress, Upload},

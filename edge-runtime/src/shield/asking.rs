@@ -9,7 +9,7 @@ use crate::{
     cache::{Kept, ShieldTerms},
     exchange::Exchange,
 };
-use brink_listener::{Body, BoxError, client::ALPN_HTTP2, takes_trailers};
+use brink_listener::{Body, BoxError, Interim, client::ALPN_HTTP2, takes_trailers};
 use brink_policy::{
     coherence::tags,
     http::fields::remove_hop_by_hop,
@@ -17,7 +17,6 @@ use brink_policy::{
 };
 use brink_protocol::Position;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
-use http_body_util::Empty;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -50,6 +49,7 @@ pub struct Sought {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    interim: Option<Interim>,
 }
 
 /// An answer by way of a shield.
@@ -98,7 +98,10 @@ impl Shields {
             if !shield.breaker().allows(self.now_ms()) {
                 continue;
             }
-            let asking = tokio::time::timeout(ANSWER_MAX, shield.connection.send(sought.request()));
+            let sending = shield
+                .connection
+                .send(sought.request(), sought.interim.as_ref());
+            let asking = tokio::time::timeout(ANSWER_MAX, sending);
             let outcome = asking.await.map_err(BoxError::from).flatten();
             let error = match outcome {
                 Ok(response) => {
@@ -118,7 +121,7 @@ impl Shields {
     fn answered(
         &self,
         shield: &One,
-        response: Response<hyper::body::Incoming>,
+        response: Response<Body>,
     ) -> Option<Shielded> {
         let (mut head, body) = response.into_parts();
         let Some(told) = Told::take(&mut head.headers) else {
@@ -136,7 +139,7 @@ impl Shields {
         head.version = Version::HTTP_11;
         head.extensions.clear();
         Some(Shielded {
-            response: Response::from_parts(head, Body::stream(body)),
+            response: Response::from_parts(head, body),
             kept: told.kept,
             written: told.written,
         })
@@ -187,11 +190,12 @@ impl Sought {
             method: exchange.head.method.clone(),
             uri: exchange.head.uri.clone(),
             headers,
+            interim: exchange.head.extensions.get().cloned(),
         })
     }
 
-    fn request(&self) -> Request<Empty<bytes::Bytes>> {
-        let mut request = Request::new(Empty::new());
+    fn request(&self) -> Request<()> {
+        let mut request = Request::new(());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.version_mut() = Version::HTTP_2;

@@ -1,16 +1,25 @@
 //! One connection to a shield: HTTP/2 over mutually authenticated TLS, made when it is needed.
 
-use brink_listener::{BoxError, client::ALPN_HTTP2};
+use super::coming::Coming;
+use brink_listener::{Body, BoxError, Interim, client::ALPN_HTTP2};
+use brink_policy::http::interim::forwarded;
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Empty;
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{self, SendRequest},
+use h2::{
+    Ping, PingPong,
+    client::{self, ResponseFuture, SendRequest},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::{Request, Response};
 use rustls_pki_types::ServerName;
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
 /// Time to connect, TLS included.
@@ -22,7 +31,12 @@ const PING_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: u32 = 256 << 10;
 
-type Sender = SendRequest<Empty<Bytes>>;
+/// A connection that was made.
+#[derive(Clone)]
+struct Made {
+    sender: SendRequest<Bytes>,
+    has_ended: Arc<AtomicBool>,
+}
 
 /// The way to one shield.
 pub(super) struct Connection {
@@ -30,7 +44,7 @@ pub(super) struct Connection {
     address: String,
     tls: Arc<rustls::ClientConfig>,
     /// Held while it is being made: others wait for the same one.
-    sender: Mutex<Option<Sender>>,
+    made: Mutex<Option<Made>>,
 }
 
 impl Connection {
@@ -38,7 +52,7 @@ impl Connection {
         Self {
             address,
             tls,
-            sender: Mutex::new(None),
+            made: Mutex::new(None),
         }
     }
 
@@ -46,27 +60,33 @@ impl Connection {
         &self.address
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer; interim answers before it go to `interim`.
     pub(super) async fn send(
         &self,
-        request: Request<Empty<Bytes>>,
-    ) -> Result<Response<Incoming>, BoxError> {
-        let mut sender = self.sender().await?;
-        Ok(sender.send_request(request).await?)
+        request: Request<()>,
+        interim: Option<&Interim>,
+    ) -> Result<Response<Body>, BoxError> {
+        let mut sender = self.made().await?.sender.ready().await?;
+        let (mut answering, _) = sender.send_request(request, true)?;
+        let response = poll_fn(|cx| poll_answer(&mut answering, interim, cx)).await?;
+        let (head, body) = response.into_parts();
+        let body = Coming::new(body, &head.headers);
+        Ok(Response::from_parts(head, Body::stream(body)))
     }
 
-    async fn sender(&self) -> Result<Sender, BoxError> {
-        let mut held = self.sender.lock().await;
-        if let Some(sender) = held.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+    async fn made(&self) -> Result<Made, BoxError> {
+        let mut held = self.made.lock().await;
+        let is_open = |made: &&Made| !made.has_ended.load(Ordering::Acquire);
+        if let Some(made) = held.as_ref().filter(is_open) {
+            return Ok(made.clone());
         }
         *held = None;
-        let sender = timeout(CONNECT_MAX, self.connect()).await??;
-        *held = Some(sender.clone());
-        Ok(sender)
+        let made = timeout(CONNECT_MAX, self.connect()).await??;
+        *held = Some(made.clone());
+        Ok(made)
     }
 
-    async fn connect(&self) -> Result<Sender, BoxError> {
+    async fn connect(&self) -> Result<Made, BoxError> {
         let (host, _) = self.address.rsplit_once(':').ok_or("it has no port")?;
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
         let stream = TcpStream::connect(&self.address).await?;
@@ -77,21 +97,56 @@ impl Connection {
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
             return Err("it does not speak HTTP/2".into());
         }
-        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_WAIT_MAX)
+        let (sender, mut connection) = client::Builder::new()
+            .enable_push(false)
             .max_header_list_size(HEAD_BYTES_MAX)
-            .initial_stream_window_size(1 << 20)
+            .initial_window_size(1 << 20)
             .initial_connection_window_size(16 << 20)
-            .handshake(TokioIo::new(stream))
+            .handshake::<_, Bytes>(stream)
             .await?;
-        let address = self.address.clone();
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let (address, pings) = (self.address.clone(), connection.ping_pong());
+        let ended = Arc::clone(&has_ended);
         tokio::spawn(async move {
-            if let Err(error) = driver.await {
+            let outcome = tokio::select! {
+                outcome = connection => outcome.map_err(BoxError::from),
+                error = silence(pings) => Err(error),
+            };
+            ended.store(true, Ordering::Release);
+            if let Err(error) = outcome {
                 tracing::debug!(shield = %address, %error, "the connection to a shield ended");
             }
         });
-        Ok(sender)
+        Ok(Made { sender, has_ended })
+    }
+}
+
+/// The answer; interim answers go where they are wanted.
+fn poll_answer(
+    answering: &mut ResponseFuture,
+    interim: Option<&Interim>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<h2::RecvStream>, h2::Error>> {
+    while let Poll::Ready(Some(Ok(head))) = answering.poll_informational(cx) {
+        let fields = forwarded(head.status(), head.headers());
+        if let (Some(interim), Some(fields)) = (interim, fields) {
+            interim.send(head.status(), fields);
+        }
+    }
+    Pin::new(answering).poll(cx)
+}
+
+/// Ends when a ping is not answered.
+async fn silence(pings: Option<PingPong>) -> BoxError {
+    let Some(mut pings) = pings else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(PING_EVERY).await;
+        match timeout(PING_WAIT_MAX, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return error.into(),
+            Err(_) => return "it does not answer pings".into(),
+        }
     }
 }

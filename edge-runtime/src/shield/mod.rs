@@ -12,6 +12,7 @@
 //! cores know PoPs.
 
 mod asking;
+mod coming;
 mod config;
 mod connection;
 mod message;

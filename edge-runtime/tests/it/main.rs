@@ -20,6 +20,7 @@ mod guest;
 mod harness;
 mod interim;
 mod keying;
+mod large;
 mod leases;
 mod link;
 mod origins;

@@ -48,7 +48,12 @@ fn holds(world: &World, position: &str, value: &'static str) {
 }
 
 async fn get(edge: &Edge, path: &str, fields: &[(&str, &str)]) -> Answer {
-    within(edge.send("GET", path, fields)).await
+    let fields: Vec<_> = [("host", "www.example")]
+        .iter()
+        .chain(fields)
+        .copied()
+        .collect();
+    within(edge.send("GET", path, &fields)).await
 }
 
 #[tokio::test]

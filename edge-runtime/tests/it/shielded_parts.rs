@@ -2,7 +2,7 @@
 
 use crate::{
     harness::{Answer, Edge, within},
-    raw::{RawClient, RawOrigin, say},
+    raw::{RawClient, RawOrigin, Step, say},
     shields::{World, a_second_passes, origin},
 };
 use brink_listener::{Body, Connection, Service};
@@ -37,11 +37,12 @@ impl Origin {
 
 impl Service for Origin {
     async fn call(&self, request: Request<Body>, _: Arc<Connection>) -> Response<Body> {
+        let (request, _) = request.into_parts();
         let field = |name| {
-            let value = request.headers().get(name);
+            let value = request.headers.get(name);
             value.map_or("", |value| value.to_str().unwrap()).to_owned()
         };
-        let (method, path, range) = (request.method(), request.uri().path(), field("range"));
+        let (method, path, range) = (request.method, request.uri.path(), field("range"));
         let asked = format!("{method} {range}");
         self.asked.lock().unwrap().push(asked.trim().to_owned());
         if path == "/slow" {
@@ -58,7 +59,7 @@ impl Service for Origin {
         let response = Response::builder()
             .header("cache-control", kept)
             .header("etag", "\"a\"");
-        if method == "HEAD" {
+        if method == http::Method::HEAD {
             return response
                 .header("content-length", whole.len())
                 .body(Body::empty())
@@ -233,4 +234,31 @@ async fn trailer_sections_pass_a_shield_and_are_stored_behind_it() {
     assert!(origin.heads()[0].contains("\r\nte: trailers\r\n"));
     ams.stop().await;
     sfo.stop().await;
+}
+
+#[tokio::test]
+async fn interim_answers_pass_a_shield() {
+    const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nbrink-position: core.1=1\r\n\r\n";
+    let origin = RawOrigin::start(|_| {
+        let answer = "HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: 5\r\n\r\nhello";
+        vec![say(HINTS), Step::Wait, say(answer)]
+    })
+    .await;
+    let mut world = World::before(&origin.url).await;
+    let (ams, _ams) = world.pop("ams").await;
+    a_second_passes().await;
+    let mut client = RawClient::connect(&ams.url).await;
+    for is_hit in [false, true] {
+        client.say("GET /a HTTP/1.1\r\nhost: www.example\r\n\r\n").await;
+        let mut head = client.head().await;
+        if !is_hit {
+            // It came while the origin still thought about the answer.
+            assert_eq!(head, "http/1.1 103 early hints\r\nlink: </a.css>\r\n\r\n");
+            origin.go.add_permits(1);
+            head = client.head().await;
+        }
+        assert!(head.starts_with("http/1.1 200 ok"), "{head}");
+        assert_eq!(client.until("hello").await, "hello");
+    }
+    ams.stop().await;
 }

@@ -253,7 +253,10 @@ mod tests {
         assert_eq!(Negative::default().of(404), None);
         // What says nothing of it is what it was.
         let plain = serde_json::to_string(&RouteCache::default()).unwrap();
-        assert!(!plain.contains("negative") && !plain.contains("shield"), "{plain}");
+        assert!(
+            !plain.contains("negative") && !plain.contains("shield"),
+            "{plain}"
+        );
         assert!(rules(r#"{"shield": true}"#).unwrap().shield);
         let many = format!(r#"{{"key": {{"cookies": {:?}}}}}"#, vec!["a"; 65]);
         for wrong in [

@@ -389,6 +389,16 @@ pub struct Pop {
     pub quarantined_since_ms: Option<u64>,
 }
 
+/// Where a PoP's admin interface is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PopAdmin {
+    /// The PoP.
+    pub pop: PopName,
+    /// `http://ADDRESS:PORT`, as the PoP says.
+    pub admin: String,
+}
+
 /// The state of the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -66,6 +66,9 @@ pub mod path {
 
 /// Field of a request to [`path::RECORDS`] that writes: with it, the write is done once however often it is asked for.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// A field of reports: `ADDRESS:PORT` where the PoP's admin interface listens, for operators. An address of no host (`0.0.0.0`)
+/// stands for that by which the core sees the PoP.
+pub const POP_ADMIN: &str = "brink-pop-admin";
 /// Field of a request: for how long its answer is waited for from now on, in milliseconds, 1 or more. Beyond it the core
 /// does not work on. Streams have none.
 pub const TIME_LEFT_MS: &str = "brink-time-left-ms";

@@ -50,7 +50,7 @@ impl Modify for Bearer {
         tokens::create, tokens::list, tokens::remove, tokens::audit,
         backups::list, backups::take, backups::doctor, erasures::create, erasures::status, erasures::key,
         tenants::export, tenants::import,
-        status::health, status::status, status::pops, status::logs,
+        status::health, status::status, status::pops, status::pop_admin, status::logs,
     ),
     components(schemas(brink_protocol::problem::Problem)),
     security(("token" = [])),

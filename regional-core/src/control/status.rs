@@ -1,7 +1,7 @@
 //! The state of the whole, PoPs, logs.
 
 use super::app::App;
-use super::extract::{Params, Reader};
+use super::extract::{Operator, Params, PathParts, Reader};
 use super::reply::{Failure, Reply};
 use crate::{
     logs::{LogQuery, NumberedLine},
@@ -9,7 +9,11 @@ use crate::{
     roster::everywhere,
 };
 use axum::{Json, extract::State};
-use brink_protocol::control::{Pop, Status};
+use brink_protocol::{
+    PopName,
+    control::{Pop, PopAdmin, Status},
+    deployment::default_tenant,
+};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
@@ -68,6 +72,39 @@ pub(super) async fn status(State(app): State<Arc<App>>, Reader(caller): Reader) 
 #[utoipa::path(get, path = "/v1/pops", tag = "status", responses((status = 200, body = [Pop])))]
 pub(super) async fn pops(State(app): State<Arc<App>>, Reader(_caller): Reader) -> Json<Vec<Pop>> {
     Json(everywhere(&app.pops, &app.peers, &position(&*app.store)).await)
+}
+
+/// Where the admin interface of a PoP is that reports to this core. For operators of the default tenant: it shows what all
+/// tenants have stored there.
+#[utoipa::path(get, path = "/v1/pops/{pop}/admin", tag = "status", params(("pop" = String, Path, description = "The PoP.")),
+    responses((status = 200, body = PopAdmin)))]
+pub(super) async fn pop_admin(
+    State(app): State<Arc<App>>,
+    Operator(caller): Operator,
+    PathParts(pop): PathParts<String>,
+) -> Reply<Json<PopAdmin>> {
+    if caller.tenant != default_tenant() {
+        return Err(Failure::new(
+            403,
+            "forbidden",
+            "The token may not do this",
+            "This is about all tenants: it takes a token of an operator of the default tenant.",
+        ));
+    }
+    let pop: PopName = pop.parse().map_err(Failure::from)?;
+    if let Some(admin) = app.pops.admin(&pop) {
+        let admin = format!("http://{admin}");
+        return Ok(Json(PopAdmin { pop, admin }));
+    }
+    let all = everywhere(&app.pops, &app.peers, &position(&*app.store)).await;
+    let known = all.into_iter().find(|known| known.name == pop);
+    Err(Failure::not_found(match known.map(|known| known.core) {
+        None => format!("There is no PoP {pop}."),
+        Some(Some(core)) if core != *app.peers.own() => {
+            format!("PoP {pop} reports to core {core}: ask there.")
+        }
+        Some(_) => format!("PoP {pop} has not said where its admin interface is."),
+    }))
 }
 
 /// Which lines.

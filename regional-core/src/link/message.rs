@@ -120,7 +120,14 @@ impl Failure {
                 "Not in time",
                 "The core did not answer in time.",
             ),
-            Self::Refused(refusal) => refusal.problem(),
+            Self::Refused(refusal) => {
+                let mut problem = refusal.problem();
+                if matches!(refusal, Refusal::Core(crate::Error::Store { .. })) {
+                    // Between parts of the platform 503 says that nothing was done.
+                    problem.status = 500;
+                }
+                problem
+            }
         }
     }
 }

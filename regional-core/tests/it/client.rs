@@ -225,6 +225,25 @@ impl Link {
         sender.send_request(request).await
     }
 
+    /// Sends a message with one more field.
+    pub async fn call_with(
+        &self,
+        path: &str,
+        message: &impl Serialize,
+        (name, value): (&str, &str),
+    ) -> Answer {
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("https://core.brink.internal{path}"))
+            .header(CONTENT_TYPE, codec::MEDIA_TYPE)
+            .header(name, value)
+            .body(Full::new(codec::encode(message).unwrap()))
+            .unwrap();
+        let mut sender = self.sender.clone();
+        sender.ready().await.unwrap();
+        read(sender.send_request(request).await.unwrap()).await
+    }
+
     pub async fn raw(
         &self,
         method: &str,

@@ -7,19 +7,26 @@ use crate::{
 };
 use brink_protocol::{
     PopName, Position,
-    control::{Pop, PurgeEstimate, PurgePage, PurgeStatus},
-    link::{AppliedPurge, Counted, FeedMessage, FeedRequest, Report, ReportAnswer, path},
+    control::{Pop, PopAdmin, PurgeEstimate, PurgePage, PurgeStatus},
+    link::{
+        AppliedPurge, Counted, FeedMessage, FeedRequest, POP_ADMIN, Report, ReportAnswer, path,
+    },
 };
 use serde_json::json;
 
 /// A PoP's report that it has come as far as a position, and applied a purge.
 async fn report(link: &Link, pop: &str, position: &Position, purge: Option<&str>) {
+    let report = report_of(pop, position, purge);
+    let _: ReportAnswer = link.call(path::REPORTS, &report).await;
+}
+
+fn report_of(pop: &str, position: &Position, purge: Option<&str>) -> Report {
     let applied = |id: &str| AppliedPurge {
         id: id.to_owned(),
         at_ms: 7,
         objects: 3,
     };
-    let report = Report {
+    Report {
         pop: pop.parse().unwrap(),
         position: position.clone(),
         revision: 0,
@@ -29,8 +36,7 @@ async fn report(link: &Link, pop: &str, position: &Position, purge: Option<&str>
         log_lines: Vec::new(),
         log_lines_dropped: 0,
         figures: Default::default(),
-    };
-    let _: ReportAnswer = link.call(path::REPORTS, &report).await;
+    }
 }
 
 async fn follow(link: &Link, pop: &str) -> FeedReader {
@@ -297,4 +303,48 @@ async fn a_dry_run_counts_at_the_pops_of_both() {
         ["ams core-1 true", "sfo core-2 false"]
     );
     assert_eq!(estimate.unreached[0].as_str(), "core-2");
+}
+
+#[tokio::test]
+async fn operators_are_told_where_the_admin_interface_of_a_pop_is() {
+    let server = Server::start().await;
+    let link = server.link("ams").await;
+    let _feed = follow(&link, "ams").await;
+    let control = server.control();
+    report(&link, "ams", &Position::default(), None).await;
+    let answer = control.get("/v1/pops/ams/admin").await;
+    assert_eq!(answer.problem(404), "not-found");
+    let reported = report_of("ams", &Position::default(), None);
+    for (said, admin) in [
+        ("127.0.0.1:9901", Some("http://127.0.0.1:9901")),
+        // Of no host: where the core sees it.
+        ("0.0.0.0:9902", Some("http://127.0.0.1:9902")),
+        ("[::]:9903", Some("http://127.0.0.1:9903")),
+        ("elsewhere:1", None),
+    ] {
+        link.call_with(path::REPORTS, &reported, (POP_ADMIN, said))
+            .await
+            .expect(200);
+        let answer = control.get("/v1/pops/ams/admin").await;
+        match admin {
+            Some(admin) => assert_eq!(answer.expect(200).parse::<PopAdmin>().admin, admin),
+            None => assert_eq!(answer.problem(404), "not-found"),
+        }
+    }
+    let answer = control.get("/v1/pops/nowhere/admin").await;
+    assert_eq!(answer.problem(404), "not-found");
+    // It is not for everybody.
+    for token in [
+        json!({"label": "r", "role": "reader"}),
+        json!({"label": "p", "role": "publisher"}),
+        json!({"label": "o", "role": "operator", "tenant": "other"}),
+    ] {
+        let made = control
+            .json("POST", "/v1/tokens", token)
+            .await
+            .expect(201)
+            .json();
+        let other = control.with_token(made["secret"].as_str().unwrap());
+        other.get("/v1/pops/ams/admin").await.expect(403);
+    }
 }

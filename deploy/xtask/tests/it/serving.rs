@@ -40,6 +40,13 @@ fn from_miss_to_hit_to_write() {
     let other = stack.get(1, AVAILABILITY).expect(200).miss();
     assert!(other.cache_status().starts_with("brink-sfo;"), "{other:?}");
     stack.get(1, AVAILABILITY).expect(200).hit();
+    // The core knows where each PoP is asked.
+    for (pop, name) in [(0, "ams"), (1, "sfo")] {
+        let url = stack.url(pop, AVAILABILITY);
+        let told = stack.brink(&["cache", "explain", &url, "--pop", name]);
+        assert!(told.starts_with(&format!("{url} at {name}")), "{told}");
+        assert!(told.contains("the stored answer is served"), "{told}");
+    }
 
     let place = |key: &str| {
         stack

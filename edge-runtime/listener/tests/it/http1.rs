@@ -254,3 +254,22 @@ async fn connections_are_counted() {
     };
     assert_eq!(status(&within(again).await), 200);
 }
+
+#[tokio::test]
+async fn a_body_that_breaks_off_does_not_end_like_a_whole_one_over_http_1_0() {
+    let server = Server::start(Security::Plain, limits()).await;
+    for (path, is_whole) in [("/stream", true), ("/broken", false)] {
+        let mut stream = TcpStream::connect(server.tcp).await.unwrap();
+        let request = format!("GET {path} HTTP/1.0\r\nhost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let end = within(stream.read_to_end(&mut answer)).await;
+        match end {
+            Ok(_) => assert!(is_whole && answer.len() > 100_000, "{path}"),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{path}");
+                assert!(!is_whole);
+            }
+        }
+    }
+}

@@ -80,6 +80,7 @@ pub fn freshen(stored: &mut HeaderMap, mut update: HeaderMap) {
             stored.append(name.clone(), value.clone());
         }
     }
+    super::vary::complete(stored);
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use super::fields::{lines, members};
 use http::{
-    HeaderMap, HeaderName,
-    header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY},
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_ENCODING,
+        CONTENT_LANGUAGE, VARY,
+    },
 };
 use std::fmt::Write as _;
 
@@ -16,6 +19,17 @@ pub const SELECTION_BYTES_MAX: usize = 4096;
 #[must_use]
 pub fn is_any(response: &HeaderMap) -> bool {
     response.contains_key(VARY) && fields(response).is_none()
+}
+
+/// Adds `Accept-Encoding` to the `Vary` of what has a content coding and forgets it (as servers do that code on the way, and are not
+/// told to say so): it would answer those who take none. RFC 9110 §12.5.5.
+pub fn complete(response: &mut HeaderMap) {
+    let is_coded = lines(response, &CONTENT_ENCODING)
+        .flat_map(members)
+        .any(|coding| !coding.eq_ignore_ascii_case("identity"));
+    if is_coded && fields(response).is_some_and(|fields| !fields.contains(&ACCEPT_ENCODING)) {
+        response.append(VARY, HeaderValue::from_static("accept-encoding"));
+    }
 }
 
 /// The selecting fields: in lower case, in order, each once. None if nothing can be selected by them.
@@ -182,6 +196,34 @@ mod tests {
             .collect::<Vec<_>>()
             .join(",");
         assert!(is_any(&map(&[("vary", &many)])));
+    }
+
+    #[test]
+    fn codings() {
+        for (coding, vary, expected) in [
+            (Some("gzip"), None, Some("accept-encoding")),
+            (Some("gzip"), Some("foo"), Some("foo, accept-encoding")),
+            (
+                Some("gzip"),
+                Some("Accept-Encoding"),
+                Some("Accept-Encoding"),
+            ),
+            (Some("gzip"), Some("*"), Some("*")),
+            (Some("identity"), None, None),
+            (Some(""), None, None),
+            (None, Some("foo"), Some("foo")),
+        ] {
+            let mut response = HeaderMap::new();
+            for (name, value) in [(CONTENT_ENCODING, coding), (VARY, vary)] {
+                if let Some(value) = value {
+                    response.append(name, value.parse().unwrap());
+                }
+            }
+            complete(&mut response);
+            let lines: Vec<_> = lines(&response, &VARY).collect();
+            let found = (!lines.is_empty()).then(|| lines.join(", "));
+            assert_eq!(found.as_deref(), expected, "{coding:?} {vary:?}");
+        }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Once<'a> {
     pub attempts: u32,
     /// Whether there is another origin that may be asked.
     pub has_next: bool,
+    /// Whether the connection had answered before.
+    pub was_kept: bool,
 }
 
 /// What to do then. Each repetition counts against the budget.
@@ -59,8 +61,8 @@ pub fn repeat(once: &Once<'_>) -> Repeat {
     match (is_allowed, once.has_next, once.failure) {
         (false, _, _) => Repeat::No,
         (true, true, _) => Repeat::Next,
-        // A connection that was kept may just have been closed.
-        (true, false, Failure::Broken) if once.attempts == 1 => Repeat::Same,
+        // A connection that was kept may just have been closed; one that was new would be closed again.
+        (true, false, Failure::Broken) if once.was_kept && once.attempts == 1 => Repeat::Same,
         (true, false, _) => Repeat::No,
     }
 }
@@ -90,13 +92,23 @@ mod tests {
             (Method::POST, true, Unwell, 1, No, No),
             (Method::PATCH, true, Broken, 1, No, No),
         ] {
-            for (has_next, expected) in [(true, with_next), (false, alone)] {
+            let fresh = match alone {
+                Same => No,
+                other => other,
+            };
+            for (has_next, was_kept, expected) in [
+                (true, true, with_next),
+                (true, false, with_next),
+                (false, true, alone),
+                (false, false, fresh),
+            ] {
                 let once = Once {
                     method: &method,
                     is_held,
                     failure,
                     attempts,
                     has_next,
+                    was_kept,
                 };
                 assert_eq!(repeat(&once), expected, "{once:?}");
             }

@@ -4,6 +4,7 @@ use super::{End, PIECE_BYTES, WINDOW_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
 use rustc_hash::FxHashMap;
 use std::{collections::VecDeque, task::Waker};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Blocks one after the other, up to the last byte that came: full pieces first, then what came behind them as it came.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ struct Block {
     bytes: Bytes,
     /// How many have yet to read it; counted when it is leaving.
     left: usize,
+    /// See [`crate::cache::tiers::Tiers::hold`].
+    _leave: Option<OwnedSemaphorePermit>,
 }
 
 impl Block {
@@ -59,7 +62,12 @@ impl State {
 
     pub(super) fn push(&mut self, bytes: Bytes) {
         let (start, length, left) = (self.came, bytes.len() as u64, self.readers.len());
-        self.blocks.push_back(Block { start, bytes, left });
+        self.blocks.push_back(Block {
+            start,
+            bytes,
+            left,
+            _leave: None,
+        });
         self.came += length;
         self.held += length;
         if self.is_leaving {
@@ -76,6 +84,7 @@ impl State {
                 start: 0,
                 bytes,
                 left: 0,
+                _leave: None,
             };
             self.blocks = VecDeque::from([block]);
         }
@@ -111,7 +120,7 @@ impl State {
     }
 
     /// The next piece is in the tiers: it takes the place of the blocks that it was made of.
-    pub(super) fn note_piece(&mut self, piece: Bytes) {
+    pub(super) fn note_piece(&mut self, piece: Bytes, leave: Option<OwnedSemaphorePermit>) {
         let (start, at) = (self.laid(), self.tail());
         let end = start + piece.len() as u64;
         while let Some(block) = self.blocks.get_mut(at).filter(|block| block.start < end) {
@@ -128,6 +137,7 @@ impl State {
             start,
             bytes: piece,
             left: 0,
+            _leave: leave,
         };
         self.blocks.insert(at, block);
         self.pieces += 1;

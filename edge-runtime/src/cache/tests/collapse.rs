@@ -70,6 +70,33 @@ async fn what_cannot_be_shared_is_not_waited_for_twice() {
 }
 
 #[tokio::test]
+async fn who_cannot_share_does_not_part_the_others() {
+    for (name, value, status) in [
+        ("cookie", "a=1", 200),
+        ("authorization", "x", 200),
+        ("range", "bytes=9-", 416),
+        ("range", "bytes=0-0,2-2", 206),
+    ] {
+        let cache = memory().await;
+        let own = get("/").with(name, value);
+        let private = &[("cache-control", "private")];
+        let fill = own.forward(&cache, now()).await;
+        drop(fill.complete(
+            head(status, private),
+            Bytes::from_static(b"x"),
+            none(),
+            now(),
+        ));
+        // Those of its kind do not wait for each other, all others do.
+        drop((
+            own.forward(&cache, now()).await,
+            own.forward(&cache, now()).await,
+        ));
+        assert_eq!(many(&cache, 100, FRESH).await, (0, 100), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_leader_that_goes_away_is_followed_by_another() {
     let cache = memory().await;
     let leader = get("/").forward(&cache, now()).await;

@@ -6,7 +6,7 @@
 
 use super::Tiers;
 use crate::cache::{
-    content::{FillingId, Pieces},
+    content::{FillingId, PIECE_BYTES, Pieces},
     stored::{Key, Slot},
 };
 use brink_protocol::TenantName;
@@ -24,11 +24,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Of the bound of memory, what may be read ahead for readers: one part in so many.
 const AHEAD_PART: u64 = 16;
 
+/// Of the bound of memory, what bodies on their way may hold without a disk, beside what memory has of them: one part in so
+/// many.
+const HELD_PART: u64 = 4;
+
 /// What those share who read and write pieces.
 #[derive(Debug)]
 pub(super) struct Shelf {
     /// Pieces that may be read ahead, all readers together.
     ahead: Arc<Semaphore>,
+    /// Pieces that bodies on their way may hold without a disk.
+    held: Arc<Semaphore>,
     /// Pieces that could not be had when they were wanted.
     missing: AtomicU64,
     missing_metric: Counter,
@@ -41,10 +47,14 @@ impl Shelf {
             "brink_cache_pieces_missing_total",
             "Pieces of stored bodies that were gone when they were wanted"
         );
-        let pieces = memory_bytes_max / AHEAD_PART / crate::cache::content::PIECE_BYTES as u64;
-        let pieces = usize::try_from(pieces).unwrap_or(usize::MAX);
+        let part = |part: u64| {
+            let pieces = memory_bytes_max / part / PIECE_BYTES as u64;
+            let pieces = usize::try_from(pieces).unwrap_or(usize::MAX);
+            Arc::new(Semaphore::new(pieces.clamp(1, Semaphore::MAX_PERMITS)))
+        };
         Self {
-            ahead: Arc::new(Semaphore::new(pieces.clamp(1, Semaphore::MAX_PERMITS))),
+            ahead: part(AHEAD_PART),
+            held: part(HELD_PART),
             missing: AtomicU64::new(0),
             missing_metric: counter!("brink_cache_pieces_missing_total"),
         }
@@ -86,6 +96,20 @@ impl Tiers {
                 self.memory.has(hash)
             }
         }
+    }
+
+    /// Puts a body into the tiers by pieces, all of them or none.
+    pub(in crate::cache) fn lay(&self, tenant: &TenantName, bytes: &Bytes) -> Option<Arc<Pieces>> {
+        let pieces = Pieces::new(Self::new_filling(tenant), bytes.len(), PIECE_BYTES)?;
+        let put = |piece: usize| {
+            let own = bytes.get(pieces.covers(piece)).map(Bytes::copy_from_slice);
+            own.is_some_and(|own| self.put_piece_now(&Key(pieces.key(piece)), own))
+        };
+        let is_laid = (0..pieces.count()).all(put) && self.has_pieces(&pieces, &(0..bytes.len()));
+        if !is_laid {
+            self.remove_pieces(pieces.id(), pieces.count());
+        }
+        is_laid.then(|| Arc::new(pieces))
     }
 
     /// A piece, from wherever it is.
@@ -153,6 +177,15 @@ impl Tiers {
     /// How many pieces were gone when they were wanted.
     pub(in crate::cache) fn missing_pieces(&self) -> u64 {
         self.shelf.missing.load(Ordering::Relaxed)
+    }
+
+    /// Leave for a body on its way to hold a piece, which with a disk need not be asked for: it is held until it is written.
+    /// None: others hold enough.
+    pub(in crate::cache) fn hold(&self) -> Option<Option<OwnedSemaphorePermit>> {
+        match self.disk {
+            Some(_) => Some(None),
+            None => self.shelf.held.clone().try_acquire_owned().ok().map(Some),
+        }
     }
 
     /// Leave to read a piece ahead of its reader; none: there is none now.

@@ -26,7 +26,8 @@ Examples:
   brink cache explain http://localhost/ --admin http://127.0.0.1:9901 --json
 
 It asks the admin address of the PoP, which does all that it would do with such a request but fetch, store and run plugins.
-Addresses by name stand in ~/.config/brink/config.toml:
+The core knows the addresses of its PoPs and tells them to operators of the default tenant; others, for example behind a tunnel,
+stand in ~/.config/brink/config.toml:
 
   [pops]
   ams = \"http://10.0.1.7:9901\"")]

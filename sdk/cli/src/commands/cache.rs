@@ -2,11 +2,12 @@
 
 use crate::{
     args::{CacheAction, CacheExplain},
-    client::Client,
+    client::{Client, encoded},
     error::Error,
     output::{Output, pairs},
     settings::{UserConfig, process_variables},
 };
+use brink_protocol::control::PopAdmin;
 use http::Method;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -18,15 +19,32 @@ const CACHE: &str = "/cache";
 ///
 /// # Errors
 /// The PoP is not known or not reached, or refuses the question.
-pub(super) async fn run(action: &CacheAction, output: Output) -> Result<(), Error> {
+pub(super) async fn run(
+    action: &CacheAction,
+    core: impl FnOnce() -> Result<Client, Error>,
+    output: Output,
+) -> Result<(), Error> {
     match action {
-        CacheAction::Explain(args) => explain(args, output).await,
+        CacheAction::Explain(args) => explain(args, core, output).await,
     }
 }
 
-async fn explain(args: &CacheExplain, output: Output) -> Result<(), Error> {
+async fn explain(
+    args: &CacheExplain,
+    core: impl FnOnce() -> Result<Client, Error>,
+    output: Output,
+) -> Result<(), Error> {
     let user = UserConfig::read(&process_variables)?;
-    let admin = address(args, process_variables("BRINK_ADMIN"), user.as_ref())?;
+    let known = address(args, process_variables("BRINK_ADMIN"), user.as_ref());
+    let admin = match (known, &args.pop) {
+        // Who has no address of it asks the core, if there is one to ask.
+        (Err(Error::Usage(unknown)), Some(pop)) if args.admin.is_none() => {
+            told_by(core, pop).await.map_err(|error| {
+                Error::Usage(format!("{unknown}\nThe core does not say either: {error}"))
+            })?
+        }
+        (known, _) => known?,
+    };
     let headers: Vec<_> = args
         .headers
         .iter()
@@ -48,6 +66,13 @@ async fn explain(args: &CacheExplain, output: Output) -> Result<(), Error> {
         )));
     }
     output.result(&told, described)
+}
+
+/// The admin address that a PoP has told the core.
+async fn told_by(core: impl FnOnce() -> Result<Client, Error>, pop: &str) -> Result<String, Error> {
+    let path = format!("/v1/pops/{}/admin", encoded(pop));
+    let told: PopAdmin = core()?.get(&path).await?;
+    Ok(told.admin)
 }
 
 /// The admin address: of the flag, the environment, or the user's configuration by the PoP's name.

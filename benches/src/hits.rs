@@ -4,6 +4,7 @@
 //! smaller.
 
 pub(crate) mod drive;
+mod tiers;
 pub(crate) mod trace;
 
 use anyhow::{Context as _, Result, bail};
@@ -41,6 +42,13 @@ pub struct Plan {
     /// Only traces whose names begin so.
     #[arg(long, default_value = "")]
     trace: String,
+    /// With a disk of so many times the memory, as the edge writes to it and as it would if it wrote all that is stored; the
+    /// second half of each trace counts. Without libcachesim.
+    #[arg(long)]
+    disk: Option<u64>,
+    /// Where that disk lies; a folder for the time of the run by default.
+    #[arg(long)]
+    dir: Option<PathBuf>,
 }
 
 /// A hit ratio and a byte hit ratio, in per cent.
@@ -56,6 +64,9 @@ struct Ratio {
 /// Python or libcachesim failed, or a cache could not be opened.
 pub async fn run(plan: &Plan) -> Result<String> {
     let entry_bytes = u32::try_from(Driven::entry_bytes().await?).context("too large")?;
+    if let Some(times) = plan.disk {
+        return tiers::run(plan, times, entry_bytes).await;
+    }
     let mut table = format!(
         "Hit ratios in %, byte hit ratios behind them; {} requests, seed {}. Difference: ours to the best, in points.\n\n\
          | trace | capacity | best | ours | difference | others |\n|---|---|---|---|---|---|\n",

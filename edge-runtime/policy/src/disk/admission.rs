@@ -11,7 +11,7 @@ use super::Holdings;
 /// How many times longer than one of mean size a small answer is remembered, and how many times shorter a large one.
 pub const SIZE_FACTOR_MAX: u64 = 4;
 /// Bytes of disk for which one key is remembered.
-const BYTES_PER_GHOST: u64 = 4_096;
+const BYTES_PER_GHOST: u64 = 2_048;
 /// Most bytes that the remembered keys may take.
 const GHOSTS_BYTES_MAX: u64 = 64 << 20;
 /// Keys that may stand in one place of the table.

@@ -6,10 +6,10 @@
 /// Of the bound, the index has at most one part in so many.
 const INDEX_PART: u64 = 2;
 /// Of the bound, the remembered keys have at most one part in so many.
-const GHOSTS_PART: u64 = 64;
+const GHOSTS_PART: u64 = 32;
 /// Of the bound, what waits to be written has at most one part in so many, within these bytes.
 const WAITING_PART: u64 = 16;
-const WAITING_BYTES_MIN: u64 = 1 << 20;
+const WAITING_BYTES_MIN: u64 = 16 << 20;
 const WAITING_BYTES_MAX: u64 = 64 << 20;
 /// Answers have at least one part of the bound in so many, whatever else there is.
 const ANSWERS_PART: u64 = 4;
@@ -80,7 +80,7 @@ mod tests {
     fn what_a_disk_may_have() {
         let allowed = Allowance::of(256 << 20);
         assert_eq!(allowed.entries, 3_355_443);
-        assert_eq!(allowed.ghosts_bytes, 4 << 20);
+        assert_eq!(allowed.ghosts_bytes, 8 << 20);
         assert_eq!(allowed.waiting_bytes, 16 << 20);
         assert_eq!(Allowance::of(0).waiting_bytes, WAITING_BYTES_MIN);
         assert_eq!(Allowance::of(u64::MAX).waiting_bytes, WAITING_BYTES_MAX);

@@ -5,6 +5,10 @@
 //! forward by itself each time that [`super::Config::follower_wait_ms_max`] has passed. One that fails is followed by
 //! another; after the second failure in a row all that waited are told of it, those too who wake when it is over.
 
+mod posted;
+
+pub(super) use posted::Posted;
+
 use super::growing::Growing;
 use brink_policy::collapse::Failures;
 use brink_protocol::problem::Problem;
@@ -133,15 +137,6 @@ pub(super) struct Ticket {
     is_beside: bool,
 }
 
-/// One open `POST`.
-#[derive(Debug)]
-pub(super) struct Posted {
-    flights: Arc<Flights>,
-    uri: u64,
-    /// How often before it began.
-    ended: u64,
-}
-
 /// One that waits.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -268,25 +263,6 @@ impl Flights {
             uri,
             leads,
             is_beside: false,
-        }
-    }
-
-    /// A `POST` begins whose answer may be stored.
-    pub(super) fn post(self: &Arc<Self>, uri: u64) -> Posted {
-        let mut shard = self.shard(uri);
-        let (open, ended) = shard.posts.entry(uri).or_default();
-        *open += 1;
-        Posted {
-            flights: self.clone(),
-            uri,
-            ended: *ended,
-        }
-    }
-
-    /// An unsafe request has ended what is stored for a URI, or what will be.
-    pub(super) fn ended(&self, uri: u64) {
-        if let Some((_, ended)) = self.shard(uri).posts.get_mut(&uri) {
-            *ended += 1;
         }
     }
 
@@ -420,27 +396,6 @@ impl Drop for Ticket {
                 news.is_over = true;
                 news.is_final = is_final;
             });
-        }
-    }
-}
-
-impl Posted {
-    /// Whether another unsafe request of the URI than itself has ended since it began.
-    pub(super) fn is_outdated(&self) -> bool {
-        let shard = self.flights.shard(self.uri);
-        let ended = shard.posts.get(&self.uri).map(|(_, ended)| *ended);
-        ended != Some(self.ended + 1)
-    }
-}
-
-impl Drop for Posted {
-    fn drop(&mut self) {
-        let mut shard = self.flights.shard(self.uri);
-        if let Some((open, _)) = shard.posts.get_mut(&self.uri) {
-            *open -= 1;
-            if *open == 0 {
-                shard.posts.remove(&self.uri);
-            }
         }
     }
 }

@@ -246,7 +246,8 @@ impl Way<'_> {
             (_, entry) => fill.stored = entry.map(|entry| (entry.stored, entry.soft)),
         }
         fill.variants = found.variants;
-        fill.widens = fill.keeps.is_ok() && widens;
+        // Who does not lead has been told that it does not help.
+        fill.widens = widens && fill.keeps.is_ok() && ticket.as_ref().is_some_and(Ticket::leads);
         fill.ticket = ticket;
         // After the ticket was taken: an unsafe request that finds no fill open has ended before this.
         fill.started = self.shared.begin(&mut fill.stored);

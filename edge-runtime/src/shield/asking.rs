@@ -118,11 +118,7 @@ impl Shields {
         None
     }
 
-    fn answered(
-        &self,
-        shield: &One,
-        response: Response<Body>,
-    ) -> Option<Shielded> {
+    fn answered(&self, shield: &One, response: Response<Body>) -> Option<Shielded> {
         let (mut head, body) = response.into_parts();
         let Some(told) = Told::take(&mut head.headers) else {
             let status = head.status.as_u16();

@@ -9,7 +9,19 @@ use http_body::{Body, Frame, SizeHint};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time::Sleep;
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// Longest time between two pieces: longer than the shield gives an origin.
+const IDLE_MAX: Duration = Duration::from_secs(65);
+
+/// The body did not go on.
+#[derive(Debug, thiserror::Error)]
+#[error("the shield's answer stood still for {} s", IDLE_MAX.as_secs())]
+struct Idle;
 
 /// A body on its way; the shield sends no more than there is room for here.
 pub(super) struct Coming {
@@ -18,6 +30,8 @@ pub(super) struct Coming {
     left: Option<u64>,
     /// All of the content came.
     is_whole: bool,
+    /// Runs while a piece is awaited.
+    idle: Option<Pin<Box<Sleep>>>,
 }
 
 impl Coming {
@@ -26,8 +40,33 @@ impl Coming {
         Self {
             left: length.and_then(|length| length.to_str().ok()?.parse().ok()),
             is_whole: false,
+            idle: None,
             stream,
         }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Polled {
+        if !self.is_whole {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(bytes)) => {
+                    let taken = self.stream.flow_control().release_capacity(bytes.len());
+                    if let Err(error) = taken {
+                        return Poll::Ready(Some(Err(error.into())));
+                    }
+                    if let Some(left) = &mut self.left {
+                        *left = left.saturating_sub(bytes.len() as u64);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                None => self.is_whole = true,
+            }
+        }
+        Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
+            Ok(Some(section)) => Some(Ok(Frame::trailers(forwarded(section)))),
+            Ok(None) => None,
+            Err(error) => Some(Err(error.into())),
+        })
     }
 }
 
@@ -35,32 +74,15 @@ impl Body for Coming {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         let this = &mut *self;
-        if !this.is_whole {
-            match ready!(this.stream.poll_data(cx)) {
-                Some(Ok(bytes)) => {
-                    let taken = this.stream.flow_control().release_capacity(bytes.len());
-                    if let Err(error) = taken {
-                        return Poll::Ready(Some(Err(error.into())));
-                    }
-                    if let Some(left) = &mut this.left {
-                        *left = left.saturating_sub(bytes.len() as u64);
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                None => this.is_whole = true,
-            }
+        if let Poll::Ready(frame) = this.poll_next(cx) {
+            this.idle = None;
+            return Poll::Ready(frame);
         }
-        Poll::Ready(match ready!(this.stream.poll_trailers(cx)) {
-            Ok(Some(section)) => Some(Ok(Frame::trailers(forwarded(section)))),
-            Ok(None) => None,
-            Err(error) => Some(Err(error.into())),
-        })
+        let idle = || Box::pin(tokio::time::sleep(IDLE_MAX));
+        ready!(this.idle.get_or_insert_with(idle).as_mut().poll(cx));
+        Poll::Ready(Some(Err(Idle.into())))
     }
 
     fn is_end_stream(&self) -> bool {

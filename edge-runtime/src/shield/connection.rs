@@ -11,7 +11,7 @@ use h2::{
 use http::{Request, Response};
 use rustls_pki_types::ServerName;
 use std::{
-    future::{Future as _, poll_fn},
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,

@@ -238,9 +238,11 @@ async fn trailer_sections_pass_a_shield_and_are_stored_behind_it() {
 
 #[tokio::test]
 async fn interim_answers_pass_a_shield() {
-    const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nbrink-position: core.1=1\r\n\r\n";
+    const HINTS: &str =
+        "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nbrink-position: core.1=1\r\n\r\n";
     let origin = RawOrigin::start(|_| {
-        let answer = "HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: 5\r\n\r\nhello";
+        let answer =
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: 5\r\n\r\nhello";
         vec![say(HINTS), Step::Wait, say(answer)]
     })
     .await;
@@ -249,7 +251,9 @@ async fn interim_answers_pass_a_shield() {
     a_second_passes().await;
     let mut client = RawClient::connect(&ams.url).await;
     for is_hit in [false, true] {
-        client.say("GET /a HTTP/1.1\r\nhost: www.example\r\n\r\n").await;
+        client
+            .say("GET /a HTTP/1.1\r\nhost: www.example\r\n\r\n")
+            .await;
         let mut head = client.head().await;
         if !is_hit {
             // It came while the origin still thought about the answer.

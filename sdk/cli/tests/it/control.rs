@@ -454,3 +454,31 @@ fn a_tokens_secret_goes_to_its_file_only() {
     assert_eq!(server.lines().last().unwrap(), "DELETE /v1/tokens/01T");
     user.run("token revoke 01T").ok();
 }
+
+#[test]
+fn a_pop_is_asked_where_the_core_says_that_it_is() {
+    let explained = value!({ "url": "https://shop.example/", "pop": "ams", "decision": { "verdict": "fetch", "reasons": [] } });
+    let pop = Server::new().on("POST /cache", json(200, &explained));
+    let told = value!({ "pop": "ams", "admin": pop.url() });
+    let core = Server::new()
+        .on("GET /v1/pops/ams/admin", json(200, &told))
+        .on(
+            "GET /v1/pops/sfo/admin",
+            problem(404, "There is no such thing", "There is no PoP sfo."),
+        );
+    let user = user(&core);
+    let out = user
+        .run("cache explain https://shop.example/ --pop ams")
+        .ok();
+    assert!(out.starts_with("https://shop.example/ at ams"), "{out}");
+    // The PoP gets no token of the core's.
+    assert_eq!(pop.asked()[0].authorization, None);
+    let error = user
+        .run("cache explain https://shop.example/ --pop sfo")
+        .fails(2);
+    assert!(
+        error.contains("no admin address is known of PoP sfo")
+            && error.contains("There is no PoP sfo"),
+        "{error}"
+    );
+}

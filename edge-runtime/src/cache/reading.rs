@@ -46,6 +46,9 @@ pub(super) struct Piece {
 /// had any more.
 pub(super) async fn first(tiers: &Tiers, pieces: &Pieces, range: &Range<usize>) -> Option<Piece> {
     let number = pieces.of(range).next()?;
+    if pieces.is_gone() {
+        return None;
+    }
     let bytes = match tiers.has_pieces(pieces, range) {
         true => tiers.piece(&Key(pieces.key(number))).await,
         false => None,

@@ -1,6 +1,9 @@
 //! Entries of the disk tier: any bytes are an entry or a miss; what is read is written back so that it reads the same.
 
-use super::stored::{Parts, Slot, Stored, Variant};
+use super::{
+    content::{Content, FillingId, Pieces},
+    stored::{Parts, Slot, Stored, Variant},
+};
 use crate::Target;
 use brink_policy::{
     coherence::Dependency,
@@ -22,7 +25,7 @@ pub(crate) const TARGET: Target = Target {
 fn answer(
     status: StatusCode,
     fields: &[(&'static str, &'static str)],
-    body: &'static [u8],
+    body: impl Into<Content>,
 ) -> Slot {
     let fields = fields.iter().copied();
     let headers: HeaderMap = fields
@@ -49,6 +52,13 @@ fn answer(
     })))
 }
 
+fn in_pieces(fields: &[(&'static str, &'static str)]) -> Slot {
+    let id = "t".parse().map(|tenant| FillingId { tenant, number: 7 });
+    let pieces = id.ok().and_then(|id| Pieces::new(id, 3 << 20, 1 << 20));
+    let content = pieces.map(|pieces| Content::Pieces(Arc::new(pieces)));
+    answer(StatusCode::OK, fields, content.unwrap_or_default())
+}
+
 fn written(slot: &Slot) -> Vec<u8> {
     let mut bytes = Vec::new();
     assert!(slot.encode(&mut bytes).is_some(), "an entry can be written");
@@ -71,9 +81,11 @@ fn seeds() -> Vec<Vec<u8>> {
         language: "de".to_owned(),
     }]));
     [
-        answer(StatusCode::OK, &plain, b"hello"),
-        answer(StatusCode::PARTIAL_CONTENT, &part, b"45678"),
-        answer(StatusCode::NO_CONTENT, &[], b""),
+        answer(StatusCode::OK, &plain, &b"hello"[..]),
+        in_pieces(&plain),
+        Slot::Piece(Bytes::from_static(b"a piece")),
+        answer(StatusCode::PARTIAL_CONTENT, &part, &b"45678"[..]),
+        answer(StatusCode::NO_CONTENT, &[], Content::default()),
         variants,
     ]
     .iter()
@@ -96,6 +108,7 @@ fn run(bytes: &[u8]) {
             check_use(one);
         }
         (Slot::Variants(one), Slot::Variants(other)) => assert_eq!(one, other),
+        (Slot::Piece(one), Slot::Piece(other)) => assert_eq!(one, other),
         (one, other) => panic!("{one:?} became {other:?}"),
     }
 }

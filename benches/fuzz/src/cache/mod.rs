@@ -12,6 +12,9 @@ pub(crate) mod disk {
 }
 
 #[allow(dead_code, unreachable_pub, missing_docs)]
+#[path = "../../../../edge-runtime/src/cache/content.rs"]
+mod content;
+#[allow(dead_code, unreachable_pub, missing_docs)]
 #[path = "../../../../edge-runtime/src/cache/encoding.rs"]
 mod encoding;
 #[allow(dead_code, unreachable_pub, missing_docs)]

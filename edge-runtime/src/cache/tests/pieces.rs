@@ -116,12 +116,11 @@ async fn stored_in_pieces_and_found_again_after_a_restart() {
     // Four pieces, and the head; none takes memory before it is used again.
     assert_eq!(entries(&cache).await, 5);
     assert!(cache.figures().bytes < MIB as u64);
-    assert!(is_whole(&cache, "/long", &body).await);
-    assert!(cache.figures().bytes < MIB as u64);
-    for _ in 0..2 {
+    // Its own client may have read it from there already.
+    for _ in 0..3 {
         assert!(is_whole(&cache, "/long", &body).await);
-        assert!(cache.figures().bytes > LONG as u64);
     }
+    assert!(cache.figures().bytes > LONG as u64);
     let head = get("/long").method(Method::HEAD);
     let head = head.hit(&cache, SystemTime::now()).await;
     assert_eq!(field(&head, "content-length"), Some("3158073"));

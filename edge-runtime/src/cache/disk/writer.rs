@@ -4,6 +4,7 @@ mod room;
 
 use super::{
     extent::Extent,
+    files::is_full,
     layout::{Listed, Place, RECORDS_MAX, SEGMENT_HEAD_BYTES, put_record, segment_head, summary},
     log::{Limits, Log, add},
     queue::{Operation, Work},
@@ -348,7 +349,12 @@ impl Writer {
 
     /// Gives up what is in the buffer. What of it has reached the file is cut off, or overwritten by what comes next.
     fn fail(&mut self, error: &io::Error) {
-        self.note::<()>(Err(io::Error::new(error.kind(), error.to_string())));
+        if is_full(error) && self.is_making_room {
+            // That there is less room than there may be was said, and what was to be kept leaves with the rest.
+            add(&self.log.counts.errors, 1);
+        } else {
+            self.note::<()>(Err(io::Error::new(error.kind(), error.to_string())));
+        }
         self.buffer.clear();
         if let Some(open) = &self.open {
             let cut = open.file.set_len(u64::from(open.end));

@@ -112,8 +112,9 @@ impl Tiers {
         is_laid.then(|| Arc::new(pieces))
     }
 
-    /// A piece, from wherever it is.
-    pub(in crate::cache) async fn piece(&self, key: &Key) -> Option<Bytes> {
+    /// A piece, from wherever it is. `may_stay`: it comes into memory if it was read from disk before; not for who reads along
+    /// while it is filled.
+    pub(in crate::cache) async fn piece(&self, key: &Key, may_stay: bool) -> Option<Bytes> {
         let hash = self.hasher.hash_one(key);
         if let Some((Slot::Piece(bytes), _)) = self.memory.get(hash, key) {
             return Some(bytes);
@@ -123,7 +124,7 @@ impl Tiers {
         let Slot::Piece(bytes) = disk.find(hash, key).await? else {
             return None;
         };
-        if is_used {
+        if is_used && may_stay {
             let slot = Slot::Piece(bytes.clone());
             // What is there already is the same.
             if let Ok(left) = self.memory.load(hash, key.clone(), slot, self.share(key)) {

@@ -8,6 +8,7 @@ async fn open(dir: &Path, memory_bytes_max: u64) -> Tiers {
     let config = Config {
         dir: Some(dir.to_owned()),
         memory_bytes_max,
+        disk_bytes_max: 64 << 20,
         object_bytes_max: 16 << 10,
         ..Config::default()
     };

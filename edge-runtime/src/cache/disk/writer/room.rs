@@ -70,9 +70,7 @@ impl Writer {
             };
             if let Err(error) = self.keep_wanted(id, &extent, turn) {
                 // Nothing else is in the buffer yet.
-                self.note::<()>(Err(error));
-                self.buffer.clear();
-                self.staged.clear();
+                self.fail(&error);
             }
             self.forget(id, &extent);
             turn += 1;

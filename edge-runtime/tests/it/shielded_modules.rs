@@ -80,8 +80,9 @@ async fn a_module_runs_once_for_many_pops_and_a_write_ends_what_all_of_them_keep
     for (edge, feed) in [(&ams, &ams_feed), (&sfo, &sfo_feed)] {
         feed.say(&stock_changed(2));
         applied(edge, "core.1=2").await;
+        // The shield, which has not heard of it, reads for the one, and has it for the other.
         let answer = get(edge, "/reader", &[]).await;
-        assert!(answer.body == "8" && !answer.is_hit(), "{answer:?}");
+        assert_eq!(answer.body, "8", "{answer:?}");
     }
     world.shield_hears(&stock_changed(2));
     applied(&world.shield.as_ref().unwrap().0, "core.1=2").await;

@@ -326,3 +326,25 @@ fn described_without_secrets() {
     assert_eq!(kinds, expected);
     assert_eq!(described(""), []);
 }
+
+#[test]
+fn behind_a_pop_the_kind_of_device_is_what_it_says() {
+    let rules = keying(r#"{"device": true, "headers": []}"#);
+    for (agent, class) in [
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0)", "mobile"),
+        ("Mozilla/5.0 (iPad; CPU OS 18_0)", "tablet"),
+        ("Googlebot/2.1", "bot"),
+        ("Mozilla/5.0 (X11; Linux x86_64)", "desktop"),
+    ] {
+        let mut request = map(&[("user-agent", agent)]);
+        let extra = rules.apply(&mut request, &[]);
+        assert_eq!(request["x-device-class"], class);
+        // What it was read from is gone by then.
+        assert!(!request.contains_key("user-agent"));
+        assert_eq!(rules.apply_again(&mut request, &[]), extra, "{agent}");
+        assert_eq!(request["x-device-class"], class);
+    }
+    let mut made_up = map(&[("x-device-class", "mainframe")]);
+    let extra = rules.apply_again(&mut made_up, &[]);
+    assert_eq!(extra.as_deref(), Some("ddesktop"));
+}

@@ -131,10 +131,9 @@ fn nothing_follows_a_record_that_could_not_be_written() {
         Ok(false)
     })
     .unwrap();
-    let writable = std::mem::replace(
-        &mut journal.file,
-        Some(File::open(dir.path().join("journal")).unwrap()),
-    );
+    let writable = journal
+        .file
+        .replace(File::open(dir.path().join("journal")).unwrap());
     assert!(journal.change(&origin, 3, &touch(3)).is_err());
     journal.file = writable;
     for n in 4..=RETRY_RECORDS + 2 {
@@ -175,7 +174,7 @@ fn what_is_told_is_synced_or_not_vouched_for() {
         .unwrap();
     assert!(journal.take_unsynced().unwrap().is_none(), "nothing since");
     let path = dir.path().join("journal");
-    let writable = std::mem::replace(&mut journal.file, Some(File::open(&path).unwrap()));
+    let writable = journal.file.replace(File::open(&path).unwrap());
     assert!(journal.change(&origin, 2, &touch(2)).is_err());
     journal.file = writable;
     assert!(recover(dir.path(), TAGS_MAX).is_some());

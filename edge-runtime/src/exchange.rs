@@ -337,7 +337,7 @@ fn strip(headers: &mut HeaderMap, is_internal: impl Fn(&HeaderName) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]

@@ -191,7 +191,6 @@ impl Write for Bounded {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use std::io::Read as _;
 
     fn decoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
         let mut body = Vec::new();

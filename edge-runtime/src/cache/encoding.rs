@@ -40,6 +40,10 @@ const SHARED_PART: usize = 64;
 type Fields<'a> = Vec<(&'a str, &'a [u8])>;
 
 #[derive(Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is made once, written or taken apart, and dropped"
+)]
 enum Meta<'a> {
     Answer {
         generation: u64,

@@ -304,7 +304,7 @@ impl Reader {
         let is_it = |(coming, _): &(usize, Coming)| *coming == piece;
         let mut coming = match self.coming.take().filter(is_it) {
             Some((_, coming)) => coming,
-            None => coming(&self.growing.tiers, self.growing.key(piece)),
+            None => coming(&self.growing.tiers, self.growing.key(piece), false),
         };
         let bytes = match coming.as_mut().poll(cx) {
             Poll::Pending => {

@@ -26,14 +26,13 @@ impl Fill {
         now: SystemTime,
     ) -> Reply {
         let laid = self.laid(&stored);
-        let kept = laid.as_ref().is_some_and(|laid| self.put(laid));
-        if kept {
+        let put = laid.as_ref().filter(|laid| self.put(laid));
+        let kept = put.is_some();
+        if let Some(put) = put {
             self.shared.counters.stored.add(1);
-            if let Some(coding) = stored.missing(&self.subject.ruled.accepts) {
-                let own = self
-                    .shared
-                    .own_key(&self.key, &stored, &self.subject.headers);
-                code_beside(&self.shared, Key(own), stored.clone(), coding);
+            if let Some(coding) = put.missing(&self.subject.ruled.accepts) {
+                let own = self.shared.own_key(&self.key, put, &self.subject.headers);
+                code_beside(&self.shared, Key(own), put.clone(), coding);
             }
         }
         let reusable = kept

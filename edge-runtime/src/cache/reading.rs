@@ -30,9 +30,9 @@ pub(super) struct Missing;
 pub(super) type Coming = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
 
 /// Reads one piece.
-pub(super) fn coming(tiers: &Arc<Tiers>, key: Key) -> Coming {
+pub(super) fn coming(tiers: &Arc<Tiers>, key: Key, may_stay: bool) -> Coming {
     let tiers = tiers.clone();
-    Box::pin(async move { tiers.piece(&key).await })
+    Box::pin(async move { tiers.piece(&key, may_stay).await })
 }
 
 /// A piece, by its number.
@@ -50,7 +50,7 @@ pub(super) async fn first(tiers: &Tiers, pieces: &Pieces, range: &Range<usize>) 
         return None;
     }
     let bytes = match tiers.has_pieces(pieces, range) {
-        true => tiers.piece(&Key(pieces.key(number))).await,
+        true => tiers.piece(&Key(pieces.key(number)), true).await,
         false => None,
     };
     let bytes = bytes.filter(|bytes| bytes.len() == pieces.covers(number).len());
@@ -72,7 +72,7 @@ pub(super) async fn read_all(tiers: &Tiers, body: &Content, to: mpsc::Sender<Byt
         Content::Pieces(pieces) => pieces,
     };
     for number in 0..pieces.count() {
-        let bytes = tiers.piece(&Key(pieces.key(number))).await;
+        let bytes = tiers.piece(&Key(pieces.key(number)), false).await;
         let Some(bytes) = bytes.filter(|bytes| bytes.len() == pieces.covers(number).len()) else {
             return;
         };
@@ -136,7 +136,7 @@ impl PiecesReader {
         let is_it = |(coming, _): &(usize, Coming)| *coming == number;
         let mut coming = match self.coming.take().filter(is_it) {
             Some((_, coming)) => coming,
-            None => coming(&self.tiers, Key(self.pieces.key(number))),
+            None => coming(&self.tiers, Key(self.pieces.key(number)), true),
         };
         let polled = coming.as_mut().poll(cx);
         if polled.is_pending() {
@@ -156,7 +156,7 @@ impl PiecesReader {
         };
         self.ahead = Some(leave);
         let number = self.pieces.piece_of(self.left.start);
-        let mut coming = coming(&self.tiers, Key(self.pieces.key(number)));
+        let mut coming = coming(&self.tiers, Key(self.pieces.key(number)), true);
         match coming.as_mut().poll(cx) {
             Poll::Ready(bytes) => self.at_hand = bytes.map(|bytes| Piece { number, bytes }),
             Poll::Pending => self.coming = Some((number, coming)),

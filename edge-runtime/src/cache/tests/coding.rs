@@ -5,6 +5,8 @@ use brink_policy::coding::Accepted;
 use brink_protocol::purge::Selector;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt as _;
+use std::io::Read as _;
 
 const TYPE: (&str, &str) = ("content-type", "text/html");
 const FRESH: (&str, &str) = ("cache-control", "max-age=60");
@@ -312,4 +314,52 @@ async fn requests_are_told_apart_by_what_rules_say() {
     let post = keyed("").method(Method::POST).forward(&cache, now()).await;
     drop(post.complete(head(204, &[]), Bytes::new(), Dependencies::default(), now()));
     drop(keyed("dmobile").forward(&cache, now()).await);
+}
+
+/// Hexadecimal digits without a pattern: coded they have half the length.
+fn digits(length: usize) -> Bytes {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        b"0123456789abcdef"[(state >> 60) as usize]
+    };
+    (0..length).map(|_| next()).collect::<Vec<u8>>().into()
+}
+
+#[tokio::test]
+async fn a_long_answer_is_coded_by_pieces_and_lies_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = || Config {
+        dir: Some(dir.path().to_owned()),
+        object_bytes_max: 16 << 20,
+        ..small()
+    };
+    let cache = open(config()).await;
+    let (gzip, plain) = (ask("/", "gzip"), ask("/", ""));
+    let body = digits(5 << 20);
+    let first = fetch(&cache, &gzip, &[FRESH, TYPE], body.clone()).await;
+    assert_eq!(field(&first.head.headers, "content-encoding"), "");
+    let unpacked = async |answer: Answer| {
+        let length: usize = field(&answer.head.headers, "content-length")
+            .parse()
+            .unwrap();
+        let coded = answer.into_response().into_body().collect().await.unwrap();
+        let coded = coded.to_bytes();
+        assert!(coded.len() == length && length > 2 << 20 && length < 4 << 20);
+        let mut body = Vec::new();
+        let mut decoder = flate2::read::GzDecoder::new(&coded[..]);
+        decoder.read_to_end(&mut body).unwrap();
+        body
+    };
+    assert!(unpacked(coded(&cache, &gzip, "gzip").await).await == body);
+    let hit = plain.hit(&cache, now()).await.into_response();
+    assert!(hit.into_body().collect().await.unwrap().to_bytes() == body);
+    cache.close().await.unwrap();
+    drop(cache);
+    let cache = open(config()).await;
+    let hit = gzip.hit(&cache, now()).await;
+    assert_eq!(field(&hit.head.headers, "content-encoding"), "gzip");
+    assert!(unpacked(hit).await == body);
 }

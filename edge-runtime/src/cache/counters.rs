@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Figures since the start, and of now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Figures {
-    /// Entries in memory, lists of variants included.
+    /// Entries in memory, lists of variants and pieces of bodies included.
     pub entries: u64,
     /// Bytes in memory, as they are counted against `memory_bytes_max`.
     pub bytes: u64,

@@ -188,7 +188,12 @@ impl<S: Service> Acceptor<S> {
             match until.await {
                 Until::Ended(Err(error)) if error.is_user() && is_old.load(Ordering::Relaxed) => {
                     // The end of the connection would be taken for that of the body.
-                    connection.into_parts().io.into_inner().into_stream().reset();
+                    connection
+                        .into_parts()
+                        .io
+                        .into_inner()
+                        .into_stream()
+                        .reset();
                     return Err(error.into());
                 }
                 Until::Ended(ended) => return ended.map_err(Into::into),

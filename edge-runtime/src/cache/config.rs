@@ -18,7 +18,7 @@ pub struct Config {
     /// Stored answers in memory, in bytes, with all that is kept for them there: heads, keys, tags, coded forms,
     /// bookkeeping (about 2 kB for an empty answer). Default 256 MiB.
     pub memory_bytes_max: u64,
-    /// Size of the disk tier, in bytes; at least 64 MiB are used. Default 1 GiB.
+    /// Size of the disk tier, in bytes; at least 64 MiB are used. Default 1 GiB. At most 800 times `memory_bytes_max`, which holds its index.
     pub disk_bytes_max: u64,
     /// Largest body that is stored, in bytes; larger ones are passed. At most 4 GiB, and a quarter of the disk tier (of memory,
     /// without one). Parts (206) are stored up to 8 MiB. Default 1 GiB.

@@ -92,10 +92,10 @@ async fn what_an_origin_lets_be_kept_is_kept() {
     assert_eq!((first.body.as_str(), second.body.as_str()), ("0", "0"));
     assert!(!first.is_hit() && second.is_hit(), "{first:?} {second:?}");
     assert_eq!(origin.pages.asked.load(Ordering::Relaxed), 1);
-    for _ in 0..2 {
+    for is_kept in [false, true] {
         let large = edge.get("/large").await;
         assert_eq!(large.body.len(), 9 << 20);
-        assert!(!large.is_hit());
+        assert_eq!(large.is_hit(), is_kept);
     }
     assert_eq!(edge.get("/absent").await.status, 404);
     // What one caller's cookies made, or what gives it some, is not for the next.

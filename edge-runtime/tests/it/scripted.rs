@@ -9,7 +9,10 @@ use brink_listener::{
 use brink_protocol::{
     Position, StoreId, codec,
     deployment::DeploymentTable,
-    link::{FeedMessage, FeedRequest, ProbeAnswer, Report, ReportAnswer, TIME_LEFT_MS, path},
+    link::{
+        FeedMessage, FeedRequest, HEARTBEAT_MS, ProbeAnswer, Report, ReportAnswer, TIME_LEFT_MS,
+        path,
+    },
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,6 +27,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -77,21 +81,46 @@ pub(crate) struct Asked {
     pub(crate) position: Option<Position>,
     frames: mpsc::UnboundedSender<Bytes>,
     head: Head,
+    /// Where the log ends as far as this feed has said it.
+    said: Head,
 }
 
 impl Asked {
+    /// Sends heartbeats from now on, as cores do: an edge leaves a feed that is silent for two seconds, which a test may take.
+    pub(crate) fn keep_alive(&self) {
+        let (frames, said) = (self.frames.downgrade(), Arc::clone(&self.said));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(HEARTBEAT_MS)).await;
+                let Some(frames) = frames.upgrade() else {
+                    return;
+                };
+                let head = said.lock().unwrap().clone();
+                let frame = codec::encode_frame(&FeedMessage::Heartbeat { head }).unwrap();
+                if frames.send(frame).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
     pub(crate) fn say(&self, message: &FeedMessage) {
+        for head in [&self.head, &self.said] {
+            Self::note(message, &mut head.lock().unwrap());
+        }
+        let _ = self.frames.send(codec::encode_frame(message).unwrap());
+    }
+
+    fn note(message: &FeedMessage, end: &mut Position) {
         match message {
             FeedMessage::Start { head, .. } | FeedMessage::Heartbeat { head } => {
-                *self.head.lock().unwrap() = head.clone();
+                *end = head.clone();
             }
             FeedMessage::Change(change) => {
-                let mut head = self.head.lock().unwrap();
-                head.advance(&change.origin, change.sequence);
+                end.advance(&change.origin, change.sequence);
             }
             FeedMessage::SessionKeys(_) | FeedMessage::Count(_) => {}
         }
-        let _ = self.frames.send(codec::encode_frame(message).unwrap());
     }
 
     pub(crate) fn say_bytes(&self, bytes: &'static [u8]) {
@@ -164,6 +193,7 @@ impl Service for Scripted {
                 position,
                 frames,
                 head,
+                said: Head::default(),
             });
             let stream = futures_util::stream::poll_fn(move |cx| waiting.poll_recv(cx));
             let frames =

@@ -151,6 +151,7 @@ impl World {
         let edge = start(settings, async |_| {}).await;
         let feed = self.core.feed().await;
         feed.start("core.1=1", false, self.table.revision);
+        feed.keep_alive();
         edge.until(|status| status["revision"]["active"] == 1).await;
         (edge, feed)
     }

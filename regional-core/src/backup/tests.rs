@@ -314,7 +314,9 @@ pub(crate) async fn a_restore_goes_on(make: impl AsyncFn() -> Arc<dyn Store>) {
         tokio::select! {
             biased;
             done = restoring => {
-                done.unwrap();
+                // Or else the one before was done, after all, when this one began.
+                let is_done = to.restoring().await.unwrap().is_none();
+                assert!(is_done, "{done:?}");
                 break;
             }
             () = given_up => {}
@@ -325,7 +327,9 @@ pub(crate) async fn a_restore_goes_on(make: impl AsyncFn() -> Arc<dyn Store>) {
         assert!(other.is_err(), "another moment");
     }
     if to.restoring().await.unwrap().is_some() || everything(&*to).await.is_empty() {
-        restore(&to, root.path(), Some(last.to_ms)).await.unwrap();
+        let done = restore(&to, root.path(), Some(last.to_ms)).await;
+        let is_done = to.restoring().await.unwrap().is_none();
+        assert!(is_done, "{done:?}");
     }
     if to.restoring().await.unwrap().is_none() && everything(&*to).await == *all {
         return;

@@ -13,7 +13,7 @@ use crate::{
     load::{Seen, WRK_CONNECTIONS, Walk},
     server::Server,
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::time::{Duration, Instant};
 
 /// Objects on disk; a prime, so that steps of any length meet all of them.
@@ -29,30 +29,35 @@ pub(super) async fn from_disk(place: &Place<'_>, time: Duration) -> Result<Strin
     let origin = format!("http://{}", place.origin);
     let data = place.directory.join("from-disk");
     let shown = data.display().to_string();
-    let arguments = [
-        "proxy",
-        "--origin",
-        &origin,
-        "--listen",
-        "127.0.0.1:0",
-        "--log",
-        "warn",
-        "--admin",
-        "127.0.0.1:0",
-        "--data",
-        &shown,
-    ];
+    let arguments = |listen| {
+        [
+            "proxy",
+            "--origin",
+            &origin,
+            "--listen",
+            listen,
+            "--log",
+            "warn",
+            "--admin",
+            "127.0.0.1:0",
+            "--data",
+            &shown,
+        ]
+    };
     let ready = place.directory.join("filling.json");
-    let (server, said) = Server::brink(&place.plan.edge, &arguments, &ready)?;
+    let (server, said) = Server::brink(&place.plan.edge, &arguments("127.0.0.1:0"), &ready)?;
     fill(place, &said).await?;
     server.end()?;
+    // Where it was: the host is a part of the keys.
+    let url = figures::url(&said, "url")?;
+    let listen = url.trim_start_matches("http://").trim_end_matches('/');
     forget(&data.join("cache/disk"))?;
 
     let ready = place.directory.join("from-disk.json");
     let apart = Apart::new()?;
-    let start = || Server::brink(&place.plan.edge, &arguments, &ready);
+    let start = || Server::brink(&place.plan.edge, &arguments(listen), &ready);
     let ((_server, said), _guard) = apart.start(start)?;
-    let (url, admin) = (figures::url(&said, "url")?, figures::url(&said, "admin")?);
+    let admin = figures::url(&said, "admin")?;
     // What was read to open it.
     forget(&data.join("cache/disk"))?;
     let full = walk(place).ask(&url, time).await?;
@@ -73,6 +78,7 @@ pub(super) async fn from_disk(place: &Place<'_>, time: Duration) -> Result<Strin
     let after = metrics(&admin).await?;
     let of = |text: &str| count(text, "brink_cache_hits_total{tier=\"disk\"}");
     let hits = of(&after)?.saturating_sub(of(&before)?);
+    ensure!(hits > 0, "nothing was found on disk");
     let table = spread(&buckets(&before, METRIC), &buckets(&after, METRIC))?;
     #[allow(clippy::cast_precision_loss)]
     let share = hits as f64 / half.requests.max(1) as f64 * 100.0;
